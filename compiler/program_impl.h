@@ -7,11 +7,14 @@
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/OwningOpRef.h"
 
+#include <mutex>
+
 namespace tilejit {
 
 struct Program::Impl {
   std::unique_ptr<mlir::MLIRContext> context;
   mlir::OwningOpRef<mlir::ModuleOp> module;
+  std::mutex mutex; ///< a context serves one thread at a time
 
   mlir::func::FuncOp kernel(); ///< the one `func.func` with `tile.kernel`
 };

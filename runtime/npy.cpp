@@ -10,6 +10,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <unistd.h>
+#include <utility>
 
 namespace tilejit::runtime {
 namespace {
@@ -212,8 +213,7 @@ NpyArray read_npy(const std::string& path) {
   NpyArray array;
   array.type = element_type(header.descr, path);
   // An array with one dimension at most is the same in both orders; NumPy then marks it as C order.
-  if (header.fortran_order)
-    throw Error(path + ": the array is in Fortran order; save numpy.ascontiguousarray(array)");
+  if (header.fortran_order) throw Error(path + ": the array is in Fortran order; save numpy.ascontiguousarray(array)");
   array.shape = header.shape;
 
   int64_t bytes = static_cast<int64_t>(size_of(array.type));
@@ -235,8 +235,8 @@ std::vector<std::byte> npy_bytes(const NpyArray& array) {
     if (known.type == array.type) element = &known;
   if (!element) throw Error("a .npy file can't hold " + std::string(name_of(array.type)) + " elements");
   if (array.data.size() != static_cast<size_t>(array.elements()) * size_of(array.type))
-    throw Error("an array of shape " + shape_text(array.shape) + " does not have " +
-                std::to_string(array.data.size()) + " bytes");
+    throw Error("an array of shape " + shape_text(array.shape) + " does not have " + std::to_string(array.data.size()) +
+                " bytes");
 
   std::string shape = "(";
   for (size_t i = 0; i < array.shape.size(); ++i) shape += (i ? ", " : "") + std::to_string(array.shape[i]);
@@ -246,6 +246,8 @@ std::vector<std::byte> npy_bytes(const NpyArray& array) {
   constexpr size_t before = 10; // magic, version, length
   header.append(63 - (before + header.size()) % 64, ' ');
   header += '\n'; // data begins at a multiple of 64
+  if (header.size() > 0xffff)
+    throw Error("an array with " + std::to_string(array.shape.size()) + " dimensions does not fit a .npy file");
   std::string start = "\x93NUMPY";
   start += {'\1', '\0', static_cast<char>(header.size() & 0xff), static_cast<char>(header.size() >> 8)};
   start += header;
@@ -263,8 +265,6 @@ void write_npy(const std::string& path, const NpyArray& array) {
   file.commit();
 }
 
-std::vector<float> to_floats(const NpyArray& array) {
-  return floats_of(array.type, array.data);
-}
+std::vector<float> to_floats(const NpyArray& array) { return floats_of(array.type, array.data); }
 
 } // namespace tilejit::runtime

@@ -12,6 +12,8 @@
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "llvm/ADT/Hashing.h"
 
+#include <optional>
+
 namespace tilejit::layout {
 inline llvm::hash_code hash_value(const Layout& layout) { return layout.hash(); }
 } // namespace tilejit::layout
@@ -43,6 +45,17 @@ inline mlir::RankedTensorType with_layout(mlir::RankedTensorType type, LayoutAtt
 inline unsigned element_bits(mlir::Type element) {
   return element.isInteger(1) ? 8 : element.getIntOrFloatBitWidth();
 }
+
+/// How a layout passes through an op that computes each element of its result from elements of its tile operands that
+/// lie in the same thread. `operand_layout`: what tile operand `operand` must have so that the result has `result`
+/// without moving data. `result_layout`: what the result then has when tile operand 0 has `source`. Null: the op does
+/// not say (dot and memory ops choose their own, the placement pass asks them elsewhere).
+std::optional<layout::Layout> operand_layout(mlir::Operation* op, unsigned operand, const layout::Layout& result);
+std::optional<layout::Layout> result_layout(mlir::Operation* op, const layout::Layout& source);
+
+/// True for a value that any layout can hold at no cost, since each thread computes its own elements: constants,
+/// splats, iota.
+bool is_free(mlir::Operation* op);
 
 /// Attributes of a kernel's `func.func`.
 inline constexpr llvm::StringLiteral kernel_attr = "tile.kernel"; ///< unit: this function is a kernel

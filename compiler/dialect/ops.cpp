@@ -107,7 +107,7 @@ LogicalResult ReduceOp::verify() {
 }
 
 void ReduceOp::getEffects(SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>& effects) {
-  if (!getScratch()) return;
+  if (getScratch().empty()) return;
   effects.emplace_back(MemoryEffects::Read::get());
   effects.emplace_back(MemoryEffects::Write::get());
 }
@@ -187,5 +187,39 @@ LogicalResult SlotOp::verify() {
     return emitOpError() << "of " << ring << " is not " << slot;
   return success();
 }
+
+//===- how layouts pass through ops ---------------------------------------------------------------------------===//
+
+std::optional<layout::Layout> operand_layout(Operation* op, unsigned operand, const layout::Layout& result) {
+  if (op->hasTrait<OpTrait::Elementwise>()) return result;
+  if (auto broadcast = dyn_cast<BroadcastOp>(op)) {
+    layout::Layout source = result;
+    ArrayRef<int64_t> from = shape_of(broadcast.getSource().getType()), to = shape_of(broadcast.getType());
+    for (size_t d = 0; d < from.size(); ++d)
+      if (from[d] != to[d]) source = source.slice_keep(d);
+    return source;
+  }
+  if (auto expand = dyn_cast<ExpandDimsOp>(op)) return result.slice(expand.getDim());
+  if (auto transpose = dyn_cast<TransposeOp>(op)) {
+    // permute(p)'s dim d is dim p[d] of its layout, as the op has it, so the way back takes the inverse.
+    SmallVector<int> inverse(transpose.getPermutation().size());
+    for (auto [d, p] : llvm::enumerate(transpose.getPermutation())) inverse[p] = d;
+    return result.permute(inverse);
+  }
+  return std::nullopt;
+}
+
+std::optional<layout::Layout> result_layout(Operation* op, const layout::Layout& source) {
+  if (op->hasTrait<OpTrait::Elementwise>()) return source;
+  if (auto expand = dyn_cast<ExpandDimsOp>(op)) return source.insert(expand.getDim(), 1, layout::Axis::reg);
+  if (auto transpose = dyn_cast<TransposeOp>(op)) {
+    SmallVector<int> permutation(transpose.getPermutation());
+    return source.permute(permutation);
+  }
+  if (auto reduce = dyn_cast<ReduceOp>(op)) return source.slice(reduce.getAxis());
+  return std::nullopt;
+}
+
+bool is_free(Operation* op) { return isa<SplatOp, IotaOp>(op) || op->hasTrait<OpTrait::ConstantLike>(); }
 
 } // namespace tilejit::tile

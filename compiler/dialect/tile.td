@@ -176,9 +176,11 @@ def Tile_ReduceOp : Tile_Op<"reduce", [AttrSizedOperandSegments, SingleBlock, De
       tile.yield %c : f32
     }
     ```
-    At level 2 `scratch` is the shared memory through which warps exchange, needed where the axis is spread over warps.
+    Level 2: where the axis is spread over warps they exchange partial results through `scratch`, one shared tile for
+    each source: of the source's shape, but along the axis one element for each warp (layout::Reduction::partial and
+    `gathered` say where registers hold them before and after).
   }];
-  let arguments = (ins Variadic<Tile_Tile>:$sources, Optional<Tile_SharedType>:$scratch, I32Attr:$axis);
+  let arguments = (ins Variadic<Tile_Tile>:$sources, Variadic<Tile_SharedType>:$scratch, I32Attr:$axis);
   let results = (outs Variadic<Tile_Tile>:$results);
   let regions = (region SizedRegion<1>:$combine);
   let assemblyFormat = [{

@@ -1,0 +1,11 @@
+// transfer.h - the shared tile through which elements pass from one layout of registers to another.
+#pragma once
+#include "compiler/layout/layout.h"
+
+namespace tilejit::passes {
+
+/// A layout that `writer` fills by vector stores (or copies) and `reader` empties with the fewest wavefronts and
+/// instructions, by ldmatrix where that fits.
+layout::Layout transfer_tile(const layout::Layout& writer, const layout::Layout& reader, unsigned bits);
+
+} // namespace tilejit::passes
