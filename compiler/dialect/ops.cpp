@@ -50,6 +50,12 @@ LogicalResult SplatOp::verify() {
   return success();
 }
 
+LogicalResult ToScalarOp::verify() {
+  if (getSource().getType().getRank() != 0 || getScalar().getType() != getSource().getType().getElementType())
+    return emitOpError() << "of " << getSource().getType() << " can't make " << getScalar().getType();
+  return success();
+}
+
 LogicalResult ExpandDimsOp::verify() {
   SmallVector<int64_t> shape(shape_of(getSource().getType()));
   if (getDim() > shape.size()) return emitOpError() << "dim " << getDim() << " of " << getSource().getType();

@@ -137,6 +137,14 @@ def Tile_SplatOp : Tile_Op<"splat", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Tile_ToScalarOp : Tile_Op<"to_scalar", [Pure]> {
+  let summary = "the one element of a tile of rank 0, such as a reduction of all its dims gives; every thread has it";
+  let arguments = (ins Tile_Tile:$source);
+  let results = (outs AnyType:$scalar);
+  let assemblyFormat = "$source attr-dict `:` type($source) `->` type($scalar)";
+  let hasVerifier = 1;
+}
+
 def Tile_ExpandDimsOp : Tile_Op<"expand_dims", [Pure]> {
   let summary = "inserts a dim of size 1 before `dim`: 64 -> 64x1 with dim = 1";
   let arguments = (ins Tile_Tile:$source, I32Attr:$dim);

@@ -66,21 +66,22 @@ DotLayouts dot_layouts(uint32_t m, uint32_t n, uint32_t k, unsigned bits, uint32
   const uint32_t row_warps = std::gcd(m / 16, warps), column_warps = std::gcd(n / 8, warps / row_warps);
   const uint32_t copies = warps / row_warps / column_warps;
   const Deal rows(m / 16, row_warps), columns(n / 8, column_warps);
-  const Factors steps = factors(k / step), spare = factors(copies);
+  const Factors spare = factors(copies);
 
   const auto build = [&](Operand operand) {
-    const bool has_rows = operand != Operand::b, has_columns = operand != Operand::a;
+    const bool has_rows = operand != Operand::b, has_columns = operand != Operand::a; // the others' warps hold copies
     Spelling s = mma(operand, bits).spelling();
-    const auto repeat_row = [&](uint32_t count, Axis axis) {
-      if (count > 1) has_rows ? s.append(0, count, axis) : (axis == Axis::warp ? s.append_copies(count, axis) : void());
+    const auto repeat = [&](unsigned dim, bool has_dim, uint32_t count, Axis axis) {
+      if (has_dim)
+        append_if(s, dim, count, axis);
+      else if (axis == Axis::warp && count > 1)
+        s.append_copies(count, axis);
     };
-    const auto repeat_column = [&](uint32_t count, Axis axis) {
-      if (count > 1) has_columns ? s.append(1, count, axis) : (axis == Axis::warp ? s.append_copies(count, axis) : void());
-    };
+    const auto repeat_row = [&](uint32_t count, Axis axis) { repeat(0, has_rows, count, axis); };
+    const auto repeat_column = [&](uint32_t count, Axis axis) { repeat(1, has_columns, count, axis); };
     // The order on the warp axis is rows, columns, copies: bits of all, then odd factors of all.  In registers it is k steps or columns,
     // then rows.  On a dim, register bits lie below warp bits, and all bits below odd factors.
-    if (operand == Operand::a) append_if(s, 1, 1u << steps.bits, Axis::reg), append_if(s, 1, steps.odd, Axis::reg);
-    if (operand == Operand::b) append_if(s, 0, 1u << steps.bits, Axis::reg), append_if(s, 0, steps.odd, Axis::reg);
+    if (operand != Operand::c) append_if(s, operand == Operand::a ? 1 : 0, k / step, Axis::reg);
     repeat_column(1u << columns.register_bits, Axis::reg);
     if (columns.warp_bits == 0) repeat_column(columns.register_odd, Axis::reg);
     repeat_row(1u << rows.register_bits, Axis::reg);
@@ -142,13 +143,7 @@ Layout blocked(std::span<const uint32_t> shape, unsigned bits, uint32_t warps, i
   if (rank) outward.push_back(inner);
   for (unsigned d : outward) warp_bits -= take(d, std::min(free_bits[d], warp_bits), Axis::warp);
   if (warp_bits) s.append_copies(1u << warp_bits, Axis::warp);
-  // The bits that remain, in registers; they must lie below the odd factors of their dim.
-  for (unsigned d : order) {
-    take(d, free_bits[d], Axis::reg);
-    const uint32_t common = std::gcd(free_odd[d], warp_odd);
-    if (d != inner || outward.size() == 1) continue;
-    (void)common;
-  }
+  for (unsigned d : order) take(d, free_bits[d], Axis::reg);
   for (unsigned d : outward) {
     const uint32_t common = std::gcd(free_odd[d], warp_odd);
     append_if(s, d, common, Axis::warp);

@@ -22,8 +22,6 @@ std::optional<Reduction> plan_reduction(const Layout& layout, int dim) {
   Elimination distinct;
   Reduction plan{};
   plan.warps = 1;
-  Spelling partial = s;
-  partial.coords.clear();
   for (const Digit& d : s.digits) {
     if (!s.in_dim(d, along)) continue;
     if (d.bit()) {
@@ -35,15 +33,7 @@ std::optional<Reduction> plan_reduction(const Layout& layout, int dim) {
     if (d.axis == Axis::warp) plan.warps *= d.radix;
   }
   // What is left after registers and lanes: dim keeps the digits of the warps only.
-  Spelling left = s;
-  for (size_t i = 0; i < left.digits.size();) {
-    Digit& d = left.digits[i];
-    if (d.axis == Axis::reg && s.in_dim(s.digits[i + (s.digits.size() - left.digits.size())], along))
-      left.digits.erase(i);
-    else
-      ++i;
-  }
-  left = Spelling{};
+  Spelling left;
   left.rank = s.rank;
   left.coords = s.coords;
   StaticVector<uint32_t, max_digits> source_stride, source_radix; // of the register digits that stay
@@ -134,9 +124,16 @@ Linear make_linear(const Spelling& s, unsigned dim, uint32_t items) {
         if (d.bit() && d.image >> number & 1) (d.axis == Axis::reg ? registers = true : (++users, true));
     outputs.push_back({c, number, users + registers > 1});
   }
+  std::vector<uint64_t> images(items); // the bits that each register flips
+  for (const Digit& d : s.digits)
+    if (d.axis == Axis::reg && d.bit())
+      for (uint32_t r = 0; r < items; ++r)
+        if (value_of(d, r)) images[r] ^= d.image;
+
   Linear result;
-  // A field from output digits [begin, end): all shared ones in a run, or all unshared ones of the dim.
+  // The field of the output digits in [begin, end) that are shared, or of those that are not.
   const auto add_field = [&](bool exclusive_or, uint32_t weight, size_t begin, size_t end) {
+    Linear::Field field{exclusive_or, weight, {}, std::vector<uint32_t>(items)};
     const auto value_in = [&](const Digit& d) {
       uint32_t value = 0;
       for (size_t i = begin; i < end; ++i) {
@@ -146,20 +143,13 @@ Linear make_linear(const Spelling& s, unsigned dim, uint32_t items) {
       }
       return value;
     };
-    Linear::Field field{exclusive_or, weight, {}, std::vector<uint32_t>(items)};
     for (size_t i = 0; i < s.digits.size(); ++i) {
       const Digit& d = s.digits[i];
       const uint32_t value = value_in(d);
       if (!value) continue;
       if (d.axis == Axis::reg) {
-        for (uint32_t r = 0; r < items; ++r) {
-          if (exclusive_or)
-            field.registers[r] ^= value_of(d, r) * value;
-          else if (d.bit()) {
-            // Several registers' digits may flip one bit: add what the set bits make together, below.
-          } else
-            field.registers[r] += value_of(d, r) * value;
-        }
+        if (!d.bit())
+          for (uint32_t r = 0; r < items; ++r) field.registers[r] += value_of(d, r) * value;
         continue;
       }
       const bool top = i + 1 == s.digits.size() || s.digits[i + 1].axis != d.axis;
@@ -174,16 +164,11 @@ Linear make_linear(const Spelling& s, unsigned dim, uint32_t items) {
       }
       field.terms.push_back({d.axis, d.stride, d.radix, value, top});
     }
-    if (!exclusive_or) {
-      for (uint32_t r = 0; r < items; ++r) {
-        uint64_t image = 0;
-        for (const Digit& d : s.digits)
-          if (d.axis == Axis::reg && d.bit() && value_of(d, r)) image ^= d.image;
-        for (size_t i = begin; i < end; ++i) {
-          const Output& o = outputs[i];
-          if (!o.shared && o.digit.bit() && image >> o.number & 1) field.registers[r] += o.digit.weight / weight;
-        }
-      }
+    for (size_t i = begin; i < end; ++i) {
+      const Output& o = outputs[i];
+      if (o.shared != exclusive_or || !o.digit.bit()) continue;
+      for (uint32_t r = 0; r < items; ++r)
+        if (images[r] >> o.number & 1) field.registers[r] += o.digit.weight / weight;
     }
     result.fields.push_back(std::move(field));
   };

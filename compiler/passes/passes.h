@@ -16,7 +16,5 @@ std::unique_ptr<mlir::Pass> create_allocate_shared();   ///< allocate_shared.cpp
 std::unique_ptr<mlir::Pass> create_insert_barriers();   ///< insert_barriers.cpp: barriers by need
 std::unique_ptr<mlir::Pass> create_to_llvm();           ///< to_llvm/: level 2 -> LLVM and NVVM dialects
 
-/// Makes the passes known to `tilejit opt` by their names.
-void register_passes();
 
 } // namespace tilejit::passes

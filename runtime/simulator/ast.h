@@ -79,10 +79,17 @@ struct Operand {
               ///< coordinates of a tensor address [map, {c0, c1}] and what else follows the first comma
     list,     ///< ( ... ) of a call: elements
   };
+  enum class Use : uint8_t { read, write, read_write };
+
   Kind kind = Kind::sink;
   bool negated = false;
   uint8_t component = 0;
   Kind base = Kind::integer;
+  // What the form says about the operand (elements of vectors, pairs and lists included), once the form is known. Float
+  // immediates then have the width of their type, and integers are as written.
+  Use use = Use::read;
+  char role = 0;          ///< its letter in forms.def: 'd', 'a', 'b', ...
+  Type type = Type::none; ///< none: an address, a label, a function, a list
   uint32_t index = none;
   uint32_t first = 0, count = 0; ///< elements: Function::pool[first .. first + count)
   int64_t value = 0;
@@ -103,7 +110,7 @@ struct Instruction {
 
   Form form{};                       ///< Form::unknown until a row of forms.def fits
   uint8_t mod_count = 0, type_count = 0;
-  std::array<Mod, max_mods> mods{};  ///< in the order of the text, without the types
+  std::array<Mod, max_mods> mods{};  ///< in the order of the text, without the opcode's own words and the types
   std::array<Type, max_types> types{}; ///< in the order of the text
   Shape shape;                       ///< .m16n8k16, .m64n128k16, .m8n8 (k 0)
   bool guard_negated = false;        ///< @!p
@@ -126,7 +133,9 @@ struct Instruction {
     return Mod::unknown;
   }
   Type type(size_t i = 0) const { return i < type_count ? types[i] : Type::none; }
-  Mod rounding() const { return any_of({Mod::rn, Mod::rz, Mod::rm, Mod::rp, Mod::rna, Mod::rs, Mod::rni, Mod::rzi, Mod::rmi, Mod::rpi}); }
+  Mod rounding() const {
+    return any_of({Mod::rn, Mod::rz, Mod::rm, Mod::rp, Mod::rna, Mod::rs, Mod::rni, Mod::rzi, Mod::rmi, Mod::rpi});
+  }
   Mod comparison() const {
     return any_of({Mod::eq, Mod::ne, Mod::lt, Mod::le, Mod::gt, Mod::ge, Mod::lo, Mod::ls, Mod::hi, Mod::hs, Mod::equ,
                    Mod::neu, Mod::ltu, Mod::leu, Mod::gtu, Mod::geu, Mod::num, Mod::nan});
@@ -207,6 +216,12 @@ struct Function {
 
   std::span<const Operand> operands(const Instruction& i) const { return {pool.data() + i.first, i.count}; }
   std::span<const Operand> elements(const Operand& o) const { return {pool.data() + o.first, o.count}; }
+  /// The operand with that letter in forms.def; null where it was left out.
+  const Operand* operand(const Instruction& i, char role) const {
+    for (const Operand& o : operands(i))
+      if (o.role == role) return &o;
+    return nullptr;
+  }
 };
 
 /// A place in the C++ (or whatever) source: `.loc file line column`, with the place it was inlined at.

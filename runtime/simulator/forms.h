@@ -7,8 +7,10 @@
 #pragma once
 #include "runtime/simulator/ast.h"
 
+#include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -32,45 +34,39 @@ std::string_view name_of(InstructionClass c);
 /// The unit of the machine that executes it.
 enum class Unit : uint8_t { none, alu, fma, fp64, special, memory, tensor, copy, control };
 
-/// How an operand is used and what it may be. Made from the `operands` column of forms.def, whose head explains it.
-struct OperandRole {
-  enum class Use : uint8_t { read, write, read_write };
-  enum class What : uint8_t { value, address, immediate, label, function, list, predicate };
-  Use use = Use::read;
-  What what = What::value;
-  Type type = Type::none;    ///< fixed type; none: types[type_index], scaled
-  uint8_t type_index = 0;
-  bool wide = false;         ///< twice the width of that type (mul.wide)
-  bool any_width = false;    ///< width is not checked (mov, ld/st/cvt may use wider registers)
-  bool optional = false;
-  bool pair = false;         ///< may be d|p
-  enum class Count : uint8_t { one, vector, any, matrix_mn, matrix_mk, matrix_nk, warpgroup_mn, x_mod } count = Count::one;
-  uint8_t fixed_count = 0;   ///< exactly that many elements
-};
-
 struct FormInfo {
   Form form;
-  std::string_view id, opcode, modifiers, types, operands;
+  std::string_view id, opcode, modifiers, types, operands; ///< the columns of forms.def
   InstructionClass instruction_class;
   Unit unit;
   uint32_t since; ///< PTX ISA version * 10
 };
 
-/// All rows, in the order of forms.def; form_info(Form::unknown) is an empty row.
+/// All rows, in the order of forms.def; several rows may have one form.
 std::span<const FormInfo> all_forms();
+/// The first row of a form; form_info(Form::unknown) is an empty row.
 const FormInfo& form_info(Form form);
-std::span<const OperandRole> operand_roles(Form form);
 
-/// Gives `instruction` its form from its text (opcode, modifiers, types), and checks its operands against it. Returns an
-/// empty string, or what is wrong with the operands. Leaves Form::unknown where no row fits.
-std::string match_form(const Module& module, const Function& function, Instruction& instruction);
+/// Finds the forms of a file's instructions; remembers the spellings it has seen.
+class FormMatcher {
+public:
+  FormMatcher();
+  ~FormMatcher();
+  /// Gives `instruction` its form, modifiers and types from its text, and its operands their roles. Returns an empty string,
+  /// or what is wrong with the operands. Leaves Form::unknown where no row fits opcode and modifiers.
+  std::string match(const Module& module, Function& function, Instruction& instruction);
 
-/// The rows whose text is nearest to `text`, best first: for messages.
+private:
+  struct Spelling;
+  const Spelling& find(std::string_view text);
+  std::unordered_map<std::string, std::unique_ptr<Spelling>> spellings_;
+};
+
+/// A spelling of the table that is nearest to `text`: for messages.
 std::string nearest_form(std::string_view text);
 
-/// Every concrete spelling of a form ("add.ftz.f32", ...), at most `limit`: for conformance tests and the fuzzer's
-/// dictionary.
-std::vector<std::string> spellings(Form form, size_t limit = 4096);
+/// Every concrete spelling of a row ("add.ftz.f32", ...), at most `limit`: for conformance tests and dictionaries.
+std::vector<std::string> spellings(const FormInfo& row, size_t limit = 4096);
 
 /// The registers an instruction reads and writes (guard, address bases and vector elements included). A guarded
 /// instruction's writes are partial: lanes without the guard keep the old value.

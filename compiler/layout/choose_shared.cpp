@@ -1,0 +1,256 @@
+// choose_shared.cpp - a layout of a shared tile without bank conflict, for a writer and a reader.
+//
+// Let the tile have n coordinate bits and let w bits fill the 128 bytes of all banks.  Lay out V first (the bits of one vector), then
+// bits up to w, then H, the bits that move an element by multiples of 128 bytes and so within a bank.  An access by lanes whose bits
+// span L, with vectors V, has no conflict iff H meets U = span(V, the lanes of one phase) only in 0.  For two accesses such an H always
+// exists: extend U1 and U2 to dimension w, let I be their intersection, a_i and b_i bases of U1/I and U2/I; then a complement of
+// U1 + U2 together with all a_i + b_i is one.  Odd digits go on top: they move all addresses of an access alike.
+#include "compiler/layout/f2.h"
+#include "compiler/layout/offsets.h"
+#include "compiler/layout/shared_memory.h"
+
+#include <stdexcept>
+
+namespace tilejit::layout {
+
+namespace {
+
+constexpr uint32_t impossible = ~0u;
+
+struct Cost {
+  uint32_t slots = 0;   // wavefronts + instructions
+  bool perfect = true;  // no conflict, and no wider access could be had
+};
+
+Cost cost_of(std::span<const Use> uses, const Layout& tile, unsigned bits) {
+  Cost cost;
+  for (const Use& use : uses) {
+    auto waves = wavefronts(use.access, use.registers, tile, bits);
+    if (!waves) {
+      cost.perfect = false;
+      waves = wavefronts(Access::vector, use.registers, tile, bits);
+    }
+    if (!waves) return {impossible, false};
+    cost.slots += waves->wavefronts + waves->instructions;
+    const uint32_t registers = use.registers.count(Axis::reg);
+    const uint32_t most = std::min(16u, (registers & (~registers + 1)) * std::max(bits, 8u) / 8);
+    cost.perfect &= waves->wavefronts == waves->least && waves->bytes >= most;
+  }
+  return cost;
+}
+
+/// What a use asks of the address bits.
+struct Need {
+  bool fixed; // the lowest bits must be exactly `row`
+  Vectors row, registers, lanes;
+};
+
+Need need_of(Access access, const Spelling& s, unsigned bits) {
+  Need need{};
+  Vectors lanes;
+  for (const Digit& d : s.digits)
+    if (d.bit() && d.axis == Axis::reg) need.registers.push_back(d.image);
+  for (uint32_t lane = 1; lane < 32; lane *= 2) {
+    const Digit* d = s.find(Axis::lane, lane);
+    lanes.push_back(d ? d->image : 0);
+  }
+  const unsigned packed = bits >= 32 ? 0 : unsigned(std::countr_zero(32u / std::max(bits, 8u)));
+  if (access == Access::vector || need.registers.size() < packed) {
+    need.lanes = lanes;
+    return need;
+  }
+  need.fixed = true;
+  if (access == Access::ldmatrix || access == Access::stmatrix) {
+    for (unsigned b = 0; b < packed; ++b) need.row.push_back(need.registers[b]);
+    need.row.push_back(lanes[0]);
+    need.row.push_back(lanes[1]);
+    need.lanes = {lanes[2], lanes[3], lanes[4]};
+  } else {
+    need.row = {lanes[2], lanes[3], lanes[4]};
+    if (packed) need.lanes.push_back(need.registers[0]);
+    need.lanes.push_back(lanes[0]);
+    need.lanes.push_back(lanes[1]);
+  }
+  return need;
+}
+
+/// A basis of the span, reduced, the vectors with the fewest bits first.
+Vectors simplest(std::span<const uint64_t> vectors) {
+  Vectors basis = extend({}, vectors);
+  for (size_t i = 0; i < basis.size(); ++i) { // make the highest bit of each vector its own
+    for (size_t j = 0; j < i; ++j)
+      if (basis[i] >> (63 - std::countl_zero(basis[j])) & 1) basis[i] ^= basis[j];
+    const unsigned top = 63 - unsigned(std::countl_zero(basis[i]));
+    for (size_t j = 0; j < i; ++j)
+      if (basis[j] >> top & 1) basis[j] ^= basis[i];
+  }
+  std::sort(basis.begin(), basis.end(), [](uint64_t x, uint64_t y) {
+    return std::popcount(x) != std::popcount(y) ? std::popcount(x) < std::popcount(y) : x < y;
+  });
+  return basis;
+}
+
+Vectors joined(std::span<const uint64_t> a, std::span<const uint64_t> b) {
+  Vectors both;
+  for (uint64_t v : a) both.push_back(v);
+  for (uint64_t v : b) both.push_back(v);
+  return both;
+}
+
+Vectors first(const Vectors& v, size_t n) {
+  Vectors head;
+  for (size_t i = 0; i < v.size() && i < n; ++i) head.push_back(v[i]);
+  return head;
+}
+
+class Solver {
+public:
+  Solver(std::span<const Use> uses, unsigned bits) : bits_(std::max(bits, 8u)) {
+    spelling_ = uses[0].registers.spelling();
+    std::vector<Spelling> all;
+    for (const Use& use : uses) {
+      all.push_back(use.registers.spelling());
+      if (!refine(all.back(), spelling_)) return;
+    }
+    for (Spelling& s : all)
+      if (!refine(s, spelling_)) return;
+    possible_ = true;
+    total_ = spelling_.bit_count();
+    for (unsigned b = 0; b < total_; ++b) units_.push_back(uint64_t(1) << b);
+    for (size_t u = 0; u < uses.size(); ++u) needs_.push_back(need_of(uses[u].access, all[u], bits_));
+    // Threads of all uses: address bits besides V are taken from these first, so that no thread steps inside a vector.
+    for (const Need& n : needs_)
+      for (uint64_t v : n.lanes) add_thread(v);
+    for (const Spelling& s : all)
+      for (const Digit& d : s.digits)
+        if (d.bit() && d.axis != Axis::reg) add_thread(d.image);
+    const unsigned size_bits = unsigned(std::countr_zero(bits_ / 8));
+    width_ = size_bits >= 7 ? 0 : std::min(total_, 7 - size_bits);
+    vector_ = size_bits >= 4 ? 0 : 4 - size_bits;
+  }
+
+  template <typename F> void candidates(F offer) const {
+    if (!possible_) return;
+    std::vector<Vectors> tried;
+    const auto attempt = [&](const Vectors& low) {
+      if (std::find(tried.begin(), tried.end(), low) != tried.end()) return;
+      tried.push_back(low);
+      if (const auto tile = solve(low)) offer(*tile);
+    };
+    bool any = false;
+    for (const Need& n : needs_)
+      if (n.fixed) {
+        any = true;
+        attempt(n.row);
+      }
+    if (any) return;
+    const Vectors common = first(simplest(intersect(needs_.front().registers, needs_.back().registers)), vector_);
+    for (const Vectors& extra : {Vectors{}, needs_.front().registers, needs_.back().registers}) {
+      const Vectors low = first(joined(common, extend(common, simplest(extra), vector_)), vector_);
+      for (size_t q = low.size() + 1; q-- > 0;) attempt(first(low, q)); // every width; the cost picks
+    }
+  }
+
+private:
+  void add_thread(uint64_t v) {
+    if (v && std::find(threads_.begin(), threads_.end(), v) == threads_.end() && threads_.size() < max_digits) threads_.push_back(v);
+  }
+
+  std::optional<Layout> solve(const Vectors& low) const {
+    if (rank(low) != low.size()) return std::nullopt;
+    std::vector<Vectors> spans;
+    for (const Need& n : needs_) {
+      Vectors span;
+      if (n.fixed) {
+        if (n.row != low) continue; // it will be served by vectors; the cost tells
+        span = joined(low, n.lanes);
+      } else {
+        const Elimination registers(n.registers);
+        size_t v = 0;
+        while (v < low.size() && registers.contains(low[v])) ++v;
+        span = joined(first(low, v), first(n.lanes, width_ > v ? width_ - v : 0));
+      }
+      // Dimension w: what one phase leaves open is filled, with V first.
+      Vectors full = extend({}, span);
+      full = joined(full, extend(full, low, width_));
+      full = joined(full, extend(full, units_, width_));
+      spans.push_back(first(full, std::max<size_t>(width_, rank(span))));
+    }
+    if (spans.empty()) return std::nullopt;
+    const Vectors &one = spans.front(), &two = spans.back();
+    const Vectors common = intersect(one, two);
+    const Vectors a = extend(common, simplest(one)), b = extend(common, simplest(two));
+    Vectors high = extend(joined(one, two), units_);
+    for (size_t i = 0; i < a.size() && i < b.size(); ++i) high.push_back(a[i] ^ b[i]);
+    high = first(high, total_ - width_);
+    const Vectors fixed = joined(low, high);
+    if (rank(fixed) != fixed.size()) return std::nullopt;
+    Vectors bank = extend(fixed, threads_);
+    bank = joined(bank, extend(joined(fixed, bank), units_));
+
+    Spelling s = spelling_;
+    s.digits.clear();
+    for (const Vectors* part : {&low, static_cast<const Vectors*>(&bank), static_cast<const Vectors*>(&high)})
+      for (uint64_t image : *part) s.add_digit(Axis::offset, 2, image);
+    for (unsigned n = 0; n < s.odd_count(); ++n) s.add_digit(Axis::offset, s.odd(n).radix, n + 1);
+    return Layout(s);
+  }
+
+  unsigned bits_;
+  bool possible_ = false;
+  Spelling spelling_;
+  unsigned total_ = 0, width_ = 0, vector_ = 0;
+  Vectors units_, threads_;
+  std::vector<Need> needs_;
+};
+
+} // namespace
+
+Layout choose_shared(std::span<const Use> uses, unsigned bits, bool must_be_tma) {
+  if (uses.empty()) throw std::invalid_argument("a shared tile is chosen for its uses, and there are none");
+  const Layout& model = uses[0].registers;
+  for (const Use& use : uses)
+    if (use.registers.rank() != model.rank() || use.registers.shape() != model.shape())
+      throw std::invalid_argument("the uses of a shared tile have different shapes: " + model.str() + " and " + use.registers.str());
+  if (model.elements() == 1) {
+    Spelling one;
+    one.rank = model.rank();
+    return Layout(one);
+  }
+  const auto all = model.shape();
+  const std::span<const uint32_t> shape(all.data(), model.rank());
+  const unsigned size = std::max(bits, 8u) / 8;
+
+  std::optional<Layout> best;
+  Cost best_cost{impossible, false};
+  const auto offer = [&](const Layout& tile) {
+    const Cost cost = cost_of(uses, tile, bits);
+    if (cost.slots < best_cost.slots) {
+      best = tile;
+      best_cost = cost;
+    }
+  };
+  // What the hardware knows, along every dim that could be contiguous, the last first.
+  for (int d = int(model.rank()) - 1; d >= 0 && !best_cost.perfect; --d) {
+    const uint64_t row = uint64_t(shape[size_t(d)]) * size;
+    const uint32_t rows = model.elements() / shape[size_t(d)];
+    if (std::has_single_bit(size) && rows % 8 == 0)
+      for (unsigned span : {128u, 64u, 32u})
+        if (row % span == 0) {
+          // Rows of several dims: the swizzle is one of all of them together, and needs bits at the bottom.
+          unsigned low_bits = 0;
+          for_each_row_bit(shape, d, low_bits);
+          if ((8u >> (span == 32 ? 0 : span == 64 ? 0 : 0)) && low_bits < 3) break;
+          offer(swizzled(d, shape, bits, span));
+          break;
+        }
+  }
+  if (must_be_tma && best) return *best;
+  for (int d = int(model.rank()) - 1; d >= 0 && !best_cost.perfect; --d) offer(padded(d, shape, 0));
+  if (!must_be_tma && !best_cost.perfect) Solver(uses, bits).candidates(offer);
+  if (!best || best_cost.slots == impossible)
+    for (int d = int(model.rank()) - 1; d >= 0; --d) offer(padded(d, shape, std::max(1u, 16 / size)));
+  return *best;
+}
+
+} // namespace tilejit::layout
