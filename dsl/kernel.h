@@ -149,10 +149,10 @@ class Arguments {
 public:
   size_t size() const;
   bool has(const std::string& name) const;
-  View view(size_t number) const;
-  View view(const std::string& name) const;
-  Scalar scalar(size_t number) const;
-  Scalar scalar(const std::string& name) const;
+  View view(size_t number, const Location& where = Location::current()) const;
+  View view(const std::string& name, const Location& where = Location::current()) const;
+  Scalar scalar(size_t number, const Location& where = Location::current()) const;
+  Scalar scalar(const std::string& name, const Location& where = Location::current()) const;
 
 private:
   friend class Recorder;
@@ -187,10 +187,10 @@ private:
 
 namespace detail {
 template <typename T>
-T argument(const Arguments& arguments, size_t number) {
+T argument(const Arguments& arguments, size_t number, const Location& where) {
   static_assert(std::is_same_v<T, View> || std::is_same_v<T, Scalar>, "a kernel's parameters are Views and Scalars");
-  if constexpr (std::is_same_v<T, View>) return arguments.view(number);
-  else return arguments.scalar(number);
+  if constexpr (std::is_same_v<T, View>) return arguments.view(number, where);
+  else return arguments.scalar(number, where);
 }
 template <typename F>
 struct Parameters : Parameters<decltype(&F::operator())> {};
@@ -199,27 +199,29 @@ struct Parameters<R (F::*)(P...) const> {
   static constexpr size_t count = sizeof...(P);
   static constexpr bool takes_arguments = std::is_same_v<std::tuple<std::decay_t<P>...>, std::tuple<Arguments>>;
   template <typename Function>
-  static void call(const Function& function, const Arguments& arguments) {
+  static void call(const Function& function, const Arguments& arguments, const Location& where) {
     [&]<size_t... number>(std::index_sequence<number...>) {
-      function(argument<std::decay_t<P>>(arguments, number)...);
+      function(argument<std::decay_t<P>>(arguments, number, where)...);
     }(std::index_sequence_for<P...>{});
   }
 };
-[[noreturn]] void wrong_parameter_count(const std::string& signature, size_t named, size_t parameters);
+[[noreturn]] void wrong_parameter_count(const Location& where, const std::string& signature, size_t named,
+                                        size_t parameters);
 } // namespace detail
 
 /// A kernel from "name(first, second, ...)" and a C++ function of as many Views (tensors) and Scalars, or of one
 /// `const Arguments&`. What the function captures is a constant of the record.
 template <typename Function>
-Kernel kernel(const std::string& signature, Function function, const Schedule& schedule = {}) {
+Kernel kernel(const std::string& signature, Function function, const Schedule& schedule = {},
+              const Location& where = Location::current()) {
   using Parameters = detail::Parameters<Function>;
   if constexpr (Parameters::takes_arguments) {
     return Kernel(signature, Body(std::move(function)), schedule);
   } else {
-    Kernel result(
-        signature, [function = std::move(function)](const Arguments& a) { Parameters::call(function, a); }, schedule);
+    Body body = [function = std::move(function), where](const Arguments& a) { Parameters::call(function, a, where); };
+    Kernel result(signature, std::move(body), schedule);
     if (result.argument_names().size() != Parameters::count)
-      detail::wrong_parameter_count(signature, result.argument_names().size(), Parameters::count);
+      detail::wrong_parameter_count(where, signature, result.argument_names().size(), Parameters::count);
     return result;
   }
 }

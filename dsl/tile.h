@@ -99,11 +99,13 @@ public:
   Operand(N value, const Location& where = Location::current()) : literal_(value), where_(where) {}
 
   const Location& where() const { return where_; }
+  bool is_tile() const { return tile_ != nullptr; }
+  const Literal& literal() const { return literal_; } ///< where it is no tile
 
 private:
   friend class Recorder;
   const Tile* tile_ = nullptr;
-  Literal literal_ = 0; ///< where tile_ is null
+  Literal literal_ = 0;
   Location where_;
 };
 
@@ -127,6 +129,7 @@ public:
 
 private:
   friend class Recorder;
+  static constexpr uint32_t no_slot = ~0u;
   uint32_t slot_; ///< its place in the recording's list of living Vars
 };
 

@@ -6,6 +6,7 @@
 #include "runtime/compiled_kernel.h"
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -54,6 +55,7 @@ struct Launch {
 class Device {
 public:
   virtual ~Device() = default;
+  uint64_t id() const { return id_; }          ///< no other device of this process has or will have it
   virtual std::string name() const = 0;        ///< for people: "simulator (sm_90a, 2 threads)"
   virtual std::string target() const = 0;      ///< what to compile for: "sm_90a"
   virtual std::shared_ptr<Buffer> allocate(size_t bytes) = 0;
@@ -67,6 +69,10 @@ public:
   virtual void synchronize() = 0;
   /// Milliseconds that `work` took on the device (events on a GPU, the clock on the simulator).
   virtual double time(const std::function<void()>& work) = 0;
+
+private:
+  static inline std::atomic<uint64_t> opened_{0};
+  uint64_t id_ = ++opened_;
 };
 
 /// Opens "simulator", "simulator:sm_80", "cuda", "cuda:1". Throws Error where there is no such device: for `cuda`

@@ -12,6 +12,11 @@
 namespace tilejit::demo {
 namespace {
 
+/// The larger of the two; a NaN is larger than anything and stays.
+void raise(double& most, double value) {
+  if (std::isnan(value) || value > most) most = value;
+}
+
 /// One row by the definition: fills o (value_width) and returns lse.
 double reference_row(const AttentionShape& s, bool causal, double scale, std::span<const float> q,
                      std::span<const float> k, std::span<const float> v, int64_t row, std::vector<double>& weights,
@@ -81,22 +86,20 @@ Errors compare(const AttentionShape& shape, bool causal, double scale, std::span
         double difference = std::fabs(got - reference[d]);
         mine_difference += difference * difference;
         mine_reference += reference[d] * reference[d];
-        // Written so that a NaN counts: it is larger than anything.
-        if (!(difference <= mine.largest)) mine.largest = difference;
-        mine.largest_reference = std::max(mine.largest_reference, std::fabs(reference[d]));
+        raise(mine.largest, difference);
+        raise(mine.largest_reference, std::fabs(reference[d]));
       }
       int64_t head = row % shape.query_heads, i = row / shape.query_heads % shape.queries;
       int64_t batch = row / shape.query_heads / shape.queries;
       double got = static_cast<double>(lse[static_cast<size_t>((batch * shape.query_heads + head) * shape.queries + i)]);
-      double difference = got == reference_lse ? 0 : std::fabs(got - reference_lse); // -inf - -inf is NaN
-      if (!(difference <= mine.largest_lse)) mine.largest_lse = difference;
+      raise(mine.largest_lse, got == reference_lse ? 0 : std::fabs(got - reference_lse)); // -inf - -inf would be NaN
     }
     std::lock_guard lock(mutex);
     difference_squares += mine_difference;
     reference_squares += mine_reference;
-    if (!(mine.largest <= errors.largest)) errors.largest = mine.largest;
-    if (!(mine.largest_lse <= errors.largest_lse)) errors.largest_lse = mine.largest_lse;
-    errors.largest_reference = std::max(errors.largest_reference, mine.largest_reference);
+    raise(errors.largest, mine.largest);
+    raise(errors.largest_lse, mine.largest_lse);
+    raise(errors.largest_reference, mine.largest_reference);
   };
   std::vector<std::thread> others;
   for (unsigned t = 1; t < threads; ++t) others.emplace_back(work, false);

@@ -178,7 +178,7 @@ def Tile_ReduceOp : Tile_Op<"reduce", [AttrSizedOperandSegments, SingleBlock, De
     be associative and commutative. The axis is dropped from the results.
 
     ```mlir
-    %m = tile.reduce %s, 1 : (tensor<64x80xf32>) -> (tensor<64xf32>) {
+    %m = tile.reduce %s axis 1 : (tensor<64x80xf32>) -> (tensor<64xf32>) {
     ^bb0(%a: f32, %b: f32):
       %c = arith.maximumf %a, %b : f32
       tile.yield %c : f32
@@ -192,7 +192,7 @@ def Tile_ReduceOp : Tile_Op<"reduce", [AttrSizedOperandSegments, SingleBlock, De
   let results = (outs Variadic<Tile_Tile>:$results);
   let regions = (region SizedRegion<1>:$combine);
   let assemblyFormat = [{
-    $sources `,` $axis (`scratch` $scratch^ `:` type($scratch))? attr-dict `:` functional-type($sources, $results) $combine
+    $sources `axis` $axis (`scratch` $scratch^ `:` type($scratch))? attr-dict `:` functional-type($sources, $results) $combine
   }];
   let hasVerifier = 1;
 }

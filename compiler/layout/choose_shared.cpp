@@ -206,12 +206,13 @@ private:
 
 } // namespace
 
-Layout choose_shared(std::span<const Use> uses, unsigned bits, bool must_be_tma) {
+Layout choose_shared(std::span<const Use> uses, unsigned bits, bool must_be_tma, int contiguous) {
   if (uses.empty()) throw std::invalid_argument("a shared tile is chosen for its uses, and there are none");
   const Layout& model = uses[0].registers;
   for (const Use& use : uses)
     if (use.registers.rank() != model.rank() || use.registers.shape() != model.shape())
       throw std::invalid_argument("the uses of a shared tile have different shapes: " + model.str() + " and " + use.registers.str());
+  if (contiguous >= int(model.rank())) throw std::out_of_range("dim " + std::to_string(contiguous) + " of a tile: " + model.str());
   if (model.elements() == 1) {
     Spelling one;
     one.rank = model.rank();
@@ -230,26 +231,26 @@ Layout choose_shared(std::span<const Use> uses, unsigned bits, bool must_be_tma)
       best_cost = cost;
     }
   };
-  // What the hardware knows, along every dim that could be contiguous, the last first.
-  for (int d = int(model.rank()) - 1; d >= 0 && !best_cost.perfect; --d) {
-    const uint64_t row = uint64_t(shape[size_t(d)]) * size;
-    const uint32_t rows = model.elements() / shape[size_t(d)];
-    if (std::has_single_bit(size) && rows % 8 == 0)
-      for (unsigned span : {128u, 64u, 32u})
-        if (row % span == 0) {
-          // Rows of several dims: the swizzle is one of all of them together, and needs bits at the bottom.
-          unsigned low_bits = 0;
-          for_each_row_bit(shape, d, low_bits);
-          if ((8u >> (span == 32 ? 0 : span == 64 ? 0 : 0)) && low_bits < 3) break;
-          offer(swizzled(d, shape, bits, span));
-          break;
-        }
-  }
+  const auto along_dims = [&](auto f) { // the last first, until nothing can be better
+    for (int d = int(model.rank()) - 1; d >= 0 && !best_cost.perfect; --d)
+      if (contiguous < 0 || d == contiguous) f(d);
+  };
+  // What the hardware knows; its pattern repeats every eight rows, which must be three bits of the dims that follow.
+  along_dims([&](int d) {
+    unsigned row_bits = 0;
+    for (int r = int(model.rank()) - 1; r >= 0; --r) {
+      if (r == d) continue;
+      row_bits += factors(shape[size_t(r)]).bits;
+      if (factors(shape[size_t(r)]).odd > 1) break;
+    }
+    if (row_bits < 3 || !std::has_single_bit(size) || size > 16) return;
+    for (unsigned span : {128u, 64u, 32u})
+      if (uint64_t(shape[size_t(d)]) * size % span == 0) return offer(swizzled(d, shape, bits, span));
+  });
   if (must_be_tma && best) return *best;
-  for (int d = int(model.rank()) - 1; d >= 0 && !best_cost.perfect; --d) offer(padded(d, shape, 0));
+  along_dims([&](int d) { offer(padded(d, shape, 0)); });
   if (!must_be_tma && !best_cost.perfect) Solver(uses, bits).candidates(offer);
-  if (!best || best_cost.slots == impossible)
-    for (int d = int(model.rank()) - 1; d >= 0; --d) offer(padded(d, shape, std::max(1u, 16 / size)));
+  if (best_cost.slots == impossible) along_dims([&](int d) { offer(padded(d, shape, std::max(1u, 16 / size))); });
   return *best;
 }
 

@@ -107,6 +107,72 @@ Layout Layout::permute(std::span<const int> dims) const {
   return Layout(relabel(spelling_, rank(), labels));
 }
 
+// Writes the digits of dim 0 so that one begins at weight `cut`.  A run of digits that follow each other both on their axis and in the
+// coordinate counts through a range: it can be cut wherever the cut divides it.  False when the cut falls inside a digit otherwise.
+static bool cut_at(Spelling& s, uint32_t cut) {
+  constexpr size_t npos = ~size_t(0);
+  std::array<size_t, max_digits> owner; // per coordinate digit: the only place digit that moves it, if that moves nothing else
+  unsigned bits = 0, odds = 0;
+  size_t at = npos; // the coordinate digit that contains the cut
+  for (size_t i = 0; i < s.coords.size(); ++i) {
+    const CoordDigit c = s.coords[i];
+    const unsigned number = c.bit() ? bits++ : odds++;
+    owner[i] = npos;
+    unsigned users = 0;
+    for (size_t d = 0; d < s.digits.size(); ++d) {
+      const Digit& digit = s.digits[d];
+      if (digit.bit() != c.bit() || !(c.bit() ? digit.image >> number & 1 : digit.image == number + 1)) continue;
+      ++users;
+      owner[i] = !c.bit() || std::has_single_bit(digit.image) ? d : npos;
+    }
+    if (users != 1) owner[i] = npos;
+    if (c.weight == cut) return true;
+    if (c.weight < cut && cut < c.weight * uint64_t(c.radix)) at = i;
+  }
+  if (at == npos || owner[at] == npos) return at == npos;
+  const auto follows = [&](size_t lower) { // coordinate digit lower + 1 also follows on the axis
+    if (owner[lower] == npos || owner[lower + 1] == npos) return false;
+    const Digit &x = s.digits[owner[lower]], &y = s.digits[owner[lower + 1]];
+    return x.axis == y.axis && y.stride == x.stride * x.radix;
+  };
+  size_t first = at, last = at;
+  while (first > 0 && follows(first - 1)) --first;
+  while (last + 1 < s.coords.size() && follows(last)) ++last;
+  uint64_t total = 1;
+  for (size_t i = first; i <= last; ++i) total *= s.coords[i].radix;
+  // The shortest run that the cut divides would do as well; the longest one leaves fewer cases.
+  const uint32_t base = s.coords[first].weight;
+  if (cut % base || total % (cut / base)) return false;
+  const uint32_t low = cut / base, high = uint32_t(total / low);
+
+  const Digit bottom = s.digits[owner[first]];
+  const size_t first_digit = owner[first];
+  unsigned first_bit = 0, first_odd = 0, old_odds = 0;
+  for (size_t i = 0; i < first; ++i) (s.coords[i].bit() ? first_bit : first_odd)++;
+  for (size_t i = first; i <= last; ++i) old_odds += !s.coords[i].bit();
+  for (size_t i = first; i <= last; ++i) { // a run's digits are neighbours
+    s.coords.erase(first);
+    s.digits.erase(first_digit);
+  }
+  const unsigned new_odds = (factors(low).odd > 1) + (factors(high).odd > 1);
+  for (Digit& d : s.digits)
+    if (!d.bit() && d.image > first_odd + old_odds) d.image += new_odds - old_odds;
+  uint32_t weight = base, stride = bottom.stride;
+  unsigned bit = first_bit, odd = first_odd;
+  size_t where_coord = first, where_digit = first_digit;
+  const auto add = [&](uint32_t radix) {
+    s.coords.insert(where_coord++, {0, uint16_t(radix), weight});
+    s.digits.insert(where_digit++, {bottom.axis, uint16_t(radix), stride, radix == 2 ? uint64_t(1) << bit++ : ++odd});
+    weight *= radix;
+    stride *= radix;
+  };
+  for (uint32_t part : {low, high}) {
+    for (unsigned b = 0; b < factors(part).bits; ++b) add(2);
+    if (factors(part).odd > 1) add(factors(part).odd);
+  }
+  return true;
+}
+
 std::optional<Layout> Layout::reshape(std::span<const uint32_t> shape) const {
   if (shape.size() > max_rank) throw std::invalid_argument("a layout has at most " + std::to_string(max_rank) + " dims");
   uint64_t elements_of_shape = 1;
@@ -124,21 +190,11 @@ std::optional<Layout> Layout::reshape(std::span<const uint32_t> shape) const {
   StaticVector<CoordDigit, max_digits> labels = spelling_.coords;
   for (CoordDigit& c : labels) c = {0, c.radix, c.weight * pitch[c.dim]};
   Spelling flat = relabel(spelling_, 1, labels);
-  flat.canonicalize();
-  // Then cut it.  Cuts in ascending order; an odd digit across a cut is split where the cut divides it.
+  // Then cut it, from below.
   below = 1;
   for (size_t d = shape.size(); d-- > 1;) {
     below *= shape[d];
-    unsigned odds = 0;
-    for (size_t i = 0; i < flat.coords.size(); ++i) {
-      const CoordDigit c = flat.coords[i];
-      if (c.weight < below && below < c.weight * uint64_t(c.radix)) {
-        if (c.bit() || below % c.weight || c.radix % (below / c.weight)) return std::nullopt;
-        flat.split_odd(odds, below / c.weight);
-        break;
-      }
-      odds += !c.bit();
-    }
+    if (!cut_at(flat, below)) return std::nullopt;
   }
   labels = flat.coords;
   for (CoordDigit& c : labels) {

@@ -95,13 +95,14 @@ std::optional<Waves> wavefronts(Access access, const Layout& registers, const La
 /// A shared layout that all uses (one or two, writer and reader) have without bank conflict.  What the hardware knows comes first (span
 /// 128, 64, 32 bytes: then TMA and wgmma can share the tile); a layout is solved for where that is cheaper, unless must_be_tma.  A matrix
 /// access that cannot be had becomes a vector access; where digits do not agree the tile is row-major with padding.  Never fails.
+/// `contiguous`: the dim that must lie in a row (what a tensor copy or wide asynchronous copies write), -1 for any.
 struct Use {
   Access access;
   Layout registers;
 };
-Layout choose_shared(std::span<const Use> uses, unsigned bits, bool must_be_tma = false);
-inline Layout choose_shared(std::initializer_list<Use> uses, unsigned bits, bool must_be_tma = false) {
-  return choose_shared(std::span<const Use>(uses.begin(), uses.size()), bits, must_be_tma);
+Layout choose_shared(std::span<const Use> uses, unsigned bits, bool must_be_tma = false, int contiguous = -1);
+inline Layout choose_shared(std::initializer_list<Use> uses, unsigned bits, bool must_be_tma = false, int contiguous = -1) {
+  return choose_shared(std::span<const Use>(uses.begin(), uses.size()), bits, must_be_tma, contiguous);
 }
 
 // --- what wgmma and TMA are told -----------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ SmallVector<uint32_t> extents(RankedTensorType type) { return SmallVector<uint32
 
 class Placement {
 public:
-  explicit Placement(func::FuncOp kernel) : kernel_(kernel), warps_(warps_of(kernel)) {}
+  explicit Placement(func::FuncOp kernel) : kernel_(kernel), context_(kernel.getContext()), warps_(warps_of(kernel)) {}
 
   void run() {
     collect();
@@ -52,8 +52,9 @@ private:
   struct Node {
     Value value; // any of its values
     SmallVector<LayoutAttr> candidates;
-    std::vector<double> costs;
+    std::vector<uint64_t> costs;
     LayoutAttr chosen;
+    bool pinned = false; // an instruction leaves no choice
   };
 
   // ---- nodes: one a tile value, loop-carried values merged ------------------------------------------------------
@@ -79,7 +80,7 @@ private:
   void add_node(Value value) {
     auto member = classes_.findLeader(value.getAsOpaquePointer());
     if (member == classes_.member_end()) return;
-    if (number_.try_emplace(*member, nodes_.size()).second) nodes_.push_back({value, {}, {}, {}});
+    if (number_.try_emplace(*member, nodes_.size()).second) nodes_.push_back({value});
   }
 
   // The node of a value, or -1 for one that is free or no tile.
@@ -88,12 +89,12 @@ private:
     return member == classes_.member_end() ? -1 : number_.lookup(*member);
   }
 
-  LayoutAttr attr(const Layout& layout) const { return LayoutAttr::get(kernel_.getContext(), layout); }
+  LayoutAttr attr(const Layout& layout) const { return LayoutAttr::get(context_, layout); }
 
   bool offer(int node, LayoutAttr layout) {
     if (node < 0) return false;
     auto& candidates = nodes_[node].candidates;
-    if (candidates.size() == max_candidates || llvm::is_contained(candidates, layout)) return false;
+    if (nodes_[node].pinned || candidates.size() == max_candidates || llvm::is_contained(candidates, layout)) return false;
     candidates.push_back(layout);
     return true;
   }
@@ -118,7 +119,8 @@ private:
     kernel_.walk([&](Operation* op) {
       if (auto dot = dyn_cast<DotOp>(op)) {
         LayoutAttr c = attr(layouts_of(dot).c);
-        nodes_[node(dot.getResult())].candidates = {c}; // the instruction leaves no choice
+        offer(node(dot.getResult()), c);
+        nodes_[node(dot.getResult())].pinned = true;
         offer(node(dot.getAcc()), c);
       } else if (auto load = dyn_cast<LoadOp>(op)) {
         offer(node(load.getResult()), coalesced(load.getView().getType(), load.getDims(), load.getType()));
@@ -189,6 +191,9 @@ private:
 
   // ---- costs -----------------------------------------------------------------------------------------------------
 
+  // Costs are estimates in issue slots of a warp; the assignment adds them up as whole numbers.
+  static uint64_t slots(double cost) { return uint64_t(std::llround(std::min(cost, 1e12))); }
+
   // Executions of an op's block for one of the kernel.
   double weight(Operation* op) const {
     double weight = 1;
@@ -230,7 +235,7 @@ private:
     if (a < 0 || b < 0) return;
     layout::AssignmentEdge edge{unsigned(a), unsigned(b), {}};
     for (LayoutAttr x : nodes_[a].candidates)
-      for (LayoutAttr y : nodes_[b].candidates) edge.costs.push_back(weight * cost(x, y));
+      for (LayoutAttr y : nodes_[b].candidates) edge.costs.push_back(slots(weight * cost(x, y)));
     edges_.push_back(std::move(edge));
   }
 
@@ -245,7 +250,7 @@ private:
     int from = node(value);
     if (from < 0) return;
     for (auto [candidate, cost] : llvm::zip(nodes_[from].candidates, nodes_[from].costs))
-      cost += weight * conversion_cost(candidate, wanted, cast<RankedTensorType>(value.getType()));
+      cost += slots(weight * conversion_cost(candidate, wanted, cast<RankedTensorType>(value.getType())));
   }
 
   void choose() {
@@ -274,32 +279,32 @@ private:
         int value = node(store.getValue());
         if (value >= 0)
           for (auto [candidate, cost] : llvm::zip(nodes_[value].candidates, nodes_[value].costs))
-            cost += w * store_choice(store, candidate).second;
+            cost += slots(w * store_choice(store, candidate).second);
         // Its mask follows the value; masks are cheap to recompute, so they do not decide.
       } else if (auto load = dyn_cast<LoadOp>(op)) {
         Node& node = nodes_[this->node(load.getResult())];
         for (auto [candidate, cost] : llvm::zip(node.candidates, node.costs))
-          cost += w * access_cost(load.getView().getType(), load.getDims(), load.getType(), candidate);
+          cost += slots(w * access_cost(load.getView().getType(), load.getDims(), load.getType(), candidate));
         if (load.getMask()) use(load.getMask(), this->node(load.getResult()), w, same);
       } else if (auto reduce = dyn_cast<ReduceOp>(op)) {
         for (auto [source, result] : llvm::zip(reduce.getSources(), reduce.getResults()))
           edge(node(source), node(result), w, [&](LayoutAttr from, LayoutAttr to) {
             return reduction_cost(from, reduce.getAxis()) +
-                   conversion_cost(attr(from.getValue().slice(reduce.getAxis())), to, result.getType());
+                   conversion_cost(attr(from.getValue().slice(reduce.getAxis())), to, cast<RankedTensorType>(result.getType()));
           });
       } else if (op->getNumResults() == 1 && is_tile(op->getResult(0))) {
         int result = node(op->getResult(0));
         if (result < 0) return;
         // Work on copies is work done twice: an elementwise op costs a slot a register.
         for (auto [candidate, cost] : llvm::zip(nodes_[result].candidates, nodes_[result].costs))
-          cost += w * candidate.getValue().count(layout::Axis::reg);
+          cost += slots(w * candidate.getValue().count(layout::Axis::reg));
         for (auto [i, operand] : llvm::enumerate(op->getOperands()))
           if (is_tile(operand))
             use(operand, result, w, [&, i = i](LayoutAttr to) { return attr(*operand_layout(op, i, to.getValue())); });
       }
     });
 
-    std::vector<std::vector<double>> costs;
+    std::vector<std::vector<uint64_t>> costs;
     for (Node& node : nodes_) costs.push_back(node.costs);
     layout::Assignment assignment = layout::assign(costs, edges_);
     for (auto [node, choice] : llvm::zip(nodes_, assignment.choice)) node.chosen = node.candidates[choice];
@@ -428,6 +433,7 @@ private:
   }
 
   func::FuncOp kernel_;
+  MLIRContext* context_;
   unsigned warps_;
   llvm::EquivalenceClasses<void*> classes_;
   llvm::DenseMap<void*, int> number_;

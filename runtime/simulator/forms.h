@@ -47,7 +47,7 @@ std::span<const FormInfo> all_forms();
 /// The first row of a form; form_info(Form::unknown) is an empty row.
 const FormInfo& form_info(Form form);
 
-/// Finds the forms of a file's instructions; remembers the spellings it has seen.
+/// Finds the forms of one text's instructions; remembers the spellings it has seen there.
 class FormMatcher {
 public:
   FormMatcher();
@@ -59,7 +59,7 @@ public:
 private:
   struct Spelling;
   const Spelling& find(std::string_view text);
-  std::unordered_map<std::string, std::unique_ptr<Spelling>> spellings_;
+  std::unordered_map<std::string_view, std::unique_ptr<Spelling>> spellings_; ///< keys are views of the PTX
 };
 
 /// A spelling of the table that is nearest to `text`: for messages.

@@ -8,6 +8,7 @@
 #include "runtime/simulator/lexer.h"
 #include "runtime/simulator/words.h"
 
+#include <map>
 #include <unordered_map>
 #include <vector>
 
@@ -42,9 +43,9 @@ private:
     std::unordered_map<std::string_view, RegisterRange> ranges; ///< by prefix: `.reg .b32 %r<9>` is "%r" -> 9
     std::unordered_map<std::string_view, uint32_t> labels;      ///< Function::labels
     std::unordered_map<std::string_view, uint32_t> tables;      ///< Function::tables
-    size_t first_pending = 0;
+    size_t first_pending = 0; ///< pending_ from here on belongs to this scope
   };
-  /// A label that was named before its scope was complete: pool_[operand] or tables[table][entry].
+  /// A label that was named before its scope was complete: in Function::pool or in Function::tables.
   struct Pending {
     std::string_view name;
     uint32_t line, column;
@@ -104,24 +105,25 @@ private:
   void body();
   void statement();
   void open_scope();
-  void close_scope();
+  void close_scope(bool last);
   void registers();
   void label_or_table();
+  void table(const Token& name, bool of_labels);
   void call_prototype(const Token& name);
   void location();
   uint32_t add_register(std::string_view name, Type type);
   void instruction();
-  void resolve(const Pending& pending, bool last);
+  bool resolve(const Pending& pending);
+  void resolve_all(bool last);
   uint64_t place_in_frame(uint64_t& frame, uint64_t bytes, uint32_t align);
 
   // --- operands (parser_operand.cpp)
-  Operand operand();
-  Operand simple_operand();
+  Operand operand(size_t depth = 0);
   Operand named_operand();
-  Operand address();
-  Operand list(std::string_view close, Operand::Kind kind);
+  Operand address(size_t depth);
+  Operand elements(std::string_view close, Operand::Kind kind, size_t depth);
   Operand call_operand();
-  Operand register_operand(const Symbol& symbol, const Token& name);
+  Operand label_operand(Operand::Kind kind, size_t position);
   Operand store(Operand::Kind kind, size_t first);
   Operand immediate(const Constant& constant);
 
@@ -136,8 +138,7 @@ private:
   uint32_t function_ = none;
   uint32_t location_ = none;
   uint64_t declared_registers_ = 0, initialized_bytes_ = 0;
-  uint32_t nesting_ = 0;
-  std::unordered_map<uint64_t, uint32_t> locations_; ///< by hash: not a key, see location()
+  std::map<std::array<uint32_t, 4>, uint32_t> locations_;
 };
 
 } // namespace tilejit::runtime::simulator

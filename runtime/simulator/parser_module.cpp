@@ -146,12 +146,7 @@ uint32_t Parser::variable(Space space, Linkage link, Type type, uint32_t vector,
   uint64_t element = uint64_t{bytes_of(type)} * vector;
   v.align = align ? align : static_cast<uint32_t>(element);
 
-  // .local .b32 x<3>: x0, x1, x2
-  uint64_t copies = 0;
-  if (accept("<")) {
-    copies = take_integer("a number of variables", 65536);
-    expect(">");
-  }
+  if (token().is("<")) fail("declare these variables one by one");
   std::vector<uint64_t> dims;
   bool open = false;
   v.bytes = element;
@@ -208,10 +203,6 @@ uint32_t Parser::variable(Space space, Linkage link, Type type, uint32_t vector,
       if (link != Linkage::external || before.bytes == 0) before = std::move(v);
       return it->second.index;
     }
-  }
-  if (copies > 0) {
-    // The names exist nowhere in the text: the module keeps them.
-    fail(name, "'" + std::string(name.text) + "<" + std::to_string(copies) + ">': declare these variables one by one");
   }
   auto index = static_cast<uint32_t>(module_.variables.size());
   module_.variables.push_back(std::move(v));

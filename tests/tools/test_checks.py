@@ -22,7 +22,7 @@ class Checks(unittest.TestCase):
         path.write_text(text)
 
     def run_check(self, name, *arguments):
-        command = [sys.executable, str(HERE / name), str(self.root), *arguments]
+        command = [sys.executable, "-B", str(HERE / name), str(self.root), *arguments]
         run = subprocess.run(command, capture_output=True, text=True)
         return run.returncode, run.stdout
 

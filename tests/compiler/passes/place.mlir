@@ -15,7 +15,7 @@ func.func @softmax_product(%q: !tile.view<?x64xbf16, strides = [?, 1], align = 1
   // CHECK: tile.dot {{.*}} -> tensor<64x64xf32, #tile.layout<"i:64 j:64 | reg j1 i8 j8 j16 j32 | lane j2 j4 i1 i2 i4 | warp i16 i32">>
   %s = tile.dot %qt, %ktt, %zero : tensor<64x64xbf16>, tensor<64x64xbf16> -> tensor<64x64xf32>
   // CHECK: tile.reduce {{.*}} -> tensor<64xf32, #tile.layout<"i:64 | reg i8 | lane ~ ~ i1 i2 i4 | warp i16 i32">>
-  %m = tile.reduce %s, 1 : (tensor<64x64xf32>) -> tensor<64xf32> {
+  %m = tile.reduce %s axis 1 : (tensor<64x64xf32>) -> tensor<64xf32> {
   ^bb0(%a: f32, %b: f32):
     %c = arith.maximumf %a, %b : f32
     tile.yield %c : f32
