@@ -206,7 +206,7 @@ Value Recorder::constant(llvm::StringRef what, const Literal& number, Type type,
   if (isa<FloatType>(element)) {
     one = FloatAttr::get(element, fraction ? number.fraction : static_cast<double>(number.integer));
   } else {
-    std::string shown = fraction ? llvm::formatv("{0}", number.fraction).str() : std::to_string(number.integer);
+    std::string shown = fraction ? llvm::formatv("{0:g}", number.fraction).str() : std::to_string(number.integer);
     if (fraction)
       throw Error(where, (what + ": the number " + shown + " is not an integer, but meets " +
                           std::string(name_of(dtype_of(element))) + "; convert the tile with .to(f32)").str());
@@ -218,7 +218,25 @@ Value Recorder::constant(llvm::StringRef what, const Literal& number, Type type,
     one = IntegerAttr::get(element, APInt(bits, static_cast<uint64_t>(number.integer), bits > 1));
   }
   if (auto tile = dyn_cast<RankedTensorType>(type)) one = DenseElementsAttr::get(tile, Attribute(one));
-  return arith::ConstantOp::create(builder, location(where), one);
+  return constant(one, location(where));
+}
+
+Value Recorder::constant(TypedAttr value, mlir::Location where) {
+  if (in_combine()) return arith::ConstantOp::create(builder, where, value);
+  Value& known = constants_[value];
+  if (!known) {
+    OpBuilder::InsertionGuard guard(builder);
+    if (last_constant_) builder.setInsertionPointAfter(last_constant_);
+    else builder.setInsertionPointToStart(&kernel_.front());
+    known = arith::ConstantOp::create(builder, where, value);
+    last_constant_ = known.getDefiningOp();
+  }
+  return known;
+}
+
+Value Recorder::shared(Value value) {
+  auto folded = value.getDefiningOp<arith::ConstantOp>();
+  return folded ? constant(folded.getValue(), folded.getLoc()) : value;
 }
 
 Value Recorder::index(llvm::StringRef what, const Operand& operand) {
@@ -271,8 +289,7 @@ Value Recorder::broadcast(llvm::StringRef what, const Location& where, Value val
   if (!isa<RankedTensorType>(value.getType())) {
     if (shape.empty()) return value;
     Attribute known;
-    if (matchPattern(value, m_Constant(&known)))
-      return arith::ConstantOp::create(builder, location(where), DenseElementsAttr::get(type, known));
+    if (matchPattern(value, m_Constant(&known))) return constant(DenseElementsAttr::get(type, known), location(where));
     return add<tile::SplatOp>(where, type, value);
   }
   bool fits = from.size() == shape.size();

@@ -63,10 +63,10 @@ public:
   /// An i32 scalar, e.g. a coordinate. Throws Error for anything else.
   mlir::Value index(llvm::StringRef what, const Operand& operand);
 
-  /// Adds an operation, or returns the constant that it amounts to.
+  /// Adds an operation, or returns the constant or the operand that it amounts to.
   template <typename Op, typename... Arguments>
   mlir::Value add(const Location& where, Arguments&&... arguments) {
-    return builder.createOrFold<Op>(location(where), std::forward<Arguments>(arguments)...);
+    return shared(builder.createOrFold<Op>(location(where), std::forward<Arguments>(arguments)...));
   }
   mlir::Location location(const Location& where);
   mlir::Type element(DType type);
@@ -109,6 +109,11 @@ public:
   mlir::OpBuilder builder;
 
 private:
+  /// The constant at the kernel's head that stands for all equal ones, so that the program is short to read. Inside a
+  /// combine function, which stands for itself, a constant stays where it is.
+  mlir::Value constant(mlir::TypedAttr value, mlir::Location where);
+  mlir::Value shared(mlir::Value value); ///< the same, if `value` is a constant
+
   struct Loop {
     mlir::scf::ForOp op;
     llvm::SmallVector<uint32_t> carried; ///< slots of the Vars that are its arguments, in order
@@ -119,6 +124,8 @@ private:
   uint64_t id_;
   Recorder* outer_; ///< the recording that this one interrupts
   std::vector<mlir::Value> values_;
+  llvm::DenseMap<mlir::Attribute, mlir::Value> constants_;
+  mlir::Operation* last_constant_ = nullptr;
   std::vector<Var*> variables_; ///< by slot; null: gone
   std::vector<Loop> loops_;
   std::optional<size_t> combine_begin_; ///< inside a combine function: the first slot of its own Vars

@@ -93,7 +93,12 @@ Tile operator>>(const Operand& a, const Operand& b) { return integers<arith::ShR
 
 Tile operator&&(const Operand& a, const Operand& b) { return booleans<arith::AndIOp>("&&", a, b); }
 Tile operator||(const Operand& a, const Operand& b) { return booleans<arith::OrIOp>("||", a, b); }
-Tile operator!(const Operand& x) { return booleans<arith::XOrIOp>("!", x, Operand(true, x.where())); }
+Tile operator!(const Operand& x) {
+  Recorder& recorder = Recorder::current(x.where());
+  Value v = recorder.value(x);
+  if (!is_bool(v)) refuse("!", x.where(), v.getType(), "i1");
+  return recorder.tile(recorder.add<arith::XOrIOp>(x.where(), v, recorder.constant("!", true, v.getType(), x.where())));
+}
 
 using Float = arith::CmpFPredicate;
 using Integer = arith::CmpIPredicate;
@@ -356,20 +361,27 @@ std::vector<Tile> reduce(const std::vector<Tile>& tiles, int axis, const Combine
   return record_reduce("reduce", values, axis, where, combine);
 }
 
+// A reduction by an operation of numbers.
+static Tile reduce_numbers(llvm::StringRef what, const Operand& x, int axis, const Combine& combine) {
+  Value value = Recorder::current(x.where()).value(x);
+  if (is_bool(value)) refuse(what, x.where(), value.getType(), "numbers (convert with .to(i32))");
+  return reduce_one(what, x, axis, combine);
+}
+
 Tile sum(const Operand& x, int axis) {
   const Location& where = x.where();
   Recorder& recorder = Recorder::current(where);
   Tile tile = recorder.tile(recorder.value(x));
   auto add = [&](const Scalar& a, const Scalar& b) { return Operand(a, where) + b; };
-  if (tile.type() != f16 && tile.type() != bf16) return reduce_one("sum", Operand(tile, where), axis, add);
-  return reduce_one("sum", Operand(tile.to(f32, where), where), axis, add).to(tile.type(), where);
+  if (tile.type() != f16 && tile.type() != bf16) return reduce_numbers("sum", Operand(tile, where), axis, add);
+  return reduce_numbers("sum", Operand(tile.to(f32, where), where), axis, add).to(tile.type(), where);
 }
 
 Tile reduce_max(const Operand& x, int axis) {
-  return reduce_one("reduce_max", x, axis, [&](auto& a, auto& b) { return max(Operand(a, x.where()), b); });
+  return reduce_numbers("reduce_max", x, axis, [&](auto& a, auto& b) { return max(Operand(a, x.where()), b); });
 }
 Tile reduce_min(const Operand& x, int axis) {
-  return reduce_one("reduce_min", x, axis, [&](auto& a, auto& b) { return min(Operand(a, x.where()), b); });
+  return reduce_numbers("reduce_min", x, axis, [&](auto& a, auto& b) { return min(Operand(a, x.where()), b); });
 }
 
 } // namespace tilejit::dsl

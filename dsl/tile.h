@@ -56,7 +56,7 @@ struct Literal {
 
 /// An immutable value of the kernel: element type and a shape of 0 to 4 dims; rank 0 is a scalar. Cheap to copy.
 /// It lives as long as the recording; a value made inside a loop ends with the loop (a Var carries one out).
-class Tile {
+class [[maybe_unused]] Tile { // a loop need not use its counter
 public:
   /// A constant scalar: i1 of a bool, i32 of an integer, f32 of a fraction.
   template <Number N>

@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
-#include <regex>
 #include <spawn.h>
 #include <sstream>
 #include <sys/wait.h>
@@ -53,38 +53,54 @@ std::vector<std::byte> read_bytes(const std::string& path) {
   return bytes;
 }
 
+/// The number that stands before `words`: 168 of "Used 168 registers" for " registers".
+std::optional<uint32_t> number_before(const std::string& line, std::string_view words) {
+  size_t end = line.find(words);
+  if (end == std::string::npos) return std::nullopt;
+  size_t begin = end;
+  while (begin > 0 && line[begin - 1] >= '0' && line[begin - 1] <= '9') --begin;
+  uint32_t number = 0;
+  auto [stop, error] = std::from_chars(line.data() + begin, line.data() + end, number);
+  if (error != std::errc() || stop != line.data() + end) return std::nullopt;
+  return number;
+}
+
+/// The word after `words`, without quotes: "f" of "Compiling entry function 'f' for" for "entry function ".
+std::string word_after(const std::string& line, std::string_view words) {
+  size_t begin = line.find(words);
+  if (begin == std::string::npos) return "";
+  begin += words.size();
+  std::string word = line.substr(begin, line.find(' ', begin) - begin);
+  std::erase(word, '\'');
+  return word;
+}
+
 /// The report of `ptxas -v`:
 ///   ptxas info    : Compiling entry function 'f' for 'sm_90a'
 ///   ptxas info    : Function properties for f
 ///       0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
 ///   ptxas info    : Used 8 registers, used 0 barriers, 4096 bytes smem
 std::vector<EntryResources> parse_report(const std::string& report) {
-  static const std::regex entry("Compiling entry function '([^']+)'"), properties("Function properties for (\\S+)"),
-      stack("(\\d+) bytes stack frame, (\\d+) bytes spill stores, (\\d+) bytes spill loads"),
-      registers("Used (\\d+) registers"), shared("(\\d+) bytes smem");
   std::vector<EntryResources> entries;
   bool of_entry = false; // properties are reported for device functions too
   std::istringstream lines(report);
-  std::smatch match;
-  auto number = [&](size_t group) { return static_cast<uint32_t>(std::stoul(match[group])); };
   for (std::string line; std::getline(lines, line);) {
-    if (std::regex_search(line, match, entry)) {
-      entries.push_back({match[1]});
+    if (std::string name = word_after(line, "Compiling entry function "); !name.empty()) {
+      entries.push_back({name});
       of_entry = true;
-    } else if (std::regex_search(line, match, properties)) {
-      of_entry = !entries.empty() && entries.back().name == match[1];
+    } else if (std::string of = word_after(line, "Function properties for "); !of.empty()) {
+      of_entry = !entries.empty() && entries.back().name == of;
     }
     if (entries.empty()) continue;
     EntryResources& last = entries.back();
-    if (of_entry && std::regex_search(line, match, stack)) {
-      last.stack_bytes = number(1);
-      last.spill_store_bytes = number(2);
-      last.spill_load_bytes = number(3);
+    auto read = [&](uint32_t& into, std::string_view words) { into = number_before(line, words).value_or(into); };
+    if (of_entry) {
+      read(last.stack_bytes, " bytes stack frame");
+      read(last.spill_store_bytes, " bytes spill stores");
+      read(last.spill_load_bytes, " bytes spill loads");
     }
-    if (std::regex_search(line, match, registers)) {
-      last.registers = number(1);
-      if (std::regex_search(line, match, shared)) last.shared_bytes = number(1);
-    }
+    read(last.registers, " registers");
+    read(last.shared_bytes, " bytes smem");
   }
   return entries;
 }

@@ -43,13 +43,14 @@ Cost cost_of(std::span<const Use> uses, const Layout& tile, unsigned bits) {
 struct Need {
   bool fixed; // the lowest bits must be exactly `row`
   Vectors row, registers, lanes;
+  Vectors threads; // all of lane, warp and cta
 };
 
 Need need_of(Access access, const Spelling& s, unsigned bits) {
   Need need{};
   Vectors lanes;
   for (const Digit& d : s.digits)
-    if (d.bit() && d.axis == Axis::reg) need.registers.push_back(d.image);
+    if (d.bit()) (d.axis == Axis::reg ? need.registers : need.threads).push_back(d.image);
   for (uint32_t lane = 1; lane < 32; lane *= 2) {
     const Digit* d = s.find(Axis::lane, lane);
     lanes.push_back(d ? d->image : 0);
@@ -118,12 +119,6 @@ public:
     total_ = spelling_.bit_count();
     for (unsigned b = 0; b < total_; ++b) units_.push_back(uint64_t(1) << b);
     for (size_t u = 0; u < uses.size(); ++u) needs_.push_back(need_of(uses[u].access, all[u], bits_));
-    // Threads of all uses: address bits besides V are taken from these first, so that no thread steps inside a vector.
-    for (const Need& n : needs_)
-      for (uint64_t v : n.lanes) add_thread(v);
-    for (const Spelling& s : all)
-      for (const Digit& d : s.digits)
-        if (d.bit() && d.axis != Axis::reg) add_thread(d.image);
     const unsigned size_bits = unsigned(std::countr_zero(bits_ / 8));
     width_ = size_bits >= 7 ? 0 : std::min(total_, 7 - size_bits);
     vector_ = size_bits >= 4 ? 0 : 4 - size_bits;
@@ -152,22 +147,21 @@ public:
   }
 
 private:
-  void add_thread(uint64_t v) {
-    if (v && std::find(threads_.begin(), threads_.end(), v) == threads_.end() && threads_.size() < max_digits) threads_.push_back(v);
-  }
-
   std::optional<Layout> solve(const Vectors& low) const {
     if (rank(low) != low.size()) return std::nullopt;
     std::vector<Vectors> spans;
+    std::vector<std::pair<size_t, const Need*>> users; // how many bits of V each moves at once
     for (const Need& n : needs_) {
       Vectors span;
       if (n.fixed) {
         if (n.row != low) continue; // it will be served by vectors; the cost tells
         span = joined(low, n.lanes);
+        users.push_back({low.size(), &n});
       } else {
         const Elimination registers(n.registers);
         size_t v = 0;
         while (v < low.size() && registers.contains(low[v])) ++v;
+        users.push_back({v, &n});
         span = joined(first(low, v), first(n.lanes, width_ > v ? width_ - v : 0));
       }
       // Dimension w: what one phase leaves open is filled, with V first.
@@ -185,7 +179,10 @@ private:
     high = first(high, total_ - width_);
     const Vectors fixed = joined(low, high);
     if (rank(fixed) != fixed.size()) return std::nullopt;
-    Vectors bank = extend(fixed, threads_);
+    // The other bits are taken from the threads, of those first that move the most at once: a thread must not step inside a vector.
+    std::stable_sort(users.begin(), users.end(), [](const auto& x, const auto& y) { return x.first > y.first; });
+    Vectors bank;
+    for (const auto& [moved, need] : users) bank = joined(bank, extend(joined(fixed, bank), need->threads));
     bank = joined(bank, extend(joined(fixed, bank), units_));
 
     Spelling s = spelling_;
@@ -200,7 +197,7 @@ private:
   bool possible_ = false;
   Spelling spelling_;
   unsigned total_ = 0, width_ = 0, vector_ = 0;
-  Vectors units_, threads_;
+  Vectors units_;
   std::vector<Need> needs_;
 };
 

@@ -108,8 +108,9 @@ Layout Layout::permute(std::span<const int> dims) const {
 }
 
 // Writes the digits of dim 0 so that one begins at weight `cut`.  A run of digits that follow each other both on their axis and in the
-// coordinate counts through a range: it can be cut wherever the cut divides it.  False when the cut falls inside a digit otherwise.
-static bool cut_at(Spelling& s, uint32_t cut) {
+// coordinate counts through a range: it can be cut wherever the cut divides it.  Digits below weight `floor` stay as they are.  False when
+// the cut falls inside a digit otherwise.
+static bool cut_at(Spelling& s, uint32_t cut, uint32_t floor) {
   constexpr size_t npos = ~size_t(0);
   std::array<size_t, max_digits> owner; // per coordinate digit: the only place digit that moves it, if that moves nothing else
   unsigned bits = 0, odds = 0;
@@ -136,11 +137,10 @@ static bool cut_at(Spelling& s, uint32_t cut) {
     return x.axis == y.axis && y.stride == x.stride * x.radix;
   };
   size_t first = at, last = at;
-  while (first > 0 && follows(first - 1)) --first;
+  while (first > 0 && s.coords[first - 1].weight >= floor && follows(first - 1)) --first;
   while (last + 1 < s.coords.size() && follows(last)) ++last;
   uint64_t total = 1;
   for (size_t i = first; i <= last; ++i) total *= s.coords[i].radix;
-  // The shortest run that the cut divides would do as well; the longest one leaves fewer cases.
   const uint32_t base = s.coords[first].weight;
   if (cut % base || total % (cut / base)) return false;
   const uint32_t low = cut / base, high = uint32_t(total / low);
@@ -193,8 +193,9 @@ std::optional<Layout> Layout::reshape(std::span<const uint32_t> shape) const {
   // Then cut it, from below.
   below = 1;
   for (size_t d = shape.size(); d-- > 1;) {
+    const uint32_t floor = below;
     below *= shape[d];
-    if (!cut_at(flat, below)) return std::nullopt;
+    if (!cut_at(flat, below, floor)) return std::nullopt;
   }
   labels = flat.coords;
   for (CoordDigit& c : labels) {

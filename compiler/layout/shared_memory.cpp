@@ -507,7 +507,37 @@ Phase simulate(std::span<const uint64_t> address, unsigned bytes) {
   return phase;
 }
 
+/// One instruction: the phases of a warp's 32 accesses.
+Waves simulate_access(const std::array<uint64_t, 32>& address, unsigned bytes) {
+  const unsigned per_phase = std::clamp(128u / std::max(bytes, 4u), 1u, 32u);
+  Waves waves{0, 0, 1, bytes};
+  for (unsigned lane = 0; lane < 32; lane += per_phase) {
+    const Phase p = simulate({address.data() + lane, per_phase}, bytes);
+    waves.wavefronts += p.wavefronts;
+    waves.least += (p.words + 31) / 32;
+  }
+  return waves;
+}
+
 } // namespace
+
+// Do all accesses of a warp, and of all warps, cost the same?  Registers and warps move the addresses of the lanes either by a xor of
+// plain address bits, which permutes banks, or by a constant number of words, which rotates them.
+static bool uniform(const Spelling& offsets, unsigned size) {
+  uint64_t lanes = 0, others = 0;
+  for (const Digit& d : offsets.digits)
+    if (d.bit()) (d.axis == Axis::lane ? lanes : others) |= d.image;
+  bool lanes_plain = true, whole_words = true;
+  unsigned bit = 0;
+  for (const CoordDigit& c : offsets.coords) {
+    const bool by_lane = c.bit() && lanes >> bit++ & 1;
+    if (by_lane)
+      lanes_plain &= std::has_single_bit(c.weight);
+    else if (!std::has_single_bit(c.weight) || !c.bit())
+      whole_words &= c.weight * size % 4 == 0;
+  }
+  return whole_words && (lanes_plain || !(lanes & others));
+}
 
 std::optional<Waves> wavefronts(Access access, const Layout& registers, const Layout& shared, unsigned bits) {
   check_pair(registers, shared);
@@ -518,37 +548,51 @@ std::optional<Waves> wavefronts(Access access, const Layout& registers, const La
     if (!offsets) return std::nullopt;
     const auto digits = divide(access, *offsets, bits);
     if (!digits) return std::nullopt;
-    for (uint32_t lane = 0; lane < 8; ++lane) address[lane] = uint64_t(digits->rows.at({.lane = lane})[0]) * size;
-    const uint32_t instructions = digits->rows.count(Axis::reg), matrices = instructions * uint32_t(digits->words.size());
-    return Waves{simulate({address.data(), 8}, 16).wavefronts * matrices, matrices, instructions, 16};
+    const Spelling& rows = digits->rows;
+    const uint32_t instructions = rows.count(Axis::reg), matrices = instructions * uint32_t(digits->words.size());
+    const auto one_matrix = [&](uint32_t item, uint32_t matrix, uint32_t warp) {
+      for (uint32_t row = 0; row < 8; ++row)
+        address[row] = uint64_t(rows.at({.reg = item, .lane = 8 * matrix + row, .warp = warp})[0]) * size;
+      return simulate({address.data(), 8}, 16).wavefronts;
+    };
+    if (uniform(*offsets, size)) return Waves{one_matrix(0, 0, 0) * matrices, matrices, instructions, 16};
+    Waves worst{0, matrices, instructions, 16};
+    for (uint32_t warp = 0; warp < rows.count(Axis::warp); ++warp) {
+      uint32_t sum = 0;
+      for (uint32_t item = 0; item < instructions; ++item)
+        for (uint32_t matrix = 0; matrix < digits->words.size(); ++matrix) sum += one_matrix(item, matrix, warp);
+      worst.wavefronts = std::max(worst.wavefronts, sum);
+    }
+    return worst;
   }
-  unsigned vector;
-  if (offsets) {
-    vector = 1u << run_of(*offsets, widest(bits, 16)).steps.size();
+  if (offsets && uniform(*offsets, size)) {
+    const unsigned vector = 1u << run_of(*offsets, widest(bits, 16)).steps.size();
     for (uint32_t lane = 0; lane < 32; ++lane) address[lane] = uint64_t(offsets->at({.lane = lane})[0]) * size;
-  } else {
-    const auto pitch = pitches(shared);
-    if (!pitch) return std::nullopt;
-    vector = affine_vector(registers, *pitch, bits, 16).second;
-    for (uint32_t lane = 0; lane < 32; ++lane) {
-      const Coord c = registers.at({.lane = lane});
-      uint64_t offset = 0;
-      for (unsigned d = 0; d < registers.rank(); ++d) offset += uint64_t(c[d]) * pitch->at(d);
-      address[lane] = offset / vector * vector * size;
+    Waves waves = simulate_access(address, vector * size);
+    waves.instructions = registers.count(Axis::reg) / vector;
+    waves.wavefronts *= waves.instructions;
+    waves.least *= waves.instructions;
+    return waves;
+  }
+  // Padding or digits that do not agree: every instruction of every warp; the slowest warp counts.
+  const auto plan = vector_access(registers, shared, bits);
+  if (!plan) return std::nullopt;
+  const unsigned bytes = plan->elements * size;
+  Waves worst{0, 0, uint32_t(plan->registers.size()) / plan->elements, bytes};
+  for (uint32_t warp = 0; warp < registers.count(Axis::warp); ++warp) {
+    Waves waves{};
+    for (uint32_t item = 0; item < worst.instructions; ++item) {
+      for (uint32_t lane = 0; lane < 32; ++lane) address[lane] = uint64_t(plan->addresses(item, {.lane = lane, .warp = warp})) * size;
+      const Waves one = simulate_access(address, bytes);
+      waves.wavefronts += one.wavefronts;
+      waves.least += one.least;
+    }
+    if (waves.wavefronts >= worst.wavefronts) {
+      worst.wavefronts = waves.wavefronts;
+      worst.least = waves.least;
     }
   }
-  const unsigned bytes = vector * size;
-  const uint32_t instructions = registers.count(Axis::reg) / vector;
-  const unsigned per_phase = std::clamp(128u / std::max(bytes, 4u), 1u, 32u);
-  Waves waves{0, 0, instructions, bytes};
-  for (unsigned lane = 0; lane < 32; lane += per_phase) {
-    const Phase p = simulate({address.data() + lane, per_phase}, bytes);
-    waves.wavefronts += p.wavefronts;
-    waves.least += (p.words + 31) / 32;
-  }
-  waves.wavefronts *= instructions;
-  waves.least *= instructions;
-  return waves;
+  return worst;
 }
 
 } // namespace tilejit::layout

@@ -32,6 +32,9 @@ inline Layout padded(int contiguous, std::initializer_list<uint32_t> shape, uint
 }
 /// The canonical operand of wgmma without swizzle: 8 x 16-byte core matrices, rows of them first when `rows_first`.  Rank 2.
 Layout core_matrices(int contiguous, std::span<const uint32_t> shape, unsigned bits, bool rows_first = true);
+inline Layout core_matrices(int contiguous, std::initializer_list<uint32_t> shape, unsigned bits, bool rows_first = true) {
+  return core_matrices(contiguous, std::span<const uint32_t>(shape.begin(), shape.size()), bits, rows_first);
+}
 
 /// The part of a shared tile that begins at `origin` and has `shape`: the same kind of layout, `offset` elements further on.  nullopt
 /// when the origin or the shape cuts through a digit.
@@ -89,7 +92,8 @@ struct Waves {
   uint32_t wavefronts, least, instructions;
   unsigned bytes; ///< per lane and access
 };
-/// Simulates an instruction on 32 banks (all instructions of a pair cost the same).  nullopt: the instruction does not fit.
+/// Simulates accesses on 32 banks: one, since all of a pair cost the same, unless padding or digits that do not agree make them differ;
+/// then the slowest warp counts.  nullopt: the instruction does not fit.
 std::optional<Waves> wavefronts(Access access, const Layout& registers, const Layout& shared, unsigned bits);
 
 /// A shared layout that all uses (one or two, writer and reader) have without bank conflict.  What the hardware knows comes first (span

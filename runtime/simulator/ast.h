@@ -109,6 +109,7 @@ struct Instruction {
   static constexpr size_t max_mods = 14, max_types = 6;
 
   Form form{};                       ///< Form::unknown until a row of forms.def fits
+  uint16_t row = 0;                  ///< that row: all_forms()[row]
   uint8_t mod_count = 0, type_count = 0;
   std::array<Mod, max_mods> mods{};  ///< in the order of the text, without the opcode's own words and the types
   std::array<Type, max_types> types{}; ///< in the order of the text

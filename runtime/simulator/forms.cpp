@@ -276,6 +276,10 @@ std::span<const Row* const> rows_of(std::string_view first_word) {
 
 std::span<const FormInfo> all_forms() { return table; }
 
+InstructionClass class_of(const Instruction& i) {
+  return i.form == Form::unknown ? InstructionClass::other : table[i.row].instruction_class;
+}
+
 const FormInfo& form_info(Form form) {
   static const auto first = [] {
     std::vector<const FormInfo*> rows(static_cast<size_t>(Form::count), nullptr);
@@ -332,6 +336,7 @@ std::string FormMatcher::match(const Module& module, Function& function, Instruc
     std::string wrong = check_operands(*row, function, i, progress);
     if (wrong.empty()) {
       i.form = row->info->form;
+      i.row = static_cast<uint16_t>(row->info - table);
       return {};
     }
     if (best.empty() || progress > furthest) {

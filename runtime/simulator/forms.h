@@ -46,6 +46,8 @@ struct FormInfo {
 std::span<const FormInfo> all_forms();
 /// The first row of a form; form_info(Form::unknown) is an empty row.
 const FormInfo& form_info(Form form);
+/// Of the instruction's own row: add.f64 is double_, add.f32 floating.
+InstructionClass class_of(const Instruction& instruction);
 
 /// Finds the forms of one text's instructions; remembers the spellings it has seen there.
 class FormMatcher {

@@ -42,7 +42,7 @@ private:
     std::unordered_map<std::string_view, Symbol> symbols;
     std::unordered_map<std::string_view, RegisterRange> ranges; ///< by prefix: `.reg .b32 %r<9>` is "%r" -> 9
     std::unordered_map<std::string_view, uint32_t> labels;      ///< Function::labels
-    std::unordered_map<std::string_view, uint32_t> tables;      ///< Function::tables
+    std::unordered_map<std::string_view, uint32_t> branch_tables, call_tables; ///< Function::tables
     size_t first_pending = 0; ///< pending_ from here on belongs to this scope
   };
   /// A label that was named before its scope was complete: in Function::pool or in Function::tables.

@@ -177,8 +177,8 @@ bool Parser::resolve(const Pending& pending) {
   const Scope& scope = scopes_.back();
   Function& f = function();
   if (pending.operand != none && f.pool[pending.operand].kind == Operand::Kind::targets) {
-    auto it = scope.tables.find(pending.name);
-    if (it == scope.tables.end()) return false;
+    auto it = scope.branch_tables.find(pending.name);
+    if (it == scope.branch_tables.end()) return false;
     f.pool[pending.operand].index = it->second;
     return true;
   }
@@ -251,7 +251,9 @@ void Parser::registers() {
     Token name = take_identifier("a register's name");
     uint64_t count = 1;
     if (accept("<")) {
-      count = take_integer("a number of registers", ~0ull);
+      if (token().kind != Token::Kind::integer) fail_expected("a number of registers"); // not an expression: 9> is no comparison
+      count = token().value;
+      lexer_.advance();
       expect(">");
       if (vector > 1) fail(name, "a range of vector registers");
       if (find_special(name.text)) fail(name, "'" + std::string(name.text) + "' is a special register");
@@ -284,7 +286,8 @@ void Parser::label_or_table() {
 // name: .branchtargets L1, L2;   name: .calltargets f, g;
 void Parser::table(const Token& name, bool of_labels) {
   auto index = static_cast<uint32_t>(function().tables.size());
-  if (!scopes_.back().tables.emplace(name.text, index).second)
+  auto& tables = of_labels ? scopes_.back().branch_tables : scopes_.back().call_tables;
+  if (!tables.emplace(name.text, index).second)
     fail(name, "'" + std::string(name.text) + "' is defined twice in this scope");
   function().tables.emplace_back();
   do {

@@ -157,8 +157,8 @@ Operand Parser::call_operand() {
   if (accept("(")) return elements(")", Operand::Kind::list, 0);
   if (token().kind == Token::Kind::identifier && !find_symbol(token().text)) {
     for (size_t i = scopes_.size(); i-- > 1;) {
-      auto it = scopes_[i].tables.find(token().text);
-      if (it == scopes_[i].tables.end()) continue;
+      auto it = scopes_[i].call_tables.find(token().text);
+      if (it == scopes_[i].call_tables.end()) continue;
       lexer_.advance();
       Operand o;
       o.kind = Operand::Kind::targets;

@@ -106,7 +106,7 @@ std::vector<std::pair<std::string, uint64_t>> count_classes(const Module& module
   std::map<std::pair<InstructionClass, Space>, uint64_t> counts;
   for (uint32_t f : reachable_functions(module, entry))
     for (const Instruction& i : module.functions[f].body) {
-      InstructionClass c = form_info(i.form).instruction_class;
+      InstructionClass c = class_of(i);
       bool spaces = c == InstructionClass::load || c == InstructionClass::store || c == InstructionClass::atomic;
       ++counts[{c, spaces ? i.space() : Space::generic}];
     }

@@ -219,6 +219,7 @@ TEST_CASE("reshape is row-major, and refused only where a digit would be cut") {
   CHECK(refused > 20);
   CHECK_FALSE(Layout::parse("i:80 | reg i1 i2 i4 | lane i8 ~ ~ ~ ~ | warp i16*5").reshape({16, 5}));
   CHECK(Layout::parse("i:80 | reg i1 i2 i4 | lane i8 ~ ~ ~ ~ | warp i16*5").reshape({5, 1, 16}));
+  CHECK(Layout::parse("i:120 | reg i1*120").reshape({2, 3, 4, 5})->str() == "i:2 j:3 k:4 l:5 | reg l1*5 k1 k2 j1*3 i1");
   CHECK_THROWS_WITH(Layout::parse("i:32 | lane i1 i2 i4 i8 i16").reshape({5}), Catch::Contains("reshape to 5 elements"));
 }
 

@@ -1,0 +1,279 @@
+// memory.cpp - loads, stores and copies between views and tiles.
+//
+// The address of an element is  pointer + sum index*stride  (the same for all threads)  + thread part  + register part,
+// in 64 bits. The three are added in this order so that LLVM hoists what a loop does not change. An element is inside the
+// view when its 32-bit coordinate, taken as unsigned, is below the size: a negative coordinate is outside, too. Checks that
+// constants answer are left out.
+#include "compiler/passes/to_llvm/emitter.h"
+#include "compiler/passes/to_llvm/shared_address.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+#include <numeric>
+
+using namespace mlir;
+using namespace tilejit::tile;
+
+namespace tilejit::passes {
+
+// A number that surely divides an index (0: the index is 0), from how it is computed.
+uint32_t Emitter::divisor(Value index, unsigned depth) {
+  if (depth > 8) return 1;
+  if (auto argument = dyn_cast<BlockArgument>(index)) {
+    auto loop = dyn_cast<scf::ForOp>(argument.getOwner()->getParentOp());
+    if (!loop || index != loop.getInductionVar()) return 1;
+    return std::gcd(divisor(loop.getLowerBound(), depth + 1), divisor(loop.getStep(), depth + 1));
+  }
+  Operation* op = index.getDefiningOp();
+  if (auto constant = dyn_cast<arith::ConstantOp>(op))
+    return uint32_t(std::abs(cast<IntegerAttr>(constant.getValue()).getInt()));
+  auto operand = [&](unsigned i) { return divisor(op->getOperand(i), depth + 1); };
+  if (isa<arith::AddIOp, arith::SubIOp>(op)) return std::gcd(operand(0), operand(1));
+  if (isa<arith::SelectOp>(op)) return std::gcd(operand(1), operand(2));
+  if (isa<arith::MaxSIOp, arith::MinSIOp>(op)) return std::gcd(operand(0), operand(1));
+  if (isa<arith::MulIOp>(op)) {
+    uint64_t product = uint64_t(operand(0)) * operand(1);
+    return product == 0 ? 0 : uint32_t(product & -product) ? uint32_t(std::min<uint64_t>(product & -product, 1 << 16)) : 1;
+  }
+  return 1;
+}
+
+// Where the elements of a tile lie in a view, for a thread.
+struct Emitter::Access {
+  Emitter& emitter;
+  ViewType view;
+  ViewValues& values;
+  SmallVector<Value> indices; // i32, one a view dim
+  ArrayRef<int32_t> dims;
+  LayoutAttr layout;
+  RankedTensorType type; // shape of the tile
+  SmallVector<RegisterCoordinates> coordinates;
+  Value base; // pointer + uniform part + thread part
+  unsigned bytes; // of an element
+  int contiguous = -1;
+  unsigned vector = 1; // elements that lie side by side and may be accessed at once
+  SmallVector<bool> checked;
+  SmallVector<Value> start; // index + thread part, for checked dims
+  std::map<std::pair<int, uint32_t>, Value> inside, offset;
+
+  Access(Emitter& emitter, Value view_value, OperandRange index_values, ArrayRef<int32_t> dims, RankedTensorType type,
+         LayoutAttr layout)
+      : emitter(emitter), view(cast<ViewType>(view_value.getType())), values(emitter.views_[view_value]), dims(dims),
+        layout(layout), type(type), bytes(element_bits(type.getElementType()) / 8) {
+    Code& code = emitter.code_;
+    for (Value index : index_values) indices.push_back(emitter.scalar(index));
+    for (int d = 0; d < type.getRank(); ++d) coordinates.push_back(emitter.coordinates(layout, d));
+    // Uniform part.
+    Value sum;
+    auto accumulate = [&](Value index, unsigned dim, bool is_signed) {
+      Value wide = is_signed ? code.sign_extend(index, code.i64) : code.zero_extend(index, code.i64);
+      Value part = code.mul(wide, stride_bytes(dim));
+      sum = sum ? code.add(sum, part) : part;
+    };
+    for (auto [dim, index] : llvm::enumerate(indices))
+      if (emitter.divisor(index_values[dim]) != 0) accumulate(index, dim, true);
+    base = sum ? code.address(values.pointer, sum) : values.pointer;
+    sum = {};
+    for (auto [d, dim] : llvm::enumerate(dims))
+      if (coordinates[d].thread) accumulate(coordinates[d].thread, dim, false);
+    if (sum) base = code.address(base, sum);
+    find_checks(index_values);
+    find_vector(index_values);
+  }
+
+  Value stride_bytes(unsigned dim) {
+    Code& code = emitter.code_;
+    if (!values.strides[dim]) return code.integer(code.i64, view.getStrides()[dim] * bytes);
+    return code.mul(values.strides[dim], code.integer(code.i64, bytes));
+  }
+
+  void find_checks(OperandRange index_values) {
+    for (auto [d, dim] : llvm::enumerate(dims)) {
+      int64_t size = view.getShape()[dim];
+      auto constant = index_values[dim].getDefiningOp<arith::ConstantOp>();
+      int64_t index = constant ? cast<IntegerAttr>(constant.getValue()).getInt() : -1;
+      checked.push_back(ShapedType::isDynamic(size) || index < 0 || index + type.getDimSize(d) > size);
+      Value begin = indices[dim];
+      if (checked.back() && coordinates[d].thread) begin = emitter.code_.add(begin, coordinates[d].thread);
+      start.push_back(begin);
+      if (view.getContiguousDim() == dim) contiguous = d;
+    }
+  }
+
+  void find_vector(OperandRange index_values) {
+    if (contiguous < 0) return;
+    unsigned dim = dims[contiguous];
+    uint32_t common = view.getAlign() / std::gcd(view.getAlign(), bytes); // of address, dynamic strides and extent
+    common = std::gcd(common, emitter.divisor(index_values[dim]));
+    if (checked[contiguous] && !ShapedType::isDynamic(view.getShape()[dim])) common = std::gcd<uint32_t>(common, view.getShape()[dim]);
+    for (auto [other, stride] : llvm::enumerate(view.getStrides()))
+      if (other != dim && !ShapedType::isDynamic(stride) && emitter.divisor(index_values[other]) + used(other) != 0)
+        common = std::gcd<uint32_t>(common, std::abs(stride));
+    vector = layout::global_vector(layout.getValue(), contiguous, bytes * 8, view.getAlign(), common);
+  }
+  bool used(unsigned dim) const { return llvm::is_contained(dims, int32_t(dim)); }
+
+  // The address of register r's element.
+  Value address(unsigned r) {
+    Code& code = emitter.code_;
+    Value pointer = base;
+    int64_t immediate = 0;
+    for (auto [d, dim] : llvm::enumerate(dims)) {
+      RegisterCoordinates& place = coordinates[d];
+      if (!place.values.empty()) {
+        pointer = code.address(pointer, code.mul(code.zero_extend(place.values[r], code.i64), stride_bytes(dim)));
+      } else if (place.constants[r] == 0) {
+        continue;
+      } else if (!values.strides[dim]) {
+        immediate += int64_t(place.constants[r]) * view.getStrides()[dim] * bytes;
+      } else {
+        Value& part = offset[{d, place.constants[r]}];
+        if (!part || part.getParentBlock() != code.builder.getInsertionBlock())
+          part = code.mul(stride_bytes(dim), code.integer(code.i64, place.constants[r]));
+        pointer = code.address(pointer, part);
+      }
+    }
+    return immediate >= INT32_MIN && immediate <= INT32_MAX ? code.address(pointer, immediate)
+                                                             : code.address(pointer, code.integer(code.i64, immediate));
+  }
+
+  // Whether register r's element is inside the view; null: it surely is.
+  Value is_inside(unsigned r) {
+    Code& code = emitter.code_;
+    Value all;
+    for (auto [d, dim] : llvm::enumerate(dims)) {
+      if (!checked[d]) continue;
+      RegisterCoordinates& place = coordinates[d];
+      Value size = values.sizes[dim] ? values.sizes[dim] : code.number(view.getShape()[dim]);
+      if (!place.values.empty()) {
+        all = code.both(all, code.compare(Code::ult, code.add(start[d], place.values[r]), size));
+        continue;
+      }
+      Value& known = inside[{d, place.constants[r]}];
+      if (!known) {
+        Value here = place.constants[r] ? code.add(start[d], code.number(place.constants[r])) : start[d];
+        known = code.compare(Code::ult, here, size);
+      }
+      all = code.both(all, known);
+    }
+    return all;
+  }
+};
+
+// Memory is accessed in words of 32 bits, or as what is narrower.
+static Type memory_word(Code& code, unsigned bytes) { return bytes >= 4 ? code.i32 : bytes == 2 ? code.i16 : code.i8; }
+
+void Emitter::load(LoadOp op) {
+  RankedTensorType type = op.getType();
+  Type element = type.getElementType();
+  LayoutAttr layout = layout_of(type);
+  Access access(*this, op.getView(), op.getIndices(), op.getDims(), type, layout);
+  unsigned vector = op.getMask() ? 1 : access.vector;
+  unsigned bytes = access.bytes, together = elements_per_word(type);
+  SmallVector<Value> mask, result(layout.getValue().count(layout::Axis::reg));
+  if (op.getMask()) mask = elements(op.getMask());
+  std::vector<uint32_t> order = layout::vector_registers(layout.getValue(), std::max(access.contiguous, 0), vector);
+  Words packed(result.size() / together); // words that an access filled as a whole
+  Type word = memory_word(code_, vector * bytes);
+  unsigned word_bytes = std::min(4u, vector * bytes), count = vector * bytes / word_bytes;
+  for (size_t first = 0; first < order.size(); first += vector) {
+    unsigned r = order[first];
+    Value predicate = code_.both(access.is_inside(r), mask.empty() ? Value() : mask[r]);
+    Value pointer = access.address(r);
+    SmallVector<Value> read;
+    if (predicate) {
+      read = code_.load_global_if(predicate, word, count, pointer);
+    } else {
+      Type whole = count == 1 ? word : Type(VectorType::get({count}, word));
+      Value value = code_.load(whole, pointer, vector * bytes, !access.values.written);
+      for (unsigned w = 0; w < count; ++w) read.push_back(count == 1 ? value : code_.extract(value, w));
+    }
+    // Back to elements.
+    if (bytes == 8) {
+      for (unsigned e = 0; e < vector; ++e) {
+        Value pair = code_.vector({read[2 * e], read[2 * e + 1]});
+        result[order[first + e]] = code_.bitcast(pair, element);
+      }
+    } else {
+      unsigned in_word = word_bytes / bytes;
+      for (unsigned e = 0; e < vector; e += in_word) {
+        unsigned target = order[first + e];
+        bool whole = in_word == together && target % together == 0;
+        for (unsigned x = 0; x < in_word; ++x) whole &= order[first + e + x] == target + x;
+        Type shape = in_word == 1 ? element : Type(VectorType::get({in_word}, element));
+        Value value = element.isInteger(1) ? code_.compare(Code::ne, read[e / in_word], code_.integer(word, 0))
+                                           : code_.bitcast(read[e / in_word], shape);
+        if (whole) packed[target / together] = value;
+        else
+          for (unsigned x = 0; x < in_word; ++x)
+            result[order[first + e + x]] = in_word == 1 ? value : code_.extract(value, x);
+      }
+    }
+    if (predicate && op.getOther()) {
+      Value other = scalar(op.getOther());
+      for (unsigned e = 0; e < vector; ++e) {
+        unsigned target = order[first + e];
+        if (Value& whole = packed[target / together]; whole && target % together == 0)
+          whole = code_.select(predicate, whole, code_.vector(SmallVector<Value>(together, other)));
+        else if (!whole) result[target] = code_.select(predicate, result[target], other);
+      }
+    }
+  }
+  for (unsigned w = 0; w < packed.size(); ++w)
+    if (!packed[w]) packed[w] = code_.vector(ArrayRef<Value>(result).slice(w * together, together));
+  define(op.getResult(), packed);
+}
+
+void Emitter::store(StoreOp op) {
+  RankedTensorType type = op.getValue().getType();
+  LayoutAttr layout = layout_of(type);
+  Access access(*this, op.getView(), op.getIndices(), op.getDims(), type, layout);
+  unsigned vector = op.getMask() ? 1 : access.vector;
+  unsigned bytes = access.bytes;
+  SmallVector<Value> mask, value = elements(op.getValue());
+  if (op.getMask()) mask = elements(op.getMask());
+  if (type.getElementType().isInteger(1))
+    for (Value& bit : value) bit = code_.zero_extend(bit, code_.i8);
+  Value first_copy = holds_first_copy(layout.getValue());
+  Type word = memory_word(code_, vector * bytes);
+  unsigned word_bytes = std::min(4u, vector * bytes), count = vector * bytes / word_bytes;
+  std::vector<uint32_t> order = layout::vector_registers(layout.getValue(), std::max(access.contiguous, 0), vector);
+  for (size_t first = 0; first < order.size(); first += vector) {
+    unsigned r = order[first];
+    SmallVector<Value> gathered;
+    for (unsigned e = 0; e < vector; ++e) gathered.push_back(value[order[first + e]]);
+    Value whole = code_.bitcast(code_.vector(gathered), count == 1 ? word : Type(VectorType::get({count}, word)));
+    Value predicate = code_.both(code_.both(access.is_inside(r), mask.empty() ? Value() : mask[r]), first_copy);
+    Value pointer = access.address(r);
+    if (!predicate) {
+      code_.store(whole, pointer, vector * bytes);
+      continue;
+    }
+    SmallVector<Value> words;
+    for (unsigned w = 0; w < count; ++w) words.push_back(count == 1 ? whole : code_.extract(whole, w));
+    code_.store_global_if(predicate, words, pointer);
+  }
+}
+
+void Emitter::copy_async(CopyAsyncOp op) {
+  SharedType shared = op.getTarget().getType();
+  LayoutAttr layout = op.getThreads();
+  auto type = RankedTensorType::get(shared.getShape(), shared.getElementType());
+  Access access(*this, op.getView(), op.getIndices(), op.getDims(), type, layout);
+  unsigned bits = access.bytes * 8;
+  Value target = shared_pointer(op.getTarget());
+  auto writes = layout::vector_access(layout.getValue(), shared.getLayout(), bits, access.vector * access.bytes);
+  if (!writes || writes->elements * access.bytes < 4) throw CompileError("a copy of fewer than 4 bytes at a time");
+  unsigned vector = writes->elements;
+  SharedAddress addresses(code_, target, access.bytes, writes->addresses,
+                          [&](const layout::Linear::Field& field) { return thread_part(field); });
+  Value enable = scalar(op.getEnable());
+  for (size_t x = 0; x * vector < writes->registers.size(); ++x) {
+    unsigned r = writes->registers[x * vector];
+    Value inside = code_.both(access.is_inside(r), enable);
+    Value size = code_.select(inside, code_.number(vector * access.bytes), code_.number(0));
+    code_.copy_async(addresses[x], access.address(r), vector * access.bytes, size);
+  }
+}
+
+} // namespace tilejit::passes
