@@ -10,7 +10,7 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/StringExtras.h"
-#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/Format.h"
 
 #include <atomic>
 #include <cctype>
@@ -206,7 +206,8 @@ Value Recorder::constant(llvm::StringRef what, const Literal& number, Type type,
   if (isa<FloatType>(element)) {
     one = FloatAttr::get(element, fraction ? number.fraction : static_cast<double>(number.integer));
   } else {
-    std::string shown = fraction ? llvm::formatv("{0:g}", number.fraction).str() : std::to_string(number.integer);
+    std::string shown = std::to_string(number.integer);
+    if (fraction) llvm::raw_string_ostream(shown = "") << llvm::format("%g", number.fraction);
     if (fraction)
       throw Error(where, (what + ": the number " + shown + " is not an integer, but meets " +
                           std::string(name_of(dtype_of(element))) + "; convert the tile with .to(f32)").str());

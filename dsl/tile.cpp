@@ -121,7 +121,8 @@ Tile abs(const Operand& x) {
   Recorder& recorder = Recorder::current(x.where());
   Value v = recorder.unify("abs", {&x})[0];
   if (is_bool(v)) refuse("abs", x.where(), v.getType(), "numbers");
-  return recorder.tile(is_float(v) ? recorder.add<math::AbsFOp>(x.where(), v) : recorder.add<math::AbsIOp>(x.where(), v));
+  if (is_float(v)) return recorder.tile(recorder.add<math::AbsFOp>(x.where(), v));
+  return max(x, Operand(-x, x.where()));
 }
 
 Tile operator-(const Operand& x) {

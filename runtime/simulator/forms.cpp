@@ -352,6 +352,9 @@ std::string nearest_form(std::string_view text) {
   std::vector<std::string_view> words = split(text, '.');
   if (words.empty()) return {};
   auto present = [&](std::string_view word) { return std::find(words.begin(), words.end(), word) != words.end(); };
+  std::vector<Type> types;
+  for (std::string_view word : words)
+    if (Type type = find_type(word); type != Type::none) types.push_back(type);
   const Row* best = nullptr;
   double best_score = 0;
   std::string best_text;
@@ -372,21 +375,19 @@ std::string nearest_form(std::string_view text) {
         score += same ? 8 : -8 * static_cast<double>(edit_distance(row.opcode[0], words[0])) / longest;
       }
     }
-    auto fill = [&](const auto& slots) {
-      for (const auto& s : slots) {
-        const auto* chosen = &s.alternatives[0];
-        bool found = false;
-        for (const auto& a : s.alternatives)
-          if (present(word_of(a))) {
-            chosen = &a;
-            found = true;
-            break;
-          }
-        if (found || !s.optional) use(word_of(*chosen), found);
-      }
-    };
-    fill(row.modifiers);
-    fill(row.types);
+    for (const auto& s : row.modifiers) {
+      const ModPattern* chosen = &s.alternatives[0];
+      bool found = false;
+      for (const ModPattern& a : s.alternatives)
+        if (!found && present(word_of(a))) chosen = &a, found = true;
+      if (found || !s.optional) use(word_of(*chosen), found);
+    }
+    size_t t = 0;
+    for (const auto& s : row.types) {
+      bool found = t < types.size() && std::find(s.alternatives.begin(), s.alternatives.end(), types[t]) != s.alternatives.end();
+      if (found || !s.optional) use(name_of(found ? types[t] : s.alternatives[0]), found);
+      ++t;
+    }
     if (!best || score > best_score) best = &row, best_score = score, best_text = spelling;
   }
   return best_text;

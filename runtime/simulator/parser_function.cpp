@@ -380,7 +380,8 @@ void Parser::instruction() {
     if (function().registers[symbol->index].type != Type::pred) fail(name, "'" + std::string(name.text) + "' is not a predicate register");
     i.guard = symbol->index;
   }
-  if (token().kind != Token::Kind::identifier) fail_expected("an instruction");
+  bool is_opcode = token().kind == Token::Kind::identifier && ((token().text[0] | 0x20) >= 'a' && (token().text[0] | 0x20) <= 'z');
+  if (!is_opcode) fail_expected("an instruction");
   lexer_.extend_opcode();
   i.text = token().text;
   lexer_.advance();

@@ -101,7 +101,7 @@ TEST_CASE("nested loops carry through both") {
           return Tiles{inner, outer};
         }) == R"(
 %0:2 = scf.for %arg11 = %c0_i32 to %arg0 step %c1_i32 iter_args(%arg12 = %arg1, %arg13 = %arg2) -> (f32, f32)  : i32 {
-  %3 = scf.for %arg14 = %arg11 to %c10_i32 step %c1_i32_0 iter_args(%arg15 = %arg12) -> (f32)  : i32 {
+  %3 = scf.for %arg14 = %arg11 to %c10_i32 step %c1_i32 iter_args(%arg15 = %arg12) -> (f32)  : i32 {
     %5 = arith.addf %arg15, %arg1 : f32
     scf.yield %5 : f32
   }
@@ -122,7 +122,7 @@ TEST_CASE("a Var made inside a loop is carried by the loops inside") {
           return Tiles{total};
         }) == R"(
 %0 = scf.for %arg11 = %c0_i32 to %arg0 step %c1_i32 iter_args(%arg12 = %arg1) -> (f32)  : i32 {
-  %2 = scf.for %arg13 = %c0_i32_0 to %arg11 step %c1_i32_1 iter_args(%arg14 = %arg2) -> (f32)  : i32 {
+  %2 = scf.for %arg13 = %c0_i32 to %arg11 step %c1_i32 iter_args(%arg14 = %arg2) -> (f32)  : i32 {
     %4 = arith.addf %arg14, %arg14 : f32
     scf.yield %4 : f32
   }
@@ -135,7 +135,10 @@ TEST_CASE("a Var made inside a loop is carried by the loops inside") {
 TEST_CASE("two loops in a row share a body") {
   CHECK(loops_of([](const Tiles& t) {
           Var x = t[1];
-          auto turn = [&](const Index& i, bool masked) { x = masked ? select(i < t[0], x * t[2], x) : x * t[2]; };
+          auto turn = [&](const Index& i, bool masked) {
+            Tile next = x * t[2];
+            x = masked ? select(i < t[0], next, x) : next;
+          };
           for (Index i : range(0, 64, 8)) turn(i, false);
           for (Index i : range(64, 72, 8)) turn(i, true);
           return Tiles{x};
@@ -144,10 +147,10 @@ TEST_CASE("two loops in a row share a body") {
   %3 = arith.mulf %arg12, %arg2 : f32
   scf.yield %3 : f32
 }
-%1 = scf.for %arg11 = %c64_i32_0 to %c72_i32 step %c8_i32_1 iter_args(%arg12 = %0) -> (f32)  : i32 {
-  %3 = arith.cmpi slt, %arg11, %arg0 : i32
-  %4 = arith.mulf %arg12, %arg2 : f32
-  %5 = arith.select %3, %4, %arg12 : f32
+%1 = scf.for %arg11 = %c64_i32 to %c72_i32 step %c8_i32 iter_args(%arg12 = %0) -> (f32)  : i32 {
+  %3 = arith.mulf %arg12, %arg2 : f32
+  %4 = arith.cmpi slt, %arg11, %arg0 : i32
+  %5 = arith.select %4, %3, %arg12 : f32
   scf.yield %5 : f32
 }
 )");

@@ -31,7 +31,8 @@ TEST_CASE("arguments of the function") {
 
 TEST_CASE("a load takes its tile's dims from the spans") {
   std::string text = text_of([](View q, View, Scalar) {
-    Window from = q.at(program_id(1), span(program_id(0) * 64, 64), 5, span(0, 128));
+    Index b = program_id(1), m = program_id(0);
+    Window from = q.at(b, span(m * 64, 64), 5, span(0, 128));
     CHECK(from.shape() == Shape{64, 128});
     from.store(from.load());
   });

@@ -1,4 +1,4 @@
-// Linked with every object of the runtime; what check_runtime_size.py weighs.
+// Linked with every object of the runtime; what the test of its size weighs.
 #include "runtime/device.h"
 
 #include <cstdio>

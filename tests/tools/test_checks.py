@@ -74,6 +74,19 @@ class Checks(unittest.TestCase):
         self.assertEqual(self.run_check("check_style.py", "--fix")[0], 0)
         self.assertEqual(self.run_check("check_style.py")[0], 0)
 
+    def test_binary(self):
+        def check(*options):
+            command = [sys.executable, "-B", str(HERE / "check_binary.py"), "/bin/true", *options]
+            return subprocess.run(command, capture_output=True, text=True)
+
+        self.assertEqual(check("--most-bytes", "1000000", "--needs", "libc").returncode, 0)
+        too_large = check("--most-bytes", "1000", "--needs", "libc")
+        self.assertEqual(too_large.returncode, 1)
+        self.assertIn("larger than it may be", too_large.stdout)
+        foreign = check("--most-bytes", "1000000", "--needs", "libm")
+        self.assertEqual(foreign.returncode, 1)
+        self.assertIn("must not need libc.so", foreign.stdout)
+
     def test_nothing_to_check_is_a_failure(self):
         (self.root / "runtime/a.h").unlink()
         for name in ("check_layers.py", "check_sizes.py"):

@@ -5,6 +5,7 @@
 // intrinsic by name; inline PTX only where there is no intrinsic either, each in one function below.
 #pragma once
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/BuiltinTypes.h"
 
 #include <cstdint>

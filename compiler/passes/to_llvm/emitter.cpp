@@ -94,6 +94,7 @@ void Emitter::emit(Operation* op) {
       .Case([&](TransposeOp op) {
         if (!isa<SharedType>(op.getSource().getType())) shape_op(op);
       })
+      .Case([&](ToScalarOp op) { define(op.getScalar(), {elements(op.getSource()).front()}); })
       .Case([&](ReduceOp op) { reduce(op); })
       .Case([&](DotOp op) { dot(op); })
       .Case([&](LoadOp op) { load(op); })

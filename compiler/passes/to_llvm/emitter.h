@@ -8,6 +8,7 @@
 #include "compiler/dialect/dialect.h"
 #include "compiler/layout/questions.h"
 #include "compiler/passes/to_llvm/code.h"
+#include "compiler/program.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
