@@ -139,51 +139,60 @@ public:
         attempt(n.row);
       }
     if (any) return;
-    const Vectors common = first(simplest(intersect(needs_.front().registers, needs_.back().registers)), vector_);
-    for (const Vectors& extra : {Vectors{}, needs_.front().registers, needs_.back().registers}) {
-      const Vectors low = first(joined(common, extend(common, simplest(extra), vector_)), vector_);
-      for (size_t q = low.size() + 1; q-- > 0;) attempt(first(low, q)); // every width; the cost picks
-    }
+    // Vectors that both move, else vectors of one; none that a thread would step inside of.
+    const Need &one = needs_.front(), &two = needs_.back();
+    const Vectors common = intersect(one.registers, two.registers);
+    const Vectors extras[] = {{}, apart(one.registers, one.threads), apart(two.registers, two.threads)};
+    for (const Vectors& base : {apart(common, joined(one.threads, two.threads)), apart(common, one.threads), apart(common, two.threads)})
+      for (const Vectors& extra : extras) {
+        const Vectors low = first(joined(base, extend(base, extra, vector_)), vector_);
+        for (size_t q = low.size() + 1; q-- > 0;) attempt(first(low, q)); // every width; the cost picks
+      }
   }
 
 private:
+  /// The simplest vectors of a span that complete, to all of it, what it has in common with the threads.
+  static Vectors apart(const Vectors& span, const Vectors& threads) { return extend(intersect(span, threads), simplest(span)); }
+
   std::optional<Layout> solve(const Vectors& low) const {
     if (rank(low) != low.size()) return std::nullopt;
-    std::vector<Vectors> spans;
-    std::vector<std::pair<size_t, const Need*>> users; // how many bits of V each moves at once
+    struct User {
+      const Need* need;
+      size_t moved; // how many bits of V it moves at once
+    };
+    std::vector<User> users;
     for (const Need& n : needs_) {
-      Vectors span;
-      if (n.fixed) {
-        if (n.row != low) continue; // it will be served by vectors; the cost tells
-        span = joined(low, n.lanes);
-        users.push_back({low.size(), &n});
-      } else {
-        const Elimination registers(n.registers);
-        size_t v = 0;
-        while (v < low.size() && registers.contains(low[v])) ++v;
-        users.push_back({v, &n});
-        span = joined(first(low, v), first(n.lanes, width_ > v ? width_ - v : 0));
-      }
+      if (n.fixed && n.row != low) continue; // it will be served by vectors; the cost tells
+      const Elimination registers(n.registers);
+      size_t moved = n.fixed ? low.size() : 0;
+      while (moved < low.size() && registers.contains(low[moved])) ++moved;
+      users.push_back({&n, moved});
+    }
+    if (users.empty()) return std::nullopt;
+    // Free choices are taken from the threads, of those first that move the most at once: a thread must not step inside a vector.
+    std::stable_sort(users.begin(), users.end(), [](const User& x, const User& y) { return x.moved > y.moved; });
+    Vectors preferred;
+    for (const User& u : users) preferred = joined(preferred, extend(preferred, u.need->threads));
+    preferred = joined(preferred, extend(preferred, units_));
+
+    std::vector<Vectors> spans;
+    for (const User& u : users) {
+      const Vectors span = u.need->fixed ? joined(low, u.need->lanes)
+                                         : joined(first(low, u.moved), first(u.need->lanes, width_ > u.moved ? width_ - u.moved : 0));
       // Dimension w: what one phase leaves open is filled, with V first.
       Vectors full = extend({}, span);
       full = joined(full, extend(full, low, width_));
-      full = joined(full, extend(full, units_, width_));
-      spans.push_back(first(full, std::max<size_t>(width_, rank(span))));
+      spans.push_back(joined(full, extend(full, preferred, width_)));
     }
-    if (spans.empty()) return std::nullopt;
     const Vectors &one = spans.front(), &two = spans.back();
     const Vectors common = intersect(one, two);
-    const Vectors a = extend(common, simplest(one)), b = extend(common, simplest(two));
-    Vectors high = extend(joined(one, two), units_);
+    const Vectors a = extend(common, one), b = extend(common, two);
+    Vectors high = extend(joined(one, two), preferred);
     for (size_t i = 0; i < a.size() && i < b.size(); ++i) high.push_back(a[i] ^ b[i]);
     high = first(high, total_ - width_);
     const Vectors fixed = joined(low, high);
     if (rank(fixed) != fixed.size()) return std::nullopt;
-    // The other bits are taken from the threads, of those first that move the most at once: a thread must not step inside a vector.
-    std::stable_sort(users.begin(), users.end(), [](const auto& x, const auto& y) { return x.first > y.first; });
-    Vectors bank;
-    for (const auto& [moved, need] : users) bank = joined(bank, extend(joined(fixed, bank), need->threads));
-    bank = joined(bank, extend(joined(fixed, bank), units_));
+    const Vectors bank = extend(fixed, preferred);
 
     Spelling s = spelling_;
     s.digits.clear();

@@ -304,7 +304,7 @@ TEST_CASE("chosen tiles have no conflict and are not beaten by random ones") {
   unsigned pairs = 0, tried = 0;
   while (pairs < 200) {
     const Layout a = random_layout(random, {}, {.mixing = 0.2, .max_registers = 16, .low_bits = 3});
-    const Layout b = random_layout(random, shape_of(a), {.warp_bits = 0, .mixing = 0.2});
+    const Layout b = random_layout(random, shape_of(a), {.warp_bits = 0, .mixing = 0.2, .max_registers = 1024});
     const unsigned bits = random.pick({8u, 16u, 32u});
     const Layout tile = choose_shared({{Access::vector, a}, {Access::vector, b}}, bits);
     EXPECT(tile.injective() && shape_of(tile) == shape_of(a), tile);
