@@ -66,8 +66,8 @@ std::vector<int64_t> sample_rows(const AttentionShape& shape, int64_t count, uin
   return {drawn.begin(), drawn.end()};
 }
 
-Errors compare(const AttentionShape& shape, bool causal, double scale, std::span<const float> q, std::span<const float> k,
-               std::span<const float> v, std::span<const float> o, std::span<const float> lse,
+Errors compare(const AttentionShape& shape, bool causal, double scale, std::span<const float> q,
+               std::span<const float> k, std::span<const float> v, std::span<const float> o, std::span<const float> lse,
                std::span<const int64_t> rows, unsigned threads, const std::function<void(double)>& progress) {
   Errors errors;
   double difference_squares = 0, reference_squares = 0;
@@ -91,7 +91,8 @@ Errors compare(const AttentionShape& shape, bool causal, double scale, std::span
       }
       int64_t head = row % shape.query_heads, i = row / shape.query_heads % shape.queries;
       int64_t batch = row / shape.query_heads / shape.queries;
-      double got = static_cast<double>(lse[static_cast<size_t>((batch * shape.query_heads + head) * shape.queries + i)]);
+      double got =
+          static_cast<double>(lse[static_cast<size_t>((batch * shape.query_heads + head) * shape.queries + i)]);
       raise(mine.largest_lse, got == reference_lse ? 0 : std::fabs(got - reference_lse)); // -inf - -inf would be NaN
     }
     std::lock_guard lock(mutex);

@@ -20,10 +20,10 @@ struct AttentionShape {
 };
 
 struct Errors {
-  int64_t rows = 0;       ///< compared
-  double norm_wise = 0;   ///< ||o - reference|| / ||reference||, Frobenius norms over the compared rows
-  double largest = 0;     ///< largest |o - reference| of an element
-  double largest_lse = 0; ///< largest |lse - reference|
+  int64_t rows = 0;             ///< compared
+  double norm_wise = 0;         ///< ||o - reference|| / ||reference||, Frobenius norms over the compared rows
+  double largest = 0;           ///< largest |o - reference| of an element
+  double largest_lse = 0;       ///< largest |lse - reference|
   double largest_reference = 0; ///< largest |reference|, to read `largest` by
 };
 
@@ -33,8 +33,8 @@ std::vector<int64_t> sample_rows(const AttentionShape& shape, int64_t count, uin
 /// Compares o [B, Tq, HQ, DV] and lse [B, HQ, Tq] with the definition, for `rows`. q, k and v hold the values that the
 /// kernel got, after rounding to its type. Uses `threads` threads; `progress` is told the share that is done, from one
 /// of them.
-Errors compare(const AttentionShape& shape, bool causal, double scale, std::span<const float> q, std::span<const float> k,
-               std::span<const float> v, std::span<const float> o, std::span<const float> lse,
+Errors compare(const AttentionShape& shape, bool causal, double scale, std::span<const float> q,
+               std::span<const float> k, std::span<const float> v, std::span<const float> o, std::span<const float> lse,
                std::span<const int64_t> rows, unsigned threads, const std::function<void(double)>& progress = {});
 
 } // namespace tilejit::demo

@@ -37,7 +37,8 @@ std::string to_text(const KernelReport& report, const CompiledKernel& kernel, co
     text += fmt::format("{}{:<18}{}\n", indent, name, value);
   };
   std::string classes;
-  for (const auto& [name, count] : report.classes) classes += fmt::format("{}{} {}", classes.empty() ? "" : ", ", name, count);
+  for (const auto& [name, count] : report.classes)
+    classes += fmt::format("{}{} {}", classes.empty() ? "" : ", ", name, count);
   line("target", kernel.target);
   line("block", fmt::format("{} threads ({} warps)", kernel.threads, kernel.threads / 32));
   line("shared memory", fmt::format("{} bytes dynamic, {} static", kernel.shared_bytes, report.static_shared_bytes));
@@ -47,7 +48,8 @@ std::string to_text(const KernelReport& report, const CompiledKernel& kernel, co
     line("registers", fmt::format("{} a thread; spills {} bytes stored, {} loaded; stack {} bytes (ptxas)", r.registers,
                                   r.spill_store_bytes, r.spill_load_bytes, r.stack_bytes));
   } else {
-    line("registers", report.ptxas_messages.empty() ? "unknown: no ptxas on this machine" : "unknown: ptxas refused the PTX");
+    line("registers",
+         report.ptxas_messages.empty() ? "unknown: no ptxas on this machine" : "unknown: ptxas refused the PTX");
   }
   if (!report.ptxas_messages.empty()) text += report.ptxas_messages;
   return text;
@@ -58,12 +60,15 @@ std::string stages_text(const std::vector<StageTime>& stages, const std::string&
   double total = 0;
   for (const StageTime& stage : stages) {
     auto same = std::find_if(sums.begin(), sums.end(), [&](const StageTime& sum) { return sum.name == stage.name; });
-    if (same == sums.end()) sums.push_back(stage);
-    else same->milliseconds += stage.milliseconds;
+    if (same == sums.end())
+      sums.push_back(stage);
+    else
+      same->milliseconds += stage.milliseconds;
     total += stage.milliseconds;
   }
   std::string text;
-  for (const StageTime& stage : sums) text += fmt::format("{}{:<24}{:8.2f} ms\n", indent, stage.name, stage.milliseconds);
+  for (const StageTime& stage : sums)
+    text += fmt::format("{}{:<24}{:8.2f} ms\n", indent, stage.name, stage.milliseconds);
   return text + fmt::format("{}{:<24}{:8.2f} ms\n", indent, "total", total);
 }
 

@@ -13,15 +13,15 @@
 namespace tilejit::tools {
 
 struct KernelReport {
-  uint64_t instructions = 0;                              ///< of the PTX entry and what it calls
-  std::vector<std::pair<std::string, uint64_t>> classes;  ///< the same by class, most first
-  uint64_t static_shared_bytes = 0;                       ///< declared in the PTX
-  std::optional<runtime::EntryResources> resources;       ///< nothing where there is no ptxas, or it refused the PTX
-  std::string ptxas_messages;                             ///< why it refused, or its warnings
+  uint64_t instructions = 0;                             ///< of the PTX entry and what it calls
+  std::vector<std::pair<std::string, uint64_t>> classes; ///< the same by class, most first
+  uint64_t static_shared_bytes = 0;                      ///< declared in the PTX
+  std::optional<runtime::EntryResources> resources;      ///< nothing where there is no ptxas, or it refused the PTX
+  std::string ptxas_messages;                            ///< why it refused, or its warnings
 };
 
-/// Reads the PTX with the simulator's parser and, where one is installed, asks ptxas. Throws Error when the PTX can't be
-/// parsed.
+/// Reads the PTX with the simulator's parser and, where one is installed, asks ptxas. Throws Error when the PTX can't
+/// be parsed.
 KernelReport report(const CompiledKernel& kernel);
 
 /// The report as lines of text, each beginning with `indent`.

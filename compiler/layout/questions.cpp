@@ -124,11 +124,13 @@ Linear make_linear(const Spelling& s, unsigned dim, uint32_t items) {
         if (d.bit() && d.image >> number & 1) (d.axis == Axis::reg ? registers = true : (++users, true));
     outputs.push_back({c, number, users + registers > 1});
   }
-  std::vector<uint64_t> images(items); // the bits that each register flips
+  // The bits that each register flips: every digit, from the lowest, repeats what is there for each of its further values.
+  std::vector<uint64_t> images{0};
+  images.reserve(items);
   for (const Digit& d : s.digits)
-    if (d.axis == Axis::reg && d.bit())
-      for (uint32_t r = 0; r < items; ++r)
-        if (value_of(d, r)) images[r] ^= d.image;
+    if (d.axis == Axis::reg)
+      for (size_t n = images.size(), value = 1; value < d.radix; ++value)
+        for (size_t r = 0; r < n; ++r) images.push_back(images[r] ^ (d.bit() ? d.image : 0));
 
   Linear result;
   // The field of the output digits in [begin, end) that are shared, or of those that are not.
@@ -164,12 +166,16 @@ Linear make_linear(const Spelling& s, unsigned dim, uint32_t items) {
       }
       field.terms.push_back({d.axis, d.stride, d.radix, value, top});
     }
+    uint64_t mine = 0;
+    std::array<uint32_t, 64> value_of_bit;
     for (size_t i = begin; i < end; ++i) {
       const Output& o = outputs[i];
       if (o.shared != exclusive_or || !o.digit.bit()) continue;
-      for (uint32_t r = 0; r < items; ++r)
-        if (images[r] >> o.number & 1) field.registers[r] += o.digit.weight / weight;
+      mine |= uint64_t(1) << o.number;
+      value_of_bit[o.number] = o.digit.weight / weight;
     }
+    for (uint32_t r = 0; r < items; ++r)
+      for (uint64_t left = images[r] & mine; left; left &= left - 1) field.registers[r] += value_of_bit[size_t(std::countr_zero(left))];
     result.fields.push_back(std::move(field));
   };
   const bool any_shared = std::any_of(outputs.begin(), outputs.end(), [](const Output& o) { return o.shared; });

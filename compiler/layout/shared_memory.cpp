@@ -3,7 +3,6 @@
 #include "compiler/layout/linear.h"
 #include "compiler/layout/offsets.h"
 
-#include <map>
 #include <numeric>
 #include <stdexcept>
 
@@ -223,17 +222,20 @@ std::optional<Subtile> subtile(const Layout& shared, const Coord& origin, std::s
 // Items of `code` (its registers), in the order that `items` names them.
 static Addresses make_addresses(Linear code, std::span<const uint32_t> items) {
   Addresses result;
-  std::map<std::vector<uint32_t>, uint32_t> known;
+  std::vector<uint32_t> group(code.fields.size());
+  result.at.reserve(items.size());
   for (uint32_t item : items) {
     uint32_t immediate = 0;
-    std::vector<uint32_t> group;
-    for (const Linear::Field& f : code.fields) {
-      if (!f.exclusive_or) immediate += f.weight * f.registers[item];
-      group.push_back(f.exclusive_or ? f.registers[item] : 0);
+    for (size_t f = 0; f < code.fields.size(); ++f) {
+      const Linear::Field& field = code.fields[f];
+      if (field.exclusive_or)
+        group[f] = field.registers[item];
+      else
+        immediate += field.weight * field.registers[item];
     }
-    const auto [at, added] = known.emplace(group, uint32_t(result.groups.size()));
-    if (added) result.groups.push_back(group);
-    result.at.push_back({at->second, immediate});
+    const auto known = std::find(result.groups.begin(), result.groups.end(), group); // groups are few
+    result.at.push_back({uint32_t(known - result.groups.begin()), immediate});
+    if (known == result.groups.end()) result.groups.push_back(group);
   }
   for (Linear::Field& f : code.fields) f.registers.clear();
   result.thread = std::move(code);
@@ -567,7 +569,19 @@ std::optional<Waves> wavefronts(Access access, const Layout& registers, const La
   }
   if (offsets && uniform(*offsets, size)) {
     const unsigned vector = 1u << run_of(*offsets, widest(bits, 16)).steps.size();
-    for (uint32_t lane = 0; lane < 32; ++lane) address[lane] = uint64_t(offsets->at({.lane = lane})[0]) * size;
+    std::array<uint64_t, 64> step; // bytes, per offset bit
+    unsigned bit = 0;
+    for (const CoordDigit& c : offsets->coords)
+      if (c.bit()) step[bit++] = uint64_t(c.weight) * size;
+    std::array<uint64_t, 32> image{};
+    for (uint32_t lane = 1; lane < 32; ++lane) {
+      const Digit* d = offsets->find(Axis::lane, std::bit_floor(lane));
+      image[lane] = image[lane - std::bit_floor(lane)] ^ (d ? d->image : 0);
+    }
+    for (uint32_t lane = 0; lane < 32; ++lane) {
+      address[lane] = 0;
+      for (uint64_t left = image[lane]; left; left &= left - 1) address[lane] += step[size_t(std::countr_zero(left))];
+    }
     Waves waves = simulate_access(address, vector * size);
     waves.instructions = registers.count(Axis::reg) / vector;
     waves.wavefronts *= waves.instructions;

@@ -3,10 +3,10 @@
 // text -> tokens -> Module (this file) -> form of every instruction (forms.h) -> control-flow graph (cfg.h) ->
 // liveness and rows (liveness.h), uniformity (uniform.h) -> decoded program.
 //
-// A function's body is flat: one array of instructions in text order; labels are positions in it; `{ }` scopes, register
-// ranges and vector registers are resolved, so that a register, a variable, a label and a function are plain numbers.
-// Lists (vector elements, call arguments, operands of an instruction) lie in one pool a function. Names are views of the
-// module's own copy of the text.
+// A function's body is flat: one array of instructions in text order; labels are positions in it; `{ }` scopes,
+// register ranges and vector registers are resolved, so that a register, a variable, a label and a function are plain
+// numbers. Lists (vector elements, call arguments, operands of an instruction) lie in one pool a function. Names are
+// views of the module's own copy of the text.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -29,7 +29,7 @@ enum class Type : uint8_t {
 #undef T
 };
 enum class TypeKind : uint8_t { none, bits, unsigned_integer, signed_integer, floating, predicate, opaque };
-uint32_t bits_of(Type type);     ///< bits of a register of this type (packed types: of the whole pack); none: 0
+uint32_t bits_of(Type type); ///< bits of a register of this type (packed types: of the whole pack); none: 0
 TypeKind kind_of(Type type);
 std::string_view name_of(Type type); ///< "f16x2", without the dot
 inline uint32_t bytes_of(Type type) { return (bits_of(type) + 7) / 8; }
@@ -62,22 +62,22 @@ enum class Form : uint16_t; ///< a row of forms.def; declared in forms.h
 
 struct Operand {
   enum class Kind : uint8_t {
-    sink,     ///< `_`: nothing is written, or no value given
-    reg,      ///< index: Function::registers; negated: `!p`
-    special,  ///< index: Special; component 0..2 for .x .y .z (vector specials only)
-    integer,  ///< value
-    float32,  ///< value: the 32 bits (0fXXXXXXXX)
-    float64,  ///< value: the 64 bits (0dXXXXXXXXXXXXXXXX or 1.5)
-    variable, ///< the address of Module::variables[index] plus value, in the variable's own space
-    function, ///< the address of Module::functions[index]
-    label,    ///< Function::labels[index]
-    targets,  ///< Function::tables[index]: a .branchtargets list
+    sink,      ///< `_`: nothing is written, or no value given
+    reg,       ///< index: Function::registers; negated: `!p`
+    special,   ///< index: Special; component 0..2 for .x .y .z (vector specials only)
+    integer,   ///< value
+    float32,   ///< value: the 32 bits (0fXXXXXXXX)
+    float64,   ///< value: the 64 bits (0dXXXXXXXXXXXXXXXX or 1.5)
+    variable,  ///< the address of Module::variables[index] plus value, in the variable's own space
+    function,  ///< the address of Module::functions[index]
+    label,     ///< Function::labels[index]
+    targets,   ///< Function::tables[index]: a .branchtargets list
     prototype, ///< Module::functions[index] without a body: a .callprototype, or .calltargets (tables[index] then)
-    vector,   ///< {a, b, ...}: elements
-    pair,     ///< d|p: two elements
-    address,  ///< [base + value]: base tells what `index` is: reg, variable, or integer (absolute). Elements: the
-              ///< coordinates of a tensor address [map, {c0, c1}] and what else follows the first comma
-    list,     ///< ( ... ) of a call: elements
+    vector,    ///< {a, b, ...}: elements
+    pair,      ///< d|p: two elements
+    address,   ///< [base + value]: base tells what `index` is: reg, variable, or integer (absolute). Elements: the
+               ///< coordinates of a tensor address [map, {c0, c1}] and what else follows the first comma
+    list,      ///< ( ... ) of a call: elements
   };
   enum class Use : uint8_t { read, write, read_write };
 
@@ -108,18 +108,18 @@ struct Shape {
 struct Instruction {
   static constexpr size_t max_mods = 14, max_types = 6;
 
-  Form form{};                       ///< Form::unknown until a row of forms.def fits
-  uint16_t row = 0;                  ///< that row: all_forms()[row]
+  Form form{};      ///< Form::unknown until a row of forms.def fits
+  uint16_t row = 0; ///< that row: all_forms()[row]
   uint8_t mod_count = 0, type_count = 0;
-  std::array<Mod, max_mods> mods{};  ///< in the order of the text, without the opcode's own words and the types
+  std::array<Mod, max_mods> mods{};    ///< in the order of the text, without the opcode's own words and the types
   std::array<Type, max_types> types{}; ///< in the order of the text
-  Shape shape;                       ///< .m16n8k16, .m64n128k16, .m8n8 (k 0)
-  bool guard_negated = false;        ///< @!p
-  uint32_t guard = none;             ///< register of @p
-  uint32_t first = 0, count = 0;     ///< operands: Function::pool
-  uint32_t line = 0, column = 0;     ///< in the PTX, from 1
-  uint32_t location = none;          ///< Module::locations: the C++ place of the last .loc
-  std::string_view text;             ///< "mma.sync.aligned.m16n8k16...": opcode with all modifiers
+  Shape shape;                         ///< .m16n8k16, .m64n128k16, .m8n8 (k 0)
+  bool guard_negated = false;          ///< @!p
+  uint32_t guard = none;               ///< register of @p
+  uint32_t first = 0, count = 0;       ///< operands: Function::pool
+  uint32_t line = 0, column = 0;       ///< in the PTX, from 1
+  uint32_t location = none;            ///< Module::locations: the C++ place of the last .loc
+  std::string_view text;               ///< "mma.sync.aligned.m16n8k16...": opcode with all modifiers
 
   bool has(Mod mod) const {
     for (size_t i = 0; i < mod_count; ++i)
@@ -158,7 +158,8 @@ struct Register {
 
 enum class Linkage : uint8_t { internal, visible, external, weak, common };
 
-/// A pointer in an initializer: at byte `offset`, `bytes` wide, the address of `variable` or of `function` plus `addend`.
+/// A pointer in an initializer: at byte `offset`, `bytes` wide, the address of `variable` or of `function` plus
+/// `addend`.
 struct Relocation {
   uint64_t offset = 0;
   uint32_t bytes = 8;
@@ -171,15 +172,15 @@ struct Relocation {
 struct Variable {
   std::string_view name;
   Space space = Space::global;
-  Type type = Type::none;    ///< of an element
-  uint64_t bytes = 0;        ///< 0: an open array `x[]` (dynamic shared memory, or an extern)
+  Type type = Type::none; ///< of an element
+  uint64_t bytes = 0;     ///< 0: an open array `x[]` (dynamic shared memory, or an extern)
   uint32_t align = 1;
-  uint64_t offset = 0;       ///< local, param: in the function's frame. global, constant, shared: unset
-  uint32_t function = none;  ///< the function that declares it; none: the module
+  uint64_t offset = 0;      ///< local, param: in the function's frame. global, constant, shared: unset
+  uint32_t function = none; ///< the function that declares it; none: the module
   Linkage linkage = Linkage::internal;
   std::vector<uint8_t> data; ///< the initializer's bytes (the rest is zero)
   std::vector<Relocation> relocations;
-  bool is_pointer = false;   ///< `.param .u64 .ptr .global .align 16 x`
+  bool is_pointer = false; ///< `.param .u64 .ptr .global .align 16 x`
   uint32_t line = 0;
 };
 
@@ -201,7 +202,8 @@ struct Function {
   bool no_return = false;
   Linkage linkage = Linkage::internal;
   std::vector<Parameter> parameters, results;
-  std::array<uint32_t, 3> max_threads{}, required_threads{}, cluster{}; ///< .maxntid .reqntid .reqnctapercluster; 0: unset
+  std::array<uint32_t, 3> max_threads{}, required_threads{},
+      cluster{}; ///< .maxntid .reqntid .reqnctapercluster; 0: unset
   uint32_t min_blocks_per_sm = 0, max_registers = 0;
   uint64_t param_bytes = 0; ///< .param variables: an entry's parameter block; a .func's frame of arguments, results and
                             ///< the .param variables that its calls use

@@ -59,7 +59,8 @@ std::vector<RawBlock> find_blocks(const Module& module, const Function& f) {
   for (uint32_t b = 0; b < end; ++b) {
     RawBlock& block = blocks[b];
     auto add = [&](uint32_t to) {
-      if (std::find(block.successors.begin(), block.successors.end(), to) == block.successors.end()) block.successors.push_back(to);
+      if (std::find(block.successors.begin(), block.successors.end(), to) == block.successors.end())
+        block.successors.push_back(to);
     };
     const Instruction& last = f.body[block.end - 1];
     bool falls_through = true;
@@ -78,12 +79,13 @@ std::vector<RawBlock> find_blocks(const Module& module, const Function& f) {
   return blocks;
 }
 
-/// Bourdoncle's weak topological order by repeated strongly connected components, without recursion on the host's stack.
+/// Bourdoncle's weak topological order by repeated strongly connected components, without recursion on the host's
+/// stack.
 class WeakOrder {
 public:
   explicit WeakOrder(const std::vector<RawBlock>& blocks)
-      : blocks_(blocks), subset_(blocks.size(), none), number_(blocks.size()), low_(blocks.size()), on_stack_(blocks.size()),
-        component_(blocks.size(), none) {}
+      : blocks_(blocks), subset_(blocks.size(), none), number_(blocks.size()), low_(blocks.size()),
+        on_stack_(blocks.size()), component_(blocks.size(), none) {}
 
   struct LoopSpan {
     uint32_t begin, end, parent, depth; ///< places in the order
@@ -103,10 +105,14 @@ public:
     while (!tasks_.empty()) {
       Task task = std::move(tasks_.back());
       tasks_.pop_back();
-      if (task.kind == Task::Kind::block) order.push_back(task.blocks[0]);
-      else if (task.kind == Task::Kind::close) loops[task.loop].end = static_cast<uint32_t>(order.size());
-      else if (task.kind == Task::Kind::expand) expand(task.blocks, task.loop);
-      else open(task);
+      if (task.kind == Task::Kind::block)
+        order.push_back(task.blocks[0]);
+      else if (task.kind == Task::Kind::close)
+        loops[task.loop].end = static_cast<uint32_t>(order.size());
+      else if (task.kind == Task::Kind::expand)
+        expand(task.blocks, task.loop);
+      else
+        open(task);
     }
   }
 
@@ -169,8 +175,10 @@ private:
         if (!v.successors.empty()) {
           uint32_t to = v.successors.back();
           v.successors.pop_back();
-          if (component_[to] != generation_) enter(to);
-          else if (on_stack_[to]) low_[v.block] = std::min(low_[v.block], number_[to]);
+          if (component_[to] != generation_)
+            enter(to);
+          else if (on_stack_[to])
+            low_[v.block] = std::min(low_[v.block], number_[to]);
           continue;
         }
         uint32_t b = v.block;
@@ -185,7 +193,8 @@ private:
         }
         stack.erase(first, stack.end());
         const auto& self = blocks_[b].successors;
-        if (task.blocks.size() > 1 || std::find(self.begin(), self.end(), b) != self.end()) task.kind = Task::Kind::loop;
+        if (task.blocks.size() > 1 || std::find(self.begin(), self.end(), b) != self.end())
+          task.kind = Task::Kind::loop;
         components.push_back(std::move(task));
       }
     }

@@ -22,7 +22,8 @@ struct ModPattern {
   static constexpr uint16_t any_n = 0xffff;
   bool matches(Mod m, const Shape& s) const {
     if (m != mod) return false;
-    return mod != Mod::shape || (s.m == shape.m && s.k == shape.k && (s.n == shape.n || (shape.n == any_n && s.n % 8 == 0 && s.n >= 8 && s.n <= 256)));
+    return mod != Mod::shape || (s.m == shape.m && s.k == shape.k &&
+                                 (s.n == shape.n || (shape.n == any_n && s.n % 8 == 0 && s.n >= 8 && s.n <= 256)));
   }
 };
 

@@ -9,9 +9,9 @@ namespace tilejit::runtime::simulator {
 namespace {
 
 constexpr FormInfo table[] = {
-#define F(id, opcode, modifiers, types, operands, class_, unit, since)                                                           \
+#define F(id, opcode, modifiers, types, operands, class_, unit, since)                                                 \
   {Form::id, #id, opcode, modifiers, types, operands, InstructionClass::class_, Unit::unit, since},
-#define G(id, opcode, modifiers, types, operands, class_, unit, since)                                                           \
+#define G(id, opcode, modifiers, types, operands, class_, unit, since)                                                 \
   F(id, opcode, modifiers, types, operands, class_, unit, since)
 #include "runtime/simulator/forms.def"
 #undef F
@@ -39,8 +39,9 @@ constexpr std::pair<std::string_view, std::string_view> sets[] = {
     {"ROP", "and|or|xor|add|inc|dec|min|max"},
     {"DIM", "1d|2d|3d|4d|5d"},
     {"TMAMODE", "tile|im2col|im2col::w|tile::gather4|tile::scatter4"},
-    {"TMAFIELD", "global_address|rank|box_dim|global_dim|global_stride|element_stride|elemtype|interleave_layout|swizzle_mode|"
-                 "fill_mode"},
+    {"TMAFIELD",
+     "global_address|rank|box_dim|global_dim|global_stride|element_stride|elemtype|interleave_layout|swizzle_mode|"
+     "fill_mode"},
     {"INT", "u16|s16|u32|s32|u64|s64"},
     {"INT8", "u8|s8|u16|s16|u32|s32|u64|s64"},
     {"BITS", "b16|b32|b64"},
@@ -57,8 +58,10 @@ constexpr std::pair<std::string_view, std::string_view> sets[] = {
 void expand(std::string_view slot, std::vector<std::string_view>& out) {
   for (std::string_view word : split(slot, '|')) {
     auto set = std::find_if(std::begin(sets), std::end(sets), [&](const auto& s) { return s.first == word; });
-    if (set != std::end(sets)) expand(set->second, out);
-    else out.push_back(word);
+    if (set != std::end(sets))
+      expand(set->second, out);
+    else
+      out.push_back(word);
   }
 }
 
@@ -99,9 +102,12 @@ OperandPattern operand_pattern(const FormInfo& info, std::string_view text) {
     if (!take(")")) bad_table(info, text);
     if (p.role == 'd') p.use = Operand::Use::write;
   } else {
-    if (take("#")) p.what = What::immediate;
-    else if (take("@")) p.what = What::label;
-    else if (take("&")) p.what = What::function;
+    if (take("#"))
+      p.what = What::immediate;
+    else if (take("@"))
+      p.what = What::label;
+    else if (take("&"))
+      p.what = What::function;
     letter();
     if (p.what == What::value) {
       if (p.role == 'd') p.use = Operand::Use::write;
@@ -114,23 +120,38 @@ OperandPattern operand_pattern(const FormInfo& info, std::string_view text) {
     size_t end = rest.find_first_of("+~*|?");
     std::string_view name = rest.substr(0, end);
     rest.remove_prefix(name.size());
-    if (name.size() == 1) p.type_index = static_cast<uint8_t>(name[0] - '0');
-    else if ((p.type = find_type(name)) == Type::none) bad_table(info, text);
+    if (name.size() == 1)
+      p.type_index = static_cast<uint8_t>(name[0] - '0');
+    else if ((p.type = find_type(name)) == Type::none)
+      bad_table(info, text);
   }
   while (!rest.empty()) {
-    if (take("+")) p.wider_too = true;
-    else if (take("~")) p.any_width = true;
-    else if (take("|p")) p.pair = true;
-    else if (take("*v")) p.count = Count::vector_mod;
-    else if (take("*wmn")) p.count = Count::warpgroup_mn;
-    else if (take("*mn")) p.count = Count::matrix_mn;
-    else if (take("*mk")) p.count = Count::matrix_mk;
-    else if (take("*nk")) p.count = Count::matrix_nk;
-    else if (take("*x")) p.count = Count::x_mod;
-    else if (take("*?")) p.count = Count::any;
-    else if (take("*4")) p.count = Count::fixed, p.fixed = 4;
-    else if (take("?")) p.optional = true;
-    else bad_table(info, text);
+    if (take("+"))
+      p.wider_too = true;
+    else if (take("~"))
+      p.any_width = true;
+    else if (take("|p"))
+      p.pair = true;
+    else if (take("*v"))
+      p.count = Count::vector_mod;
+    else if (take("*wmn"))
+      p.count = Count::warpgroup_mn;
+    else if (take("*mn"))
+      p.count = Count::matrix_mn;
+    else if (take("*mk"))
+      p.count = Count::matrix_mk;
+    else if (take("*nk"))
+      p.count = Count::matrix_nk;
+    else if (take("*x"))
+      p.count = Count::x_mod;
+    else if (take("*?"))
+      p.count = Count::any;
+    else if (take("*4"))
+      p.count = Count::fixed, p.fixed = 4;
+    else if (take("?"))
+      p.optional = true;
+    else
+      bad_table(info, text);
   }
   return p;
 }
@@ -188,9 +209,12 @@ bool modifiers_fit(const Row& row, const Instruction& i) {
 bool types_fit(const Row& row, const Instruction& i) {
   size_t t = 0;
   for (const Slot<Type>& s : row.types) {
-    bool fits = t < i.type_count && std::find(s.alternatives.begin(), s.alternatives.end(), i.types[t]) != s.alternatives.end();
-    if (fits) ++t;
-    else if (!s.optional) return false;
+    bool fits =
+        t < i.type_count && std::find(s.alternatives.begin(), s.alternatives.end(), i.types[t]) != s.alternatives.end();
+    if (fits)
+      ++t;
+    else if (!s.optional)
+      return false;
   }
   return t == i.type_count;
 }
@@ -234,7 +258,8 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 std::string word_of(const ModPattern& p) {
   if (p.mod != Mod::shape) return std::string(name_of(p.mod));
-  std::string text = "m" + std::to_string(p.shape.m) + "n" + std::to_string(p.shape.n == ModPattern::any_n ? 8 : p.shape.n);
+  std::string text =
+      "m" + std::to_string(p.shape.m) + "n" + std::to_string(p.shape.n == ModPattern::any_n ? 8 : p.shape.n);
   return p.shape.k ? text + "k" + std::to_string(p.shape.k) : text;
 }
 std::string word_of(Type type) { return std::string(name_of(type)); }
@@ -266,7 +291,8 @@ std::span<const Row* const> rows_of(std::string_view first_word) {
     std::unordered_map<std::string_view, std::vector<const Row*>> map;
     for (const Row& row : rows()) map[row.opcode[0]].push_back(&row);
     for (auto& [word, list] : map)
-      std::stable_sort(list.begin(), list.end(), [](const Row* a, const Row* b) { return a->opcode.size() > b->opcode.size(); });
+      std::stable_sort(list.begin(), list.end(),
+                       [](const Row* a, const Row* b) { return a->opcode.size() > b->opcode.size(); });
     return map;
   }();
   auto it = index.find(first_word);
@@ -384,7 +410,8 @@ std::string nearest_form(std::string_view text) {
     }
     size_t t = 0;
     for (const auto& s : row.types) {
-      bool found = t < types.size() && std::find(s.alternatives.begin(), s.alternatives.end(), types[t]) != s.alternatives.end();
+      bool found =
+          t < types.size() && std::find(s.alternatives.begin(), s.alternatives.end(), types[t]) != s.alternatives.end();
       if (found || !s.optional) use(name_of(found ? types[t] : s.alternatives[0]), found);
       ++t;
     }
@@ -394,8 +421,8 @@ std::string nearest_form(std::string_view text) {
 }
 
 std::string describe_unknown(const Instruction& i) {
-  return "line " + std::to_string(i.line) + ": '" + std::string(i.text) + "' is not known to the simulator (nearest: " +
-         nearest_form(i.text) + ")";
+  return "line " + std::to_string(i.line) + ": '" + std::string(i.text) +
+         "' is not known to the simulator (nearest: " + nearest_form(i.text) + ")";
 }
 
 std::vector<std::string> spellings(const FormInfo& info, size_t limit) {
@@ -418,9 +445,10 @@ std::vector<std::string> spellings(const FormInfo& info, size_t limit) {
 }
 
 std::string_view name_of(InstructionClass c) {
-  static constexpr std::string_view names[] = {"integer", "float",  "half",     "double", "special function", "conversion", "compare",
-                                               "move",    "load",   "store",    "atomic", "prefetch",         "async copy", "matrix",
-                                               "shuffle", "barrier", "fence",   "branch", "other"};
+  static constexpr std::string_view names[] = {"integer",    "float",    "half",       "double", "special function",
+                                               "conversion", "compare",  "move",       "load",   "store",
+                                               "atomic",     "prefetch", "async copy", "matrix", "shuffle",
+                                               "barrier",    "fence",    "branch",     "other"};
   return names[static_cast<size_t>(c)];
 }
 

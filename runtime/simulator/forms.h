@@ -26,8 +26,25 @@ enum class Form : uint16_t {
 
 /// What an instruction does, for statistics. Loads, stores and atomics are told apart by space as well.
 enum class InstructionClass : uint8_t {
-  integer, floating, half, double_, special, conversion, compare, move, load, store, atomic, prefetch, async_copy, matrix,
-  shuffle, barrier, fence, branch, other,
+  integer,
+  floating,
+  half,
+  double_,
+  special,
+  conversion,
+  compare,
+  move,
+  load,
+  store,
+  atomic,
+  prefetch,
+  async_copy,
+  matrix,
+  shuffle,
+  barrier,
+  fence,
+  branch,
+  other,
 };
 std::string_view name_of(InstructionClass c);
 
@@ -54,8 +71,8 @@ class FormMatcher {
 public:
   FormMatcher();
   ~FormMatcher();
-  /// Gives `instruction` its form, modifiers and types from its text, and its operands their roles. Returns an empty string,
-  /// or what is wrong with the operands. Leaves Form::unknown where no row fits opcode and modifiers.
+  /// Gives `instruction` its form, modifiers and types from its text, and its operands their roles. Returns an empty
+  /// string, or what is wrong with the operands. Leaves Form::unknown where no row fits opcode and modifiers.
   std::string match(const Module& module, Function& function, Instruction& instruction);
 
 private:
@@ -77,12 +94,12 @@ struct RegisterUse {
 };
 void register_use(const Function& function, const Instruction& instruction, RegisterUse& out);
 
-/// Instructions of an entry and of what it calls, by class: ("ld.global", 12), ("integer", 40), ...; classes that do not
-/// occur are left out; the order is that of InstructionClass, then of Space.
+/// Instructions of an entry and of what it calls, by class: ("ld.global", 12), ("integer", 40), ...; classes that do
+/// not occur are left out; the order is that of InstructionClass, then of Space.
 std::vector<std::pair<std::string, uint64_t>> count_classes(const Module& module, uint32_t entry);
 
-/// "line 71: 'mma.sp.sync...' is not known to the simulator (nearest: ...)": also for a form that is in the table but that
-/// a stage after parsing cannot handle.
+/// "line 71: 'mma.sp.sync...' is not known to the simulator (nearest: ...)": also for a form that is in the table but
+/// that a stage after parsing cannot handle.
 std::string describe_unknown(const Instruction& instruction);
 
 } // namespace tilejit::runtime::simulator

@@ -103,7 +103,8 @@ void Lexer::advance() {
     position_ += length;
   }
   token_.text = text_.substr(begin, position_ - begin);
-  if (token_.text.size() > max_name_bytes) fail_at(token_.line, token_.column, "this word has more than 4096 characters");
+  if (token_.text.size() > max_name_bytes)
+    fail_at(token_.line, token_.column, "this word has more than 4096 characters");
 }
 
 // 4.5.1, 4.5.2: 12, 012, 0x1f, 0b101, each with an optional U; 0fXXXXXXXX, 0dXXXXXXXXXXXXXXXX, 1.5, 1e-3.
@@ -122,8 +123,10 @@ void Lexer::number() {
   }
   token_.kind = Token::Kind::integer;
   uint64_t base = 10;
-  if (prefix == 'x' || prefix == 'X') base = 16, position_ += 2;
-  else if (prefix == 'b' || prefix == 'B') base = 2, position_ += 2;
+  if (prefix == 'x' || prefix == 'X')
+    base = 16, position_ += 2;
+  else if (prefix == 'b' || prefix == 'B')
+    base = 2, position_ += 2;
   if (base == 10) {
     size_t end = position_;
     while (is_digit(at(end))) ++end;
@@ -142,7 +145,8 @@ void Lexer::number() {
   }
   size_t first = position_;
   for (int digit; (digit = hex_digit(at(position_))) >= 0 && (digit < 10 || base == 16); ++position_) {
-    if (static_cast<uint64_t>(digit) >= base) fail("this digit does not belong to a number of base " + std::to_string(base));
+    if (static_cast<uint64_t>(digit) >= base)
+      fail("this digit does not belong to a number of base " + std::to_string(base));
     if (token_.value > (~0ull - static_cast<uint64_t>(digit)) / base) fail("this number does not fit 64 bits");
     token_.value = token_.value * base + static_cast<uint64_t>(digit);
   }
@@ -160,7 +164,8 @@ void Lexer::extend_opcode() {
       position_ += at(position_) == ':' ? 2 : 1;
   }
   token_.text = text_.substr(begin, position_ - begin);
-  if (token_.text.size() > max_name_bytes) fail_at(token_.line, token_.column, "this word has more than 4096 characters");
+  if (token_.text.size() > max_name_bytes)
+    fail_at(token_.line, token_.column, "this word has more than 4096 characters");
 }
 
 } // namespace tilejit::runtime::simulator

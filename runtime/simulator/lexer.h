@@ -1,7 +1,7 @@
 // lexer.h - PTX text as tokens. PTX ISA, 4 "Syntax".
 //
-// A token is a view of the text. Opcodes with their modifiers are one token when asked for with `opcode()`, since only the
-// parser knows where an instruction begins.
+// A token is a view of the text. Opcodes with their modifiers are one token when asked for with `opcode()`, since only
+// the parser knows where an instruction begins.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -12,12 +12,12 @@ namespace tilejit::runtime::simulator {
 struct Token {
   enum class Kind : uint8_t {
     end,
-    identifier, ///< name, %register, $label, _
-    dot_word,   ///< ".b32", ".shared::cta": text with its dot
-    integer,    ///< value; is_unsigned: ends in U or does not fit 63 bits
-    float32,    ///< 0f...: value holds the 32 bits
-    float64,    ///< 0d... or decimal: value holds the 64 bits
-    string,     ///< text without its quotes
+    identifier,  ///< name, %register, $label, _
+    dot_word,    ///< ".b32", ".shared::cta": text with its dot
+    integer,     ///< value; is_unsigned: ends in U or does not fit 63 bits
+    float32,     ///< 0f...: value holds the 32 bits
+    float64,     ///< 0d... or decimal: value holds the 64 bits
+    string,      ///< text without its quotes
     punctuation, ///< one or two characters
   };
   Kind kind = Kind::end;

@@ -49,8 +49,8 @@ Liveness analyse_liveness(const Function& f, const Cfg& cfg) {
         for (uint32_t r : use.writes) written_in[r] = b;
     }
   if (uint64_t{blocks} * crossing.size() * 3 > max_set_bits)
-    throw Error("'" + std::string(f.name) + "' has too many blocks and registers to analyse: " + std::to_string(blocks) +
-                " blocks, " + std::to_string(crossing.size()) + " registers live across them");
+    throw Error("'" + std::string(f.name) + "' has too many blocks and registers to analyse: " +
+                std::to_string(blocks) + " blocks, " + std::to_string(crossing.size()) + " registers live across them");
 
   BitSets reads(blocks, crossing.size()), writes(blocks, crossing.size()), in(blocks, crossing.size());
   auto bit = [](uint32_t n) { return uint64_t{1} << (n & 63); };
@@ -156,8 +156,8 @@ RowAllocation allocate_rows(const Function& f, const Cfg& cfg, const Liveness& l
   RowAllocation result;
   result.place.resize(f.registers.size());
 
-  // Positions count instructions in the order of the blocks. Intervals without holes include both ends, so a register that
-  // an instruction writes overlaps those that it reads.
+  // Positions count instructions in the order of the blocks. Intervals without holes include both ends, so a register
+  // that an instruction writes overlaps those that it reads.
   std::vector<Interval> intervals(f.registers.size());
   RegisterUse use;
   uint32_t position = 0;
@@ -201,8 +201,10 @@ RowAllocation allocate_rows(const Function& f, const Cfg& cfg, const Liveness& l
     while (!active.empty() && active.top().first < intervals[r].begin) {
       Place place = result.place[active.top().second];
       active.pop();
-      if (place.file == Place::File::row128) rows64.give_pair(place.index);
-      else list_of(place.file).give(place.index);
+      if (place.file == Place::File::row128)
+        rows64.give_pair(place.index);
+      else
+        list_of(place.file).give(place.index);
     }
     Place::File file = file_of(r);
     result.place[r] = {file, file == Place::File::row128 ? rows64.take_pair() : list_of(file).take()};

@@ -1,11 +1,11 @@
 // liveness.h - where each register lives, and for how long.
 //
-// One row of 32 lanes a virtual register would be 190 KB a warp for a large attention kernel; at any point only some 30 KB
-// of them are live. So rows are allocated by linear scan over live intervals in block order (Poletto and Sarkar, "Linear
-// scan register allocation", 1999), and the live rows of a warp stay in the first-level cache.
+// One row of 32 lanes a virtual register would be 190 KB a warp for a large attention kernel; at any point only some 30
+// KB of them are live. So rows are allocated by linear scan over live intervals in block order (Poletto and Sarkar,
+// "Linear scan register allocation", 1999), and the live rows of a warp stay in the first-level cache.
 //
-// Lanes that have diverged share rows and that is sound: every write touches only the lanes that run it, and each lane, on
-// its own, goes through the program in an order that liveness covers.
+// Lanes that have diverged share rows and that is sound: every write touches only the lanes that run it, and each lane,
+// on its own, goes through the program in an order that liveness covers.
 #pragma once
 #include "runtime/simulator/cfg.h"
 #include "runtime/simulator/uniform.h"
@@ -39,13 +39,14 @@ struct Place {
 };
 
 struct RowAllocation {
-  std::vector<Place> place;  ///< by register. No register that is named in a reachable instruction is `unused`
+  std::vector<Place> place; ///< by register. No register that is named in a reachable instruction is `unused`
   uint32_t rows32 = 0, rows64 = 0, predicates = 0, uniforms = 0; ///< sizes of the files
 };
 
-/// Two registers share a place only if they are never live at once; a register that an instruction writes never shares the
-/// place of another one that the same instruction reads or writes (so handlers may write before they have read
+/// Two registers share a place only if they are never live at once; a register that an instruction writes never shares
+/// the place of another one that the same instruction reads or writes (so handlers may write before they have read
 /// everything).
-RowAllocation allocate_rows(const Function& function, const Cfg& cfg, const Liveness& liveness, const Uniformity& uniformity);
+RowAllocation allocate_rows(const Function& function, const Cfg& cfg, const Liveness& liveness,
+                            const Uniformity& uniformity);
 
 } // namespace tilejit::runtime::simulator

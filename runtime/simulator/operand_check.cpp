@@ -55,7 +55,8 @@ struct Check {
     const Register& r = function.registers[o.index];
     uint32_t want = bits_of(type), have = bits_of(r.type);
     if ((type == Type::pred) != (r.type == Type::pred))
-      return type == Type::pred ? "'" + std::string(r.name) + "' is not a predicate" : "'" + std::string(r.name) + "' is a predicate";
+      return type == Type::pred ? "'" + std::string(r.name) + "' is not a predicate"
+                                : "'" + std::string(r.name) + "' is a predicate";
     if (p.any_width || have == want || (p.wider_too && have > want)) return {};
     // A register of 8 bits is a 16-bit one to everybody but loads, stores and conversions; 8-bit results go to 16 bits.
     if (want == 8 && have == 16) return {};
@@ -78,7 +79,8 @@ struct Check {
       return {};
     case Kind::integer:
       if (written) return "a number cannot be written";
-      if (is_float(type) && bits_of(type) != 16 && !(bits_of(type) == 32 && type != Type::f32)) return "an integer where a floating-point number is needed";
+      if (is_float(type) && bits_of(type) != 16 && !(bits_of(type) == 32 && type != Type::f32))
+        return "an integer where a floating-point number is needed";
       return {};
     case Kind::float32:
     case Kind::float64:
@@ -103,7 +105,8 @@ struct Check {
       return {};
     }
     if (fits && bits_of(type) == 32) {
-      if (o.kind == Kind::float64) o.value = std::bit_cast<uint32_t>(static_cast<float>(std::bit_cast<double>(o.value)));
+      if (o.kind == Kind::float64)
+        o.value = std::bit_cast<uint32_t>(static_cast<float>(std::bit_cast<double>(o.value)));
       o.kind = Kind::float32;
       return {};
     }
@@ -118,7 +121,11 @@ struct Check {
     if (parts.empty()) return "an empty vector";
     if (bits_of(type) % parts.size() != 0) return "a vector of " + std::to_string(parts.size());
     uint32_t part = bits_of(type) / static_cast<uint32_t>(parts.size());
-    Type element = part == 64 ? Type::b64 : part == 32 ? Type::b32 : part == 16 ? Type::b16 : part == 8 ? Type::b8 : Type::none;
+    Type element = part == 64   ? Type::b64
+                   : part == 32 ? Type::b32
+                   : part == 16 ? Type::b16
+                   : part == 8  ? Type::b8
+                                : Type::none;
     if (element == Type::none) return "a vector of " + std::to_string(parts.size());
     for (Operand& e : parts)
       if (std::string wrong = single(p, element, e); !wrong.empty()) return wrong;
@@ -144,7 +151,9 @@ struct Check {
     }
     auto parts = elements(o);
     if (p.count == Count::one || parts.size() != n)
-      return n == 1 && p.count == Count::one ? "a vector does not fit here" : "a vector of " + std::to_string(n) + " is needed, not of " + std::to_string(parts.size());
+      return n == 1 && p.count == Count::one
+                 ? "a vector does not fit here"
+                 : "a vector of " + std::to_string(n) + " is needed, not of " + std::to_string(parts.size());
     for (Operand& e : parts)
       if (std::string wrong = single(p, t, e); !wrong.empty()) return wrong;
     return {};
@@ -168,7 +177,8 @@ struct Check {
       mark_read(o, p.role);
       if (o.base == Kind::reg) {
         const Register& r = function.registers[o.index];
-        if (bits_of(r.type) != 32 && bits_of(r.type) != 64) return "'" + std::string(r.name) + "' is not wide enough for an address";
+        if (bits_of(r.type) != 32 && bits_of(r.type) != 64)
+          return "'" + std::string(r.name) + "' is not wide enough for an address";
       }
       return {};
     }
@@ -176,9 +186,7 @@ struct Check {
       o.role = p.role;
       o.type = Type::s64;
       return o.is(Kind::integer) ? "" : "an integer constant is needed";
-    case What::label:
-      o.role = p.role;
-      return o.is(Kind::label) || o.is(Kind::targets) ? "" : "a label is needed";
+    case What::label: o.role = p.role; return o.is(Kind::label) || o.is(Kind::targets) ? "" : "a label is needed";
     case What::function:
       o.role = p.role;
       if (p.role == 'm') return o.is(Kind::prototype) || o.is(Kind::targets) ? "" : "a prototype is needed";
@@ -191,7 +199,8 @@ struct Check {
         mark_read(e, p.role);
         e.use = p.use;
         if (e.is(Kind::reg)) e.type = function.registers[e.index].type;
-        bool fits = e.is(Kind::reg) || e.is(Kind::variable) || (p.use == Operand::Use::read && (e.is_immediate() || e.is(Kind::special)));
+        bool fits = e.is(Kind::reg) || e.is(Kind::variable) ||
+                    (p.use == Operand::Use::read && (e.is_immediate() || e.is(Kind::special)));
         if (!fits) return "an argument is a .param variable, a register or a number";
       }
       return {};

@@ -35,7 +35,8 @@ void Parser::fail(const Token& where, const std::string& what) const { fail_at(w
 void Parser::fail(const std::string& what) const { fail(token(), what); }
 
 void Parser::fail_expected(std::string_view what) const {
-  std::string found = token().kind == Token::Kind::end ? "the file ends here" : "found '" + std::string(token().text.substr(0, 80)) + "'";
+  std::string found = token().kind == Token::Kind::end ? "the file ends here"
+                                                       : "found '" + std::string(token().text.substr(0, 80)) + "'";
   fail("expected " + std::string(what) + ", " + found);
 }
 
@@ -64,7 +65,8 @@ uint64_t Parser::take_integer(std::string_view what, uint64_t max) {
   Token where = token();
   Constant value = constant();
   if (value.kind != Constant::Kind::integer) fail(where, std::string(what) + " must be an integer");
-  if (!value.is_unsigned && static_cast<int64_t>(value.bits) < 0) fail(where, std::string(what) + " must not be negative");
+  if (!value.is_unsigned && static_cast<int64_t>(value.bits) < 0)
+    fail(where, std::string(what) + " must not be negative");
   if (value.bits > max) fail(where, std::string(what) + " must be at most " + std::to_string(max));
   return value.bits;
 }
@@ -86,8 +88,9 @@ void Parser::skip_balanced(std::string_view open, std::string_view close) {
   }
 }
 
-// --- constant expressions: 4.5.3 to 4.5.6 ------------------------------------------------------------------------------
-// Integers are 64-bit, unsigned where one operand is; comparisons give signed 0 and 1. Floats are doubles.
+// --- constant expressions: 4.5.3 to 4.5.6
+// ------------------------------------------------------------------------------ Integers are 64-bit, unsigned where
+// one operand is; comparisons give signed 0 and 1. Floats are doubles.
 
 double Parser::Constant::as_double() const {
   if (kind == Kind::floating) return std::bit_cast<double>(bits);
@@ -109,7 +112,8 @@ Parser::Constant Parser::conditional(size_t depth) {
 
 Parser::Constant Parser::binary(int level, size_t depth) {
   static constexpr std::string_view operators[][5] = {
-      {"||"}, {"&&"}, {"|"}, {"^"}, {"&"}, {"==", "!="}, {"<", ">", "<=", ">="}, {"<<", ">>"}, {"+", "-"}, {"*", "/", "%"},
+      {"||"},       {"&&"},     {"|"},           {"^"}, {"&"}, {"==", "!="}, {"<", ">", "<=", ">="},
+      {"<<", ">>"}, {"+", "-"}, {"*", "/", "%"},
   };
   constexpr int levels = static_cast<int>(std::size(operators));
   if (level == levels) return unary(depth);
@@ -130,17 +134,28 @@ Parser::Constant Parser::binary(int level, size_t depth) {
         result.kind = Constant::Kind::floating;
         result.bits = std::bit_cast<uint64_t>(value);
       };
-      if (op == "+") floating(x + y);
-      else if (op == "-") floating(x - y);
-      else if (op == "*") floating(x * y);
-      else if (op == "/") floating(x / y);
-      else if (op == "==") integer(x == y);
-      else if (op == "!=") integer(x != y);
-      else if (op == "<") integer(x < y);
-      else if (op == ">") integer(x > y);
-      else if (op == "<=") integer(x <= y);
-      else if (op == ">=") integer(x >= y);
-      else fail(where, "'" + std::string(op) + "' takes integers");
+      if (op == "+")
+        floating(x + y);
+      else if (op == "-")
+        floating(x - y);
+      else if (op == "*")
+        floating(x * y);
+      else if (op == "/")
+        floating(x / y);
+      else if (op == "==")
+        integer(x == y);
+      else if (op == "!=")
+        integer(x != y);
+      else if (op == "<")
+        integer(x < y);
+      else if (op == ">")
+        integer(x > y);
+      else if (op == "<=")
+        integer(x <= y);
+      else if (op == ">=")
+        integer(x >= y);
+      else
+        fail(where, "'" + std::string(op) + "' takes integers");
       a = result;
       continue;
     }
@@ -149,25 +164,45 @@ Parser::Constant Parser::binary(int level, size_t depth) {
     auto sx = static_cast<int64_t>(x), sy = static_cast<int64_t>(y);
     if ((op == "/" || op == "%") && y == 0) fail(where, "division by zero");
     bool overflow = !is_unsigned && sy == -1; // INT64_MIN / -1 traps on the host
-    if (op == "||") integer(x != 0 || y != 0);
-    else if (op == "&&") integer(x != 0 && y != 0);
-    else if (op == "|") integer(x | y);
-    else if (op == "^") integer(x ^ y);
-    else if (op == "&") integer(x & y);
-    else if (op == "==") integer(x == y);
-    else if (op == "!=") integer(x != y);
-    else if (op == "<") integer(is_unsigned ? x < y : sx < sy);
-    else if (op == ">") integer(is_unsigned ? x > y : sx > sy);
-    else if (op == "<=") integer(is_unsigned ? x <= y : sx <= sy);
-    else if (op == ">=") integer(is_unsigned ? x >= y : sx >= sy);
-    else if (op == "<<") integer(y > 63 ? 0 : x << y);
-    else if (op == ">>") integer(a.is_unsigned ? (y > 63 ? 0 : x >> y) : static_cast<uint64_t>(sx >> (y > 63 ? 63 : y)));
-    else if (op == "+") integer(x + y);
-    else if (op == "-") integer(x - y);
-    else if (op == "*") integer(x * y);
-    else if (op == "/") integer(overflow ? 0 - x : is_unsigned ? x / y : static_cast<uint64_t>(sx / sy));
-    else integer(overflow ? 0 : is_unsigned ? x % y : static_cast<uint64_t>(sx % sy));
-    result.is_unsigned = (op == "<<" || op == ">>") ? a.is_unsigned : level >= 8 || (level >= 2 && level <= 4) ? is_unsigned : false;
+    if (op == "||")
+      integer(x != 0 || y != 0);
+    else if (op == "&&")
+      integer(x != 0 && y != 0);
+    else if (op == "|")
+      integer(x | y);
+    else if (op == "^")
+      integer(x ^ y);
+    else if (op == "&")
+      integer(x & y);
+    else if (op == "==")
+      integer(x == y);
+    else if (op == "!=")
+      integer(x != y);
+    else if (op == "<")
+      integer(is_unsigned ? x < y : sx < sy);
+    else if (op == ">")
+      integer(is_unsigned ? x > y : sx > sy);
+    else if (op == "<=")
+      integer(is_unsigned ? x <= y : sx <= sy);
+    else if (op == ">=")
+      integer(is_unsigned ? x >= y : sx >= sy);
+    else if (op == "<<")
+      integer(y > 63 ? 0 : x << y);
+    else if (op == ">>")
+      integer(a.is_unsigned ? (y > 63 ? 0 : x >> y) : static_cast<uint64_t>(sx >> (y > 63 ? 63 : y)));
+    else if (op == "+")
+      integer(x + y);
+    else if (op == "-")
+      integer(x - y);
+    else if (op == "*")
+      integer(x * y);
+    else if (op == "/")
+      integer(overflow ? 0 - x : is_unsigned ? x / y : static_cast<uint64_t>(sx / sy));
+    else
+      integer(overflow ? 0 : is_unsigned ? x % y : static_cast<uint64_t>(sx % sy));
+    result.is_unsigned = (op == "<<" || op == ">>")                 ? a.is_unsigned
+                         : level >= 8 || (level >= 2 && level <= 4) ? is_unsigned
+                                                                    : false;
     a = result;
   }
 }
@@ -179,15 +214,19 @@ Parser::Constant Parser::unary(size_t depth) {
   if (accept("+")) return unary(depth + 1);
   if (accept("-")) {
     result = unary(depth + 1);
-    if (result.kind == Constant::Kind::floating) result.bits ^= uint64_t{1} << 63, result.single ^= 1u << 31;
-    else result.bits = 0 - result.bits, result.is_unsigned = false;
+    if (result.kind == Constant::Kind::floating)
+      result.bits ^= uint64_t{1} << 63, result.single ^= 1u << 31;
+    else
+      result.bits = 0 - result.bits, result.is_unsigned = false;
     return result;
   }
   if (accept("!") || accept("~")) {
     result = unary(depth + 1);
     if (result.kind != Constant::Kind::integer) fail(where, "'" + std::string(where.text) + "' takes an integer");
-    if (where.text == "!") result.bits = result.bits == 0, result.is_unsigned = false;
-    else result.bits = ~result.bits;
+    if (where.text == "!")
+      result.bits = result.bits == 0, result.is_unsigned = false;
+    else
+      result.bits = ~result.bits;
     return result;
   }
   if (accept("(")) {
@@ -230,7 +269,8 @@ Parser::Constant Parser::unary(size_t depth) {
   return result;
 }
 
-// --- names -------------------------------------------------------------------------------------------------------------
+// --- names
+// -------------------------------------------------------------------------------------------------------------
 
 const Parser::Symbol* Parser::find_symbol(std::string_view name) {
   for (size_t i = scopes_.size(); i-- > 0;) {
@@ -261,7 +301,8 @@ void Parser::declare(const Token& name, Symbol symbol) {
     fail(name, "'" + std::string(name.text) + "' is declared twice in this scope");
 }
 
-// --- the module as its users see it ------------------------------------------------------------------------------------
+// --- the module as its users see it
+// ------------------------------------------------------------------------------------
 
 uint32_t Module::find_function(std::string_view name) const {
   for (size_t i = 0; i < functions.size(); ++i)

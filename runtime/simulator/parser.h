@@ -130,10 +130,10 @@ private:
   Lexer lexer_;
   Module module_;
   FormMatcher matcher_;
-  std::vector<Scope> scopes_;      ///< [0] is the module's
+  std::vector<Scope> scopes_; ///< [0] is the module's
   std::vector<Pending> pending_;
   std::vector<Pending> unresolved_; ///< labels of the instruction at hand: `operand` counts its operands
-  std::vector<Operand> scratch_;   ///< operands that are not yet in the pool
+  std::vector<Operand> scratch_;    ///< operands that are not yet in the pool
   std::unordered_map<std::string_view, uint32_t> functions_;
   uint32_t function_ = none;
   uint32_t location_ = none;

@@ -95,7 +95,8 @@ Parameter Parser::parameter(bool is_entry) {
       vector = width;
     } else {
       Type type = find_type(where.text.substr(1));
-      if (type == Type::none || v.type != Type::none || bits_of(type) % 8 != 0) fail_expected("a parameter's type or name");
+      if (type == Type::none || v.type != Type::none || bits_of(type) % 8 != 0)
+        fail_expected("a parameter's type or name");
       v.type = type;
       lexer_.advance();
     }
@@ -109,10 +110,12 @@ Parameter Parser::parameter(bool is_entry) {
   while (accept("[")) {
     uint64_t extent = token().is("]") ? 0 : take_integer("an array's extent", max_variable_bytes);
     expect("]");
-    if (extent != 0 && v.bytes > max_variable_bytes / extent) fail(name, "'" + std::string(name.text) + "' is larger than 4 GB");
+    if (extent != 0 && v.bytes > max_variable_bytes / extent)
+      fail(name, "'" + std::string(name.text) + "' is larger than 4 GB");
     v.bytes *= extent;
   }
-  if (is_entry && v.bytes > 32764) fail(name, "'" + std::string(name.text) + "' is larger than the 32764 bytes of an entry's parameters");
+  if (is_entry && v.bytes > 32764)
+    fail(name, "'" + std::string(name.text) + "' is larger than the 32764 bytes of an entry's parameters");
   v.offset = place_in_frame(function().param_bytes, v.bytes, v.align);
   result.variable = static_cast<uint32_t>(module_.variables.size());
   module_.variables.push_back(std::move(v));
@@ -131,20 +134,31 @@ void Parser::function_directives() {
   auto number = [&] { return static_cast<uint32_t>(take_integer("this directive's value", ~0u)); };
   for (;;) {
     if (token().kind != Token::Kind::dot_word) return;
-    if (accept_word(".maxntid")) triple(function().max_threads);
-    else if (accept_word(".reqntid")) triple(function().required_threads);
-    else if (accept_word(".reqnctapercluster")) triple(function().cluster);
-    else if (accept_word(".minnctapersm")) function().min_blocks_per_sm = number();
-    else if (accept_word(".maxnreg")) function().max_registers = number();
-    else if (accept_word(".maxnctapersm") || accept_word(".maxclusterrank")) number();
-    else if (accept_word(".noreturn")) function().no_return = true;
+    if (accept_word(".maxntid"))
+      triple(function().max_threads);
+    else if (accept_word(".reqntid"))
+      triple(function().required_threads);
+    else if (accept_word(".reqnctapercluster"))
+      triple(function().cluster);
+    else if (accept_word(".minnctapersm"))
+      function().min_blocks_per_sm = number();
+    else if (accept_word(".maxnreg"))
+      function().max_registers = number();
+    else if (accept_word(".maxnctapersm") || accept_word(".maxclusterrank"))
+      number();
+    else if (accept_word(".noreturn"))
+      function().no_return = true;
     else if (accept_word(".explicitcluster") || accept_word(".blocksareclusters") || accept_word(".unified") ||
              accept_word(".abi_preserve_control")) {
       if (token().kind == Token::Kind::integer) number();
-    } else if (accept_word(".abi_preserve")) number();
-    else if (accept_word(".attribute")) skip_balanced("(", ")");
-    else if (token().is_word(".pragma")) skip_pragma();
-    else fail_expected("'{' or a directive of a function");
+    } else if (accept_word(".abi_preserve"))
+      number();
+    else if (accept_word(".attribute"))
+      skip_balanced("(", ")");
+    else if (token().is_word(".pragma"))
+      skip_pragma();
+    else
+      fail_expected("'{' or a directive of a function");
   }
 }
 
@@ -184,8 +198,10 @@ bool Parser::resolve(const Pending& pending) {
   }
   auto it = scope.labels.find(pending.name);
   if (it == scope.labels.end()) return false;
-  if (pending.operand != none) f.pool[pending.operand].index = it->second;
-  else f.tables[pending.table][pending.entry] = it->second;
+  if (pending.operand != none)
+    f.pool[pending.operand].index = it->second;
+  else
+    f.tables[pending.table][pending.entry] = it->second;
   return true;
 }
 
@@ -194,7 +210,8 @@ void Parser::body() {
   expect("{");
   size_t depth = scopes_.size();
   for (;;) {
-    if (token().kind == Token::Kind::end) fail(open, "the body of '" + std::string(function().name) + "' is never closed");
+    if (token().kind == Token::Kind::end)
+      fail(open, "the body of '" + std::string(function().name) + "' is never closed");
     if (accept("{")) {
       open_scope();
     } else if (token().is("}")) {
@@ -251,7 +268,8 @@ void Parser::registers() {
     Token name = take_identifier("a register's name");
     uint64_t count = 1;
     if (accept("<")) {
-      if (token().kind != Token::Kind::integer) fail_expected("a number of registers"); // not an expression: 9> is no comparison
+      if (token().kind != Token::Kind::integer)
+        fail_expected("a number of registers"); // not an expression: 9> is no comparison
       count = token().value;
       lexer_.advance();
       expect(">");
@@ -298,7 +316,8 @@ void Parser::table(const Token& name, bool of_labels) {
       entries.push_back(none);
     } else {
       const Symbol* symbol = find_symbol(entry.text);
-      if (!symbol || symbol->kind != Symbol::Kind::function) fail(entry, "'" + std::string(entry.text) + "' is not a function");
+      if (!symbol || symbol->kind != Symbol::Kind::function)
+        fail(entry, "'" + std::string(entry.text) + "' is not a function");
       entries.push_back(symbol->index);
     }
   } while (accept(","));
@@ -377,10 +396,12 @@ void Parser::instruction() {
     Token name = take_identifier("a predicate register");
     const Symbol* symbol = find_symbol(name.text);
     if (!symbol || symbol->kind != Symbol::Kind::reg) fail(name, "'" + std::string(name.text) + "' is not a register");
-    if (function().registers[symbol->index].type != Type::pred) fail(name, "'" + std::string(name.text) + "' is not a predicate register");
+    if (function().registers[symbol->index].type != Type::pred)
+      fail(name, "'" + std::string(name.text) + "' is not a predicate register");
     i.guard = symbol->index;
   }
-  bool is_opcode = token().kind == Token::Kind::identifier && ((token().text[0] | 0x20) >= 'a' && (token().text[0] | 0x20) <= 'z');
+  bool is_opcode =
+      token().kind == Token::Kind::identifier && ((token().text[0] | 0x20) >= 'a' && (token().text[0] | 0x20) <= 'z');
   if (!is_opcode) fail_expected("an instruction");
   lexer_.extend_opcode();
   i.text = token().text;
@@ -393,8 +414,10 @@ void Parser::instruction() {
     do {
       if (scratch_.size() - first >= max_operands) fail("an instruction of more than 512 operands");
       if (is_branch || (is_table && scratch_.size() > first))
-        scratch_.push_back(label_operand(is_branch ? Operand::Kind::label : Operand::Kind::targets, scratch_.size() - first));
-      else scratch_.push_back(is_call ? call_operand() : operand());
+        scratch_.push_back(
+            label_operand(is_branch ? Operand::Kind::label : Operand::Kind::targets, scratch_.size() - first));
+      else
+        scratch_.push_back(is_call ? call_operand() : operand());
     } while (accept(","));
   }
   expect(";");

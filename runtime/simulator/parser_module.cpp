@@ -11,7 +11,8 @@ void Parser::header() {
   if (!accept_word(".version")) fail_expected("'.version': a PTX file begins with it");
   Token version = token();
   size_t dot = version.text.find('.');
-  bool good = version.kind == Token::Kind::float64 && dot != version.text.npos && dot > 0 && dot < 3 && version.text.size() == dot + 2;
+  bool good = version.kind == Token::Kind::float64 && dot != version.text.npos && dot > 0 && dot < 3 &&
+              version.text.size() == dot + 2;
   for (char c : version.text) good = good && ((c >= '0' && c <= '9') || c == '.');
   if (!good) fail_expected("a version like 8.7");
   for (char c : version.text)
@@ -52,7 +53,8 @@ void Parser::module_statement() {
     expect(",");
     Token aliased = take_identifier("a function");
     auto from = functions_.find(alias.text), to = functions_.find(aliased.text);
-    if (from == functions_.end() || to == functions_.end()) fail(alias, "'.alias' takes two functions that are declared above");
+    if (from == functions_.end() || to == functions_.end())
+      fail(alias, "'.alias' takes two functions that are declared above");
     from->second = to->second;
     scopes_[0].symbols[alias.text].index = to->second;
     expect(";");
@@ -71,11 +73,16 @@ void Parser::module_statement() {
 Linkage Parser::linkage() {
   Linkage result = Linkage::internal;
   for (;;) {
-    if (accept_word(".visible")) result = Linkage::visible;
-    else if (accept_word(".extern")) result = Linkage::external;
-    else if (accept_word(".weak")) result = Linkage::weak;
-    else if (accept_word(".common")) result = Linkage::common;
-    else return result;
+    if (accept_word(".visible"))
+      result = Linkage::visible;
+    else if (accept_word(".extern"))
+      result = Linkage::external;
+    else if (accept_word(".weak"))
+      result = Linkage::weak;
+    else if (accept_word(".common"))
+      result = Linkage::common;
+    else
+      return result;
   }
 }
 
@@ -123,7 +130,8 @@ void Parser::variables(Space space, Linkage link) {
       vector = width;
     } else if (token().kind == Token::Kind::dot_word) {
       type = find_type(token().text.substr(1));
-      if (type == Type::none || kind_of(type) == TypeKind::predicate || bits_of(type) % 8 != 0) fail_expected("the type of a variable");
+      if (type == Type::none || kind_of(type) == TypeKind::predicate || bits_of(type) % 8 != 0)
+        fail_expected("the type of a variable");
       lexer_.advance();
     } else {
       fail_expected("the type of a variable");
@@ -163,7 +171,8 @@ uint32_t Parser::variable(Space space, Linkage link, Type type, uint32_t vector,
     if (dims.size() > max_nesting) fail("an array of more than 64 dimensions");
   }
   for (size_t i = open ? 1 : 0; i < dims.size(); ++i) {
-    if (dims[i] != 0 && v.bytes > max_variable_bytes / dims[i]) fail(name, "'" + std::string(name.text) + "' is larger than 4 GB");
+    if (dims[i] != 0 && v.bytes > max_variable_bytes / dims[i])
+      fail(name, "'" + std::string(name.text) + "' is larger than 4 GB");
     v.bytes *= dims[i];
   }
   uint64_t row = v.bytes;
@@ -175,7 +184,8 @@ uint32_t Parser::variable(Space space, Linkage link, Type type, uint32_t vector,
 
   if (token().is("=")) {
     lexer_.advance();
-    if (space != Space::global && space != Space::constant) fail(name, "only .global and .const variables have initial values");
+    if (space != Space::global && space != Space::constant)
+      fail(name, "only .global and .const variables have initial values");
     uint64_t offset = 0;
     if (kind_of(type) == TypeKind::opaque) {
       skip_balanced("{", "}");
@@ -197,9 +207,11 @@ uint32_t Parser::variable(Space space, Linkage link, Type type, uint32_t vector,
     }
   }
   // A variable may be declared (.extern) before it is defined, and again after.
-  if (auto it = scopes_.back().symbols.find(name.text); it != scopes_.back().symbols.end() && it->second.kind == Symbol::Kind::variable) {
+  if (auto it = scopes_.back().symbols.find(name.text);
+      it != scopes_.back().symbols.end() && it->second.kind == Symbol::Kind::variable) {
     Variable& before = module_.variables[it->second.index];
-    if (before.space == space && before.function == function_ && (before.linkage == Linkage::external || link == Linkage::external)) {
+    if (before.space == space && before.function == function_ &&
+        (before.linkage == Linkage::external || link == Linkage::external)) {
       if (link != Linkage::external || before.bytes == 0) before = std::move(v);
       return it->second.index;
     }
@@ -218,7 +230,8 @@ uint64_t Parser::place_in_frame(uint64_t& frame, uint64_t bytes, uint32_t align)
 }
 
 /// {a, {b, c}, d}: braces inside a list stand for one row of the next dimension.
-void Parser::initializer(Variable& v, std::span<const uint64_t> dims, Type type, uint32_t vector, uint64_t& offset, size_t depth) {
+void Parser::initializer(Variable& v, std::span<const uint64_t> dims, Type type, uint32_t vector, uint64_t& offset,
+                         size_t depth) {
   if (depth > max_nesting) fail("this initializer is nested more than 64 deep");
   Token first = token();
   expect("{");
@@ -240,7 +253,8 @@ void Parser::initializer(Variable& v, std::span<const uint64_t> dims, Type type,
       initial_value(v, type, offset);
       offset += element;
     }
-    if (v.bytes != 0 && offset > v.bytes) fail(first, "'" + std::string(v.name) + "' has more initial values than elements");
+    if (v.bytes != 0 && offset > v.bytes)
+      fail(first, "'" + std::string(v.name) + "' has more initial values than elements");
   } while (accept(","));
   expect("}");
 }
@@ -276,9 +290,12 @@ void Parser::initial_value(Variable& v, Type type, uint64_t offset) {
       expect(")");
     }
     const Symbol* symbol = find_symbol(name.text);
-    if (symbol && symbol->kind == Symbol::Kind::variable) r.variable = symbol->index;
-    else if (symbol && symbol->kind == Symbol::Kind::function) r.function = symbol->index;
-    else fail(name, "'" + std::string(name.text) + "' is not a variable or function that is declared above");
+    if (symbol && symbol->kind == Symbol::Kind::variable)
+      r.variable = symbol->index;
+    else if (symbol && symbol->kind == Symbol::Kind::function)
+      r.function = symbol->index;
+    else
+      fail(name, "'" + std::string(name.text) + "' is not a variable or function that is declared above");
     if (token().is("+") || token().is("-")) r.addend += take_signed("an offset");
     if (has_mask) expect(")");
     if (is_float(type)) fail(name, "an address cannot be the initial value of a floating-point variable");
@@ -290,10 +307,12 @@ void Parser::initial_value(Variable& v, Type type, uint64_t offset) {
   Constant value = constant();
   uint64_t bits = value.bits;
   if (type == Type::f32 || type == Type::f64 || value.kind == Constant::Kind::floating) {
-    if (type == Type::f64 || type == Type::b64) bits = std::bit_cast<uint64_t>(value.as_double());
+    if (type == Type::f64 || type == Type::b64)
+      bits = std::bit_cast<uint64_t>(value.as_double());
     else if (type == Type::f32 || type == Type::b32)
       bits = value.is_single ? value.single : std::bit_cast<uint32_t>(static_cast<float>(value.as_double()));
-    else fail(where, "a floating-point value in a variable of type ." + std::string(name_of(type)));
+    else
+      fail(where, "a floating-point value in a variable of type ." + std::string(name_of(type)));
   }
   put(v, offset, bytes, bits);
 }

@@ -1,140 +1,88 @@
-// program.h - the decoded program: what the lowering makes of a kernel and the interpreter runs.
+// program.h - an entry decoded for execution: what lowering (lower.cpp) makes and the handlers (exec_*.cpp) run.
 //
-// An instruction is 32 bytes: a handler and operands that are byte offsets into the warp's file, which follows the `Warp`
-// in memory. A handler does the work for 32 lanes at once and returns the next instruction; null stops the warp
-// (`Warp::stop` says why). Handlers come from a table that is compiled once for each instruction-set level of the host
-// (handlers.def lists them, exec_*.cpp define them); all of them give the same bits.
+// An instruction is 32 bytes: the function that executes it and the places of its operands as byte offsets into the
+// warp's register file, so that nothing is scaled or looked up at run time. A handler executes all 32 lanes and returns
+// the next instruction, or null when the warp must go back to the scheduler. Instructions with more operands than fit
+// are followed by slots that only hold offsets.
 //
-// The file of a warp:   rows of 32 x 32 bits | rows of 32 x 64 bits | uniform scalars, 8 bytes each | predicates, one
-// 32-bit mask each | constants. Registers narrower than 32 bits lie in 32-bit rows with the bits above them zero.
-//
-// Handlers are compiled with different flags in different files, so nothing here may be an inline function that the linker
-// could merge: plain data only.
+// The register file of a warp: scalars of 8 bytes (constants, parameters of the launch, uniform registers), predicates
+// (one 32-bit mask each), rows of 32 x 64 bits, rows of 32 x 32 bits. An operand is a row or a scalar; which of them is
+// decided here, once, by choosing the handler.
 #pragma once
-#include <cstddef>
+#include "runtime/simulator/ast.h"
+#include "runtime/simulator/forms.h"
+
+#include <array>
 #include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
 
 namespace tilejit::runtime::simulator {
 
-struct Insn;
 struct Warp;
-struct BlockRun;
-struct Program;
-using Fn = const Insn* (*)(Warp&, const Insn*);
+struct Insn;
+using Fn = const Insn* (*)(Warp*, const Insn*);
 
 struct Insn {
   Fn fn = nullptr;
-  uint32_t d = 0, a = 0, b = 0, c = 0; ///< offsets into the file, from the Warp's own address
+  uint32_t d = 0, a = 0, b = 0, c = 0; ///< byte offsets into the warp's file; some handlers give them other meanings
   uint32_t imm = 0;
   uint32_t aux = 0;
 };
 static_assert(sizeof(Insn) == 32);
 
-/// Every operation that has handlers.
-enum class Op : uint16_t {
-#define OP(id, d, a, b, c) id,
-#define DO(id) id,
-#include "runtime/simulator/handlers.def"
-#undef OP
-#undef DO
-  count,
+/// What a handler is chosen by. Plain data: read by code that is compiled once for each instruction set.
+struct Request {
+  Form form{};
+  Type types[Instruction::max_types]{};
+  Mod mods[Instruction::max_mods]{};
+  uint32_t mod_count = 0;
+  Shape shape;
+  uint32_t kinds = 0;  ///< bit i: source i is a scalar
+  bool scalar = false; ///< the destination is a scalar too; then all sources are
+  bool run = false;    ///< for a run of equal opcodes: `imm` of the first one counts them
 };
 
-/// The handlers of an operation, by which of its operands a, b, c (bits 0, 1, 2) are uniform scalars; null where there is
-/// none: the lowering then makes rows of the scalars. `run` executes `imm` instructions of the same handler in a row.
-/// `scalar`: everything is uniform, the result too.
-struct OpHandlers {
-  Fn rows[8] = {};
-  Fn run[8] = {};
-  Fn scalar = nullptr;
+/// How an instruction takes part in a warp that runs with some of its lanes off.
+struct Meta {
+  uint32_t line = 0;               ///< in the PTX
+  uint32_t location = none;        ///< Module::locations
+  uint32_t block = 0;
 };
 
-struct HandlerTable {
-  const char* name = ""; ///< "avx512"
-  OpHandlers op[static_cast<size_t>(Op::count)];
-  /// to[lane] = from[lane] for the lanes of `mask`, in a row of 128 or 256 bytes.
-  void (*blend)(void* to, const void* from, uint32_t bytes, uint32_t mask) = nullptr;
+/// A row or scalar that the scheduler fills when a warp begins.
+struct SpecialSlot {
+  Special special{};
+  uint32_t component = 0;
+  uint32_t offset = 0;
+  bool row = false; ///< 32 x 32 bits
 };
 
-/// The table of the best level that this CPU has, or of what TILEJIT_SIMULATOR_ISA names: baseline, avx2, avx512,
-/// avx512bf16. Throws runtime::Error for a level that is unknown or that this CPU lacks.
-const HandlerTable& host_handlers();
+/// MXCSR: exceptions masked; rounding; flush-to-zero and denormals-are-zero for .ftz and the matrix instructions.
+inline constexpr uint32_t mxcsr_ieee = 0x1f80, mxcsr_ftz = 0x8040;
 
-/// Global memory as handlers see it (memory.h owns it): device address - `base` is the offset from `host`.
-/// slot[offset >> slot_bits] is the allocation that lies there, as offsets.
-struct GlobalView {
-  static constexpr uint32_t slot_bits = 16;
-  struct Slot {
-    uint64_t begin, end;
-  };
-  uint8_t* host = nullptr;
-  uint64_t base = 0, bytes = 0;
-  const Slot* slots = nullptr;
-};
+struct Program {
+  std::shared_ptr<const Module> module;
+  uint32_t entry = none;
+  std::string name;
 
-/// Generic addresses of the other spaces: PTX ISA "Generic Addressing".
-inline constexpr uint64_t shared_window = 0x0000'7f00'0000'0000, local_window = 0x0000'7f10'0000'0000,
-                          param_window = 0x0000'7f20'0000'0000, window_bytes = uint64_t{1} << 32;
+  std::vector<Insn> code;
+  std::vector<Meta> meta;                  ///< by instruction
+  std::vector<const Insn*> targets;        ///< branch tables
+  std::vector<uint32_t> block_instructions; ///< by block: PTX instructions
+  std::vector<std::array<uint16_t, 20>> block_classes; ///< by block: instructions by InstructionClass
 
-/// Why a handler returned null.
-enum class Stop : uint8_t {
-  none,
-  exited,    ///< the running lanes have ended
-  diverged,  ///< lanes of `stop_mask` go on at `stop_pc`, the others of `active` at `pc`
-  switched,  ///< `brx`: every lane has its own pc, in the scratch row `lane_pc`
-  converge,  ///< a warp-wide operation at `pc` needs the lanes `stop_mask`, and some of them are elsewhere
-  barrier,   ///< waits at barrier `stop_id`; goes on at `pc`
-  quantum,   ///< has run long enough; goes on at `pc`
-};
+  uint32_t file_bytes = 0;                 ///< of a warp
+  std::vector<std::pair<uint32_t, uint64_t>> constants; ///< scalar slots and their values
+  std::vector<SpecialSlot> specials;
+  std::vector<uint32_t> undefined_rows32, undefined_rows64; ///< registers that may be read before they are written
 
-struct alignas(64) Warp {
-  uint32_t active = 0; ///< lanes that execute the instruction: of the running split, of the guard
-  uint32_t live = 0;   ///< lanes that exist and have not exited
-  uint8_t* shared = nullptr;
-  uint64_t shared_bytes = 0;
-  GlobalView global;
-  uint8_t* local = nullptr; ///< lane i's local memory begins at local + i * local_stride
-  uint64_t local_stride = 0, local_bytes = 0;
-  const uint8_t* params = nullptr;
+  uint32_t default_mode = mxcsr_ieee;
+  uint64_t static_shared = 0;              ///< bytes; dynamic shared memory follows
+  uint64_t local_bytes = 0;                ///< per thread
   uint64_t param_bytes = 0;
-  uint64_t* block_counts = nullptr; ///< executions, by basic block
-  const Insn* code = nullptr;
-  const uint32_t* lists = nullptr;
-  BlockRun* block = nullptr;
-  uint32_t index = 0;  ///< in the block
-  uint32_t carry = 0;  ///< condition code CC.CF, a lane a bit
-  uint32_t quantum = 0; ///< loop iterations until Stop::quantum
-
-  Stop stop = Stop::none;
-  uint32_t stop_mask = 0, stop_id = 0, stop_count = 0, stop_pc = 0;
-  const Insn* pc = nullptr;
-  bool arrive_only = false;
-  uint32_t barrier_result[32] = {}; ///< bar.red, by barrier
-  uint32_t lane_pc[32] = {};
-  alignas(64) uint64_t scratch[32] = {}; ///< of the masked execution
-  alignas(64) uint8_t* pointers[32] = {}; ///< of memory handlers
+  bool ordered_blocks = false;             ///< results depend on the order of the blocks: run them one after another
 };
-
-/// How memory operands are given: Insn::c of memory handlers.
-namespace address {
-enum Space : uint32_t { generic, global, shared, local, param };
-enum Kind : uint32_t { row64 = 0, row32 = 8, uniform = 16 };
-inline constexpr uint32_t space_mask = 7, kind_mask = 24;
-} // namespace address
-
-/// Called by handlers; never return. `lane`'s access of `bytes` at `at` (as the program wrote it) is outside of what it may
-/// touch, or not aligned.
-enum class Access : uint8_t { load, store, atomic, copy };
-[[noreturn]] void fault_memory(Warp& warp, const Insn* ip, uint32_t lane, uint64_t at, uint32_t space, uint32_t bytes,
-                               Access access);
-[[noreturn]] void fault(Warp& warp, const Insn* ip, uint32_t lane, const char* kind, const char* what);
-
-/// bits of `imm` of floating-point handlers that have no variant of their own.
-namespace fp {
-enum : uint32_t {
-  rn = 0, rm = 1, rp = 2, rz = 3, rna = 4, rs = 5, rounding = 7, // 0..3 as MXCSR's rounding control
-  ftz = 8, sat = 16, relu = 32, nan = 64, abs = 128, xorsign = 256, satfinite = 512, single = 1024, to_int = 2048,
-};
-} // namespace fp
 
 } // namespace tilejit::runtime::simulator

@@ -19,7 +19,8 @@ bool names_variable(const Operand& o) {
 }
 
 /// Variables that the functions name, and those that the initial values of such variables name.
-std::vector<bool> reachable_variables(const Module& module, const std::vector<uint32_t>& functions, std::vector<uint32_t>* more) {
+std::vector<bool> reachable_variables(const Module& module, const std::vector<uint32_t>& functions,
+                                      std::vector<uint32_t>* more) {
   std::vector<bool> seen(module.variables.size());
   std::vector<uint32_t> work;
   auto add = [&](uint32_t v) {

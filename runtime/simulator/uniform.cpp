@@ -76,8 +76,10 @@ private:
         if (i.guard != none) continue;
         auto operands = f_.operands(i);
         bool is = false;
-        if (i.form == Form::mov && operands[0].is(Operand::Kind::reg)) is = is_thread_index(operands[1]);
-        else if (i.form == Form::cvt && !is_float(i.type(0)) && bits_of(i.type(0)) >= 32) is = is_thread_index(operands[1]);
+        if (i.form == Form::mov && operands[0].is(Operand::Kind::reg))
+          is = is_thread_index(operands[1]);
+        else if (i.form == Form::cvt && !is_float(i.type(0)) && bits_of(i.type(0)) >= 32)
+          is = is_thread_index(operands[1]);
         else if (i.form == Form::and_ && i.type() != Type::pred)
           is = is_thread_index(operands[1]) && operands[2].is(Operand::Kind::integer) && (operands[2].value & 31) == 31;
         if (is) thread_index_[r] = changed = true;
@@ -105,7 +107,8 @@ private:
 
   bool is_parameter(const Operand& address) const {
     return address.base == Operand::Kind::variable &&
-           std::any_of(f_.parameters.begin(), f_.parameters.end(), [&](const Parameter& p) { return p.variable == address.index; });
+           std::any_of(f_.parameters.begin(), f_.parameters.end(),
+                       [&](const Parameter& p) { return p.variable == address.index; });
   }
 
   bool varying_special(const Operand& o) const {
@@ -162,7 +165,8 @@ private:
       // Without a pair: the predicate says for each lane whether its source was in range.
       auto operands = f_.operands(i);
       bool one_segment = operands[3].is(Operand::Kind::integer) && (operands[3].value & 0x1f1f) == 0x1f;
-      return !(i.has(Mod::idx) && operands[0].is(Operand::Kind::reg) && one_segment && !varying(operands[2]) && !varying(operands[4]));
+      return !(i.has(Mod::idx) && operands[0].is(Operand::Kind::reg) && one_segment && !varying(operands[2]) &&
+               !varying(operands[4]));
     }
     case Form::ld: {
       Space space = i.space();
@@ -255,7 +259,8 @@ private:
 
 } // namespace
 
-Uniformity analyse_uniformity(const Module&, const Function& function, const Cfg& cfg, std::array<uint32_t, 3> block_shape,
+Uniformity analyse_uniformity(const Module&, const Function& function, const Cfg& cfg,
+                              std::array<uint32_t, 3> block_shape,
                               const std::function<bool(const Instruction&)>& may_be_scalar) {
   return Analysis(function, cfg, block_shape, may_be_scalar).run();
 }

@@ -29,8 +29,10 @@ std::string one_line(std::string_view message) {
   while (!message.empty() && message.back() == '\n') message.remove_suffix(1);
   std::string line;
   for (char c : message) {
-    if (c == '\n') line += "; ";
-    else line += c;
+    if (c == '\n')
+      line += "; ";
+    else
+      line += c;
   }
   return line;
 }

@@ -1,8 +1,8 @@
 // commands.h - the subcommands of `tilejit`, one file each.
 //
-// Each function adds one subcommand to the program, whose callback does the work. A callback reports the user's mistakes
-// by throwing InputError (or runtime::Error and CompileError while it is still reading its input) and work that failed by
-// Failure; main.cpp turns them into one line and an exit code.
+// Each function adds one subcommand to the program, whose callback does the work. A callback reports the user's
+// mistakes by throwing InputError (or attention::InputError, or runtime::Error and CompileError while it is still
+// reading its input) and work that failed by Failure; main.cpp turns them into one line and an exit code.
 #pragma once
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>

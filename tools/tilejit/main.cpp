@@ -2,6 +2,7 @@
 //
 // Exit codes: 0 done, 1 the work failed, 2 the input was wrong.
 #include "compiler/program.h"
+#include "lib/attention/registry.h"
 #include "runtime/device.h"
 #include "tools/tilejit/arguments.h"
 #include "tools/tilejit/commands.h"
@@ -34,6 +35,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return complain(std::string(error.what()) + " (tilejit --help shows how it is used)", 2);
   } catch (const tools::InputError& error) {
+    return complain(error.what(), 2);
+  } catch (const attention::InputError& error) {
     return complain(error.what(), 2);
   } catch (const CompileError& error) {
     return complain(error.what(), 2);

@@ -5,7 +5,8 @@
 namespace tilejit::tools {
 
 void add_opt(CLI::App& program, int& exit_code) {
-  CLI::App* command = program.add_subcommand("opt", "Runs chosen passes on a .mlir file: tilejit opt --PASS ... FILE.mlir");
+  CLI::App* command =
+      program.add_subcommand("opt", "Runs chosen passes on a .mlir file: tilejit opt --PASS ... FILE.mlir");
   command->prefix_command(); // everything after it is MLIR's to read, --help too
   command->set_help_flag();
   command->callback([command, &exit_code] {

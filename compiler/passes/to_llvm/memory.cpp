@@ -81,6 +81,14 @@ struct Emitter::Access {
     find_vector(index_values);
   }
 
+  // The registers, those of one access side by side.
+  std::vector<uint32_t> order(unsigned vector) const {
+    if (vector > 1) return layout::vector_registers(layout.getValue(), contiguous, vector);
+    std::vector<uint32_t> registers(layout.getValue().count(layout::Axis::reg));
+    std::iota(registers.begin(), registers.end(), 0);
+    return registers;
+  }
+
   Value stride_bytes(unsigned dim) {
     Code& code = emitter.code_;
     if (!values.strides[dim]) return code.integer(code.i64, view.getStrides()[dim] * bytes);
@@ -172,7 +180,7 @@ void Emitter::load(LoadOp op) {
   unsigned bytes = access.bytes, together = elements_per_word(type);
   SmallVector<Value> mask, result(layout.getValue().count(layout::Axis::reg));
   if (op.getMask()) mask = elements(op.getMask());
-  std::vector<uint32_t> order = layout::vector_registers(layout.getValue(), std::max(access.contiguous, 0), vector);
+  std::vector<uint32_t> order = access.order(vector);
   Words packed(result.size() / together); // words that an access filled as a whole
   Type word = memory_word(code_, vector * bytes);
   unsigned word_bytes = std::min(4u, vector * bytes), count = vector * bytes / word_bytes;
@@ -237,7 +245,7 @@ void Emitter::store(StoreOp op) {
   Value first_copy = holds_first_copy(layout.getValue());
   Type word = memory_word(code_, vector * bytes);
   unsigned word_bytes = std::min(4u, vector * bytes), count = vector * bytes / word_bytes;
-  std::vector<uint32_t> order = layout::vector_registers(layout.getValue(), std::max(access.contiguous, 0), vector);
+  std::vector<uint32_t> order = access.order(vector);
   for (size_t first = 0; first < order.size(); first += vector) {
     unsigned r = order[first];
     SmallVector<Value> gathered;

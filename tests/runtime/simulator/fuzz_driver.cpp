@@ -1,7 +1,7 @@
-// Runs LLVMFuzzerTestOneInput for a bounded time without libFuzzer: `fuzz CORPUS_FOLDER SECONDS [SEED]`. Inputs are files of
-// the corpus with bytes changed, cut, repeated, exchanged between files, and words of PTX put in. The sequence depends on
-// the seed alone, so that a failure can be had again; the input at hand is written to `fuzz_last_input` before a crash ends
-// the process.
+// Runs LLVMFuzzerTestOneInput for a bounded time without libFuzzer: `fuzz CORPUS_FOLDER SECONDS [SEED]`. Inputs are
+// files of the corpus with bytes changed, cut, repeated, exchanged between files, and words of PTX put in. The sequence
+// depends on the seed alone, so that a failure can be had again; the input at hand is written to `fuzz_last_input`
+// before a crash ends the process.
 #include "runtime/simulator/forms.h"
 #include "tests/runtime/simulator/ptx_text.h"
 
@@ -33,10 +33,50 @@ public:
   Mutator(std::vector<std::string> corpus, uint64_t seed) : corpus_(std::move(corpus)), random_(seed) {
     for (const auto& row : tilejit::runtime::simulator::all_forms())
       for (auto& text : tilejit::runtime::simulator::spellings(row, 3)) words_.push_back(text);
-    for (const char* word : {"{", "}", "(", ")", "[", "]", ";", ":", ",", "@", "!", "|", "<", ">", "%r1", "%rd1", "%p1", "_", "bra L;", "L:",
-                             ".reg .b32 %r<99999>;", ".reg .pred", ".shared .b8 x[", ".param .b64 q;", ".loc 1 2 3", ".section", "0x7fffffffffffffff",
-                             "-1", "1.5", "0f3f800000", "/*", "*/", "//", "\"", ".branchtargets", ".callprototype", ".entry", ".func", ".global",
-                             "= {1,{2}}", "%tid.x", "WARP_SZ", "4294967296", "18446744073709551615"})
+    for (const char* word : {"{",
+                             "}",
+                             "(",
+                             ")",
+                             "[",
+                             "]",
+                             ";",
+                             ":",
+                             ",",
+                             "@",
+                             "!",
+                             "|",
+                             "<",
+                             ">",
+                             "%r1",
+                             "%rd1",
+                             "%p1",
+                             "_",
+                             "bra L;",
+                             "L:",
+                             ".reg .b32 %r<99999>;",
+                             ".reg .pred",
+                             ".shared .b8 x[",
+                             ".param .b64 q;",
+                             ".loc 1 2 3",
+                             ".section",
+                             "0x7fffffffffffffff",
+                             "-1",
+                             "1.5",
+                             "0f3f800000",
+                             "/*",
+                             "*/",
+                             "//",
+                             "\"",
+                             ".branchtargets",
+                             ".callprototype",
+                             ".entry",
+                             ".func",
+                             ".global",
+                             "= {1,{2}}",
+                             "%tid.x",
+                             "WARP_SZ",
+                             "4294967296",
+                             "18446744073709551615"})
       words_.push_back(word);
   }
 

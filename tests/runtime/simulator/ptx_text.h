@@ -12,7 +12,9 @@ inline const std::string header = ".version 8.7\n.target sm_90a\n.address_size 6
 /// An entry `k` with parameters p (u64), n (u32) and the usual registers; `body` begins on line 7.
 inline std::string entry(const std::string& body) {
   return header + ".visible .entry k(.param .u64 p, .param .u32 n)\n{\n" +
-         ".reg .pred %p<9>; .reg .b16 %h<9>; .reg .b32 %r<99>; .reg .f32 %f<99>; .reg .b64 %rd<9>; .reg .f64 %fd<9>;\n" + body + "\n}\n";
+         ".reg .pred %p<9>; .reg .b16 %h<9>; .reg .b32 %r<99>; .reg .f32 %f<99>; .reg .b64 %rd<9>; .reg .f64 "
+         "%fd<9>;\n" +
+         body + "\n}\n";
 }
 
 inline std::string read_file(const std::string& path) {

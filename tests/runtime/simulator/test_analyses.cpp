@@ -1,5 +1,5 @@
-// Control-flow graph, dominators, liveness, rows and uniformity: small cases by hand, and properties on random graphs and
-// on the corpus against brute force.
+// Control-flow graph, dominators, liveness, rows and uniformity: small cases by hand, and properties on random graphs
+// and on the corpus against brute force.
 #include "runtime/simulator/forms.h"
 #include "runtime/simulator/liveness.h"
 #include "tests/runtime/simulator/ptx_text.h"
@@ -129,7 +129,8 @@ bool live_before(const Function& f, const Cfg& cfg, uint32_t instruction, uint32
     if (std::find(use.reads.begin(), use.reads.end(), reg) != use.reads.end()) return true;
     if (f.body[i].guard == none && std::find(use.writes.begin(), use.writes.end(), reg) != use.writes.end()) continue;
     const Block& block = cfg.blocks[cfg.block_of[i]];
-    if (i + 1 < block.end) work.push_back(i + 1);
+    if (i + 1 < block.end)
+      work.push_back(i + 1);
     else
       for (uint32_t s : block.successors)
         if (s != cfg.exit()) work.push_back(cfg.blocks[s].begin);
@@ -143,7 +144,9 @@ void check_rows(const Module& m, const Function& f, const Cfg& cfg, bool brute_f
   RowAllocation rows = allocate_rows(f, cfg, live, uniform);
   RegisterUse use;
   auto width = [&](uint32_t r) { return rows.place[r].file == Place::File::row128 ? 2u : 1u; };
-  auto file = [&](uint32_t r) { return rows.place[r].file == Place::File::row128 ? Place::File::row64 : rows.place[r].file; };
+  auto file = [&](uint32_t r) {
+    return rows.place[r].file == Place::File::row128 ? Place::File::row64 : rows.place[r].file;
+  };
   auto apart = [&](const std::vector<uint32_t>& registers) {
     std::set<std::pair<Place::File, uint32_t>> taken;
     for (uint32_t r : registers)
@@ -174,8 +177,10 @@ void check_rows(const Module& m, const Function& f, const Cfg& cfg, bool brute_f
     REQUIRE(std::vector<uint32_t>(now.begin(), now.end()) == live.live_in[b]);
   }
   for (uint32_t r = 0; r < f.registers.size(); ++r) {
-    uint32_t size = file(r) == Place::File::row32 ? rows.rows32 : file(r) == Place::File::row64 ? rows.rows64
-                  : file(r) == Place::File::predicate ? rows.predicates : rows.uniforms;
+    uint32_t size = file(r) == Place::File::row32       ? rows.rows32
+                    : file(r) == Place::File::row64     ? rows.rows64
+                    : file(r) == Place::File::predicate ? rows.predicates
+                                                        : rows.uniforms;
     if (file(r) != Place::File::unused) REQUIRE(rows.place[r].index + width(r) <= size);
   }
 }
@@ -183,7 +188,8 @@ void check_rows(const Module& m, const Function& f, const Cfg& cfg, bool brute_f
 } // namespace
 
 TEST_CASE("blocks, edges and a diamond") {
-  Analysed a("add.s32 %r1, %r1, 1;\n@%p1 bra ELSE;\nadd.s32 %r2, %r2, 1;\nbra.uni JOIN;\nELSE:\nadd.s32 %r3, %r3, 1;\nJOIN:\nadd.s32 %r4, "
+  Analysed a("add.s32 %r1, %r1, 1;\n@%p1 bra ELSE;\nadd.s32 %r2, %r2, 1;\nbra.uni JOIN;\nELSE:\nadd.s32 %r3, %r3, "
+             "1;\nJOIN:\nadd.s32 %r4, "
              "%r4, 1;\nret;\nadd.s32 %r5, %r5, 1;");
   REQUIRE(a.cfg.blocks.size() == 4); // the last instruction cannot be reached
   CHECK(a.block_of_line(16) == none);
@@ -197,7 +203,8 @@ TEST_CASE("blocks, edges and a diamond") {
 
 TEST_CASE("loops are contiguous though they are left from the middle") {
   // The exit stands in the text before the rest of the loop.
-  Analysed a("HEAD:\n@%p1 bra REST;\n@%p2 bra HEAD;\nbra BREAK;\nBREAK:\nadd.s32 %r1, %r1, 1;\nret;\nREST:\n@%p3 bra BREAK;\nINNER:\n@%p4 bra INNER;\nbra HEAD;");
+  Analysed a("HEAD:\n@%p1 bra REST;\n@%p2 bra HEAD;\nbra BREAK;\nBREAK:\nadd.s32 %r1, %r1, 1;\nret;\nREST:\n@%p3 bra "
+             "BREAK;\nINNER:\n@%p4 bra INNER;\nbra HEAD;");
   check_graph(a.cfg);
   REQUIRE(a.cfg.loops.size() == 2);
   uint32_t after = a.block_of_line(12);
@@ -228,8 +235,8 @@ TEST_CASE("random graphs: order, loops and dominators against brute force") {
     uint32_t blocks = 2 + random() % 14;
     std::string body;
     for (uint32_t b = 0; b < blocks; ++b) {
-      body += "L" + std::to_string(b) + ":\nadd.s32 %r" + std::to_string(random() % 8) + ", %r" + std::to_string(random() % 8) + ", %r" +
-              std::to_string(random() % 8) + ";\n";
+      body += "L" + std::to_string(b) + ":\nadd.s32 %r" + std::to_string(random() % 8) + ", %r" +
+              std::to_string(random() % 8) + ", %r" + std::to_string(random() % 8) + ";\n";
       if (random() % 3 == 0) body += "@%p1 mov.b32 %r" + std::to_string(random() % 8) + ", 5;\n";
       auto target = [&] { return "L" + std::to_string(random() % blocks); };
       switch (random() % 6) {
@@ -249,8 +256,8 @@ TEST_CASE("random graphs: order, loops and dominators against brute force") {
 }
 
 TEST_CASE("random programs: lanes that run together agree on uniform registers") {
-  // Four lanes, each with registers of its own; the lanes at the least block run it together. Instructions are add, setp
-  // and mov of tid, ctaid and constants.
+  // Four lanes, each with registers of its own; the lanes at the least block run it together. Instructions are add,
+  // setp and mov of tid, ctaid and constants.
   std::mt19937 random(3);
   size_t uniform_writes = 0, diverged = 0;
   for (int round = 0; round < 600; ++round) {
@@ -258,7 +265,8 @@ TEST_CASE("random programs: lanes that run together agree on uniform registers")
     std::string body;
     auto r = [&] { return "%r" + std::to_string(1 + random() % 6); };
     auto p = [&] { return "%p" + std::to_string(1 + random() % 3); };
-    for (int i = 1; i <= 6; ++i) body += "mov.u32 %r" + std::to_string(i) + ", " + (i == 1 ? "%tid.x" : std::to_string(i)) + ";\n";
+    for (int i = 1; i <= 6; ++i)
+      body += "mov.u32 %r" + std::to_string(i) + ", " + (i == 1 ? "%tid.x" : std::to_string(i)) + ";\n";
     for (int i = 1; i <= 3; ++i) body += "setp.lt.u32 %p" + std::to_string(i) + ", %r" + std::to_string(i) + ", 2;\n";
     for (uint32_t b = 0; b < blocks; ++b) {
       body += "L" + std::to_string(b) + ":\n";
@@ -271,7 +279,8 @@ TEST_CASE("random programs: lanes that run together agree on uniform registers")
         }
       }
       if (random() % 4 == 0) body += "@" + p() + " ret;\n";
-      if (random() % 3) body += (random() % 6 ? "@" + p() + " " : "") + "bra L" + std::to_string(random() % blocks) + ";\n";
+      if (random() % 3)
+        body += (random() % 6 ? "@" + p() + " " : "") + "bra L" + std::to_string(random() % blocks) + ";\n";
     }
     INFO(body);
     Analysed a(body);
@@ -306,7 +315,9 @@ TEST_CASE("random programs: lanes that run together agree on uniform registers")
           if (instruction.guard != none && !v[instruction.guard]) continue;
           auto value = [&](size_t n) {
             const Operand& o = operands[n];
-            return o.is(Operand::Kind::reg) ? v[o.index] : o.is(Operand::Kind::special) ? static_cast<uint32_t>(lane) : static_cast<uint32_t>(o.value);
+            return o.is(Operand::Kind::reg)       ? v[o.index]
+                   : o.is(Operand::Kind::special) ? static_cast<uint32_t>(lane)
+                                                  : static_cast<uint32_t>(o.value);
           };
           switch (instruction.form) {
           case Form::mov: v[operands[0].index] = value(1); break;
@@ -319,7 +330,9 @@ TEST_CASE("random programs: lanes that run together agree on uniform registers")
         }
         if (instruction.form == Form::bra || instruction.form == Form::ret) continue;
         uint32_t destination = operands[0].index;
-        if (u.reg[destination]) ++uniform_writes, REQUIRE(agree(destination));
+        if (!u.reg[destination]) continue;
+        ++uniform_writes;
+        REQUIRE(agree(destination));
       }
       // Fall through: the successor in the text.
       for (size_t lane : group)
@@ -346,7 +359,8 @@ TEST_CASE("the corpus: graphs and rows") {
 
 TEST_CASE("rows are reused, and as few as the registers that live at once") {
   std::string body;
-  for (int i = 1; i < 60; ++i) body += "mov.b32 %r" + std::to_string(i) + ", %tid.x;\nst.shared.b32 [0], %r" + std::to_string(i) + ";\n";
+  for (int i = 1; i < 60; ++i)
+    body += "mov.b32 %r" + std::to_string(i) + ", %tid.x;\nst.shared.b32 [0], %r" + std::to_string(i) + ";\n";
   body += ".reg .b128 %q<3>; mov.b128 %q1, {%rd1, %rd2}; mov.b128 {%rd3, %rd4}, %q1;";
   Analysed a(body);
   Liveness live = analyse_liveness(a.function(), a.cfg);
@@ -378,7 +392,9 @@ TEST_CASE("uniform and varying registers") {
              "ld.shared.u32 %r16, [0];\n"
              "and.b32 %r17, %r3, 15;\nshr.u32 %r18, %r17, 5;\n"
              "add.s32 %r19, %r20, 1;\n");
-  auto uniform = [&](std::array<uint32_t, 3> shape, int r) -> bool { return a.uniformity(shape).reg[a.reg("%r" + std::to_string(r))]; };
+  auto uniform = [&](std::array<uint32_t, 3> shape, int r) -> bool {
+    return a.uniformity(shape).reg[a.reg("%r" + std::to_string(r))];
+  };
   for (int r : {1, 2, 4, 5, 8, 9, 10, 11, 12, 15}) {
     INFO(r);
     CHECK(uniform({128, 1, 1}, r));
@@ -401,13 +417,14 @@ TEST_CASE("what a varying branch controls is varying") {
              "mov.u32 %r1, 0;\nmov.u32 %r2, 0;\nmov.u32 %r4, 0;\n"
              "@%p1 bra JOIN;\n"
              "mov.u32 %r1, 1;\n"
-             "JOIN:\nadd.s32 %r4, %r4, 1;\n"       // after the join
-             "LOOP:\nadd.s32 %r2, %r2, 1;\n"       // a counter in a loop of one trip count
+             "JOIN:\nadd.s32 %r4, %r4, 1;\n" // after the join
+             "LOOP:\nadd.s32 %r2, %r2, 1;\n" // a counter in a loop of one trip count
              "setp.lt.s32 %p2, %r2, 10;\n@%p2 bra LOOP;\n"
              "mov.u32 %r5, 0;\nVARYING:\nadd.s32 %r5, %r5, 1;\nsetp.lt.s32 %p3, %r5, %r3;\n@%p3 bra VARYING;\n"
              "st.shared.b32 [0], %r5;\n"
              // Lanes that leave this loop end: those that stay agree on the counter.
-             "mov.u32 %r6, 0;\nLAST:\nadd.s32 %r6, %r6, 1;\nst.shared.b32 [0], %r6;\nsetp.lt.s32 %p3, %r6, %r3;\n@%p3 bra LAST;\n");
+             "mov.u32 %r6, 0;\nLAST:\nadd.s32 %r6, %r6, 1;\nst.shared.b32 [0], %r6;\nsetp.lt.s32 %p3, %r6, %r3;\n@%p3 "
+             "bra LAST;\n");
   auto u = a.uniformity();
   CHECK_FALSE(u.reg[a.reg("%r1")]);
   CHECK(u.reg[a.reg("%r2")]);
@@ -417,21 +434,26 @@ TEST_CASE("what a varying branch controls is varying") {
   CHECK(u.varying_branch[0]);
   CHECK_FALSE(u.varying_block[0]);
   // The caller may want rows.
-  auto rows = analyse_uniformity(a.module, a.function(), a.cfg, {128, 1, 1}, [](const Instruction& i) { return i.form != Form::mov; });
+  auto rows = analyse_uniformity(a.module, a.function(), a.cfg, {128, 1, 1},
+                                 [](const Instruction& i) { return i.form != Form::mov; });
   CHECK_FALSE(rows.reg[a.reg("%r4")]);
 }
 
 TEST_CASE("leaving early controls nothing") {
-  Analysed a("mov.u32 %r3, %tid.x;\nsetp.ge.s32 %p1, %r3, 7;\n@%p1 bra OUT;\nmov.u32 %r1, 1;\nst.shared.b32 [0], %r1;\nOUT:\nret;");
+  Analysed a("mov.u32 %r3, %tid.x;\nsetp.ge.s32 %p1, %r3, 7;\n@%p1 bra OUT;\nmov.u32 %r1, 1;\nst.shared.b32 [0], "
+             "%r1;\nOUT:\nret;");
   CHECK(a.uniformity().reg[a.reg("%r1")]);
-  Analysed b("mov.u32 %r3, %tid.x;\nsetp.ge.s32 %p1, %r3, 7;\nmov.u32 %r1, 0;\n@%p1 bra OUT;\nmov.u32 %r1, 1;\nOUT:\nst.shared.b32 [0], %r1;\nret;");
+  Analysed b("mov.u32 %r3, %tid.x;\nsetp.ge.s32 %p1, %r3, 7;\nmov.u32 %r1, 0;\n@%p1 bra OUT;\nmov.u32 %r1, "
+             "1;\nOUT:\nst.shared.b32 [0], %r1;\nret;");
   CHECK_FALSE(b.uniformity().reg[b.reg("%r1")]);
 }
 
 TEST_CASE("results of calls are varying, and so is everything in a function") {
-  Module m = parse(header + ".func (.param .b32 out) g(.param .b32 in) { .reg .b32 %r<3>; mov.u32 %r1, 5; st.param.b32 [out], %r1; ret; }\n"
-                            ".entry k() { .reg .b32 %r<9>; { .param .b32 a; .param .b32 r; st.param.b32 [a], 1; call (r), g, (a);\n"
-                            "ld.param.b32 %r1, [r]; } ret; }\n");
+  Module m = parse(
+      header +
+      ".func (.param .b32 out) g(.param .b32 in) { .reg .b32 %r<3>; mov.u32 %r1, 5; st.param.b32 [out], %r1; ret; }\n"
+      ".entry k() { .reg .b32 %r<9>; { .param .b32 a; .param .b32 r; st.param.b32 [a], 1; call (r), g, (a);\n"
+      "ld.param.b32 %r1, [r]; } ret; }\n");
   for (const char* name : {"g", "k"}) {
     const Function& f = m.functions[m.find_function(name)];
     auto u = analyse_uniformity(m, f, build_cfg(m, f), {32, 1, 1});

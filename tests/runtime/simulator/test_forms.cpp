@@ -42,7 +42,8 @@ TEST_CASE("every row of the table is found by its own spellings") {
       } catch (const std::runtime_error& e) {
         // bra and brx ask for their label before the table is asked.
         CHECK(needs_operands);
-        bool expected = std::string(e.what()).find("too few") != std::string::npos || row.form == Form::bra || row.form == Form::brx;
+        bool expected = std::string(e.what()).find("too few") != std::string::npos || row.form == Form::bra ||
+                        row.form == Form::brx;
         CHECK(expected);
       }
       ++checked;
@@ -74,24 +75,28 @@ TEST_CASE("modifiers in any order, families by type") {
   CHECK(form_of("atom.global.add.f32 _, [%rd1], %f1;") == Form::atom);
   CHECK(form_of("atom.acq_rel.gpu.global.cas.b32 %r1, [%rd1], %r2, %r3;") == Form::atom_cas);
   CHECK(form_of("red.relaxed.gpu.global.add.noftz.bf16x2 [%rd1], %r1;") == Form::red);
-  CHECK(form_of("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%f1,%f2,%f3,%f4}, {%r1,%r2,%r3,%r4}, {%r5,%r6}, {%f1,%f2,%f3,%f4};") ==
-        Form::mma_tf32);
+  CHECK(form_of("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%f1,%f2,%f3,%f4}, {%r1,%r2,%r3,%r4}, {%r5,%r6}, "
+                "{%f1,%f2,%f3,%f4};") == Form::mma_tf32);
   CHECK(form_of("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%r1,%r2,%r3,%r4}, [%r5+32];") == Form::ldmatrix);
   std::string d;
   for (int i = 1; i <= 64; ++i) d += (i == 1 ? "%f" : ", %f") + std::to_string(i);
-  CHECK(form_of("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" + d + "}, %rd1, %rd2, %p1, 1, 1, 0, 1;") == Form::wgmma_half);
-  CHECK(form_of("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" + d + "}, {%r1,%r2,%r3,%r4}, %rd2, %p1, 1, 1, 1;") ==
-        Form::wgmma_half_reg);
-  CHECK(form_of("wgmma.mma_async.sync.aligned.m64n129k16.f32.bf16.bf16 {%f1}, %rd1, %rd2, %p1, 1, 1, 0, 1;") == Form::unknown);
+  CHECK(form_of("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" + d + "}, %rd1, %rd2, %p1, 1, 1, 0, 1;") ==
+        Form::wgmma_half);
+  CHECK(form_of("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" + d +
+                "}, {%r1,%r2,%r3,%r4}, %rd2, %p1, 1, 1, 1;") == Form::wgmma_half_reg);
+  CHECK(form_of("wgmma.mma_async.sync.aligned.m64n129k16.f32.bf16.bf16 {%f1}, %rd1, %rd2, %p1, 1, 1, 0, 1;") ==
+        Form::unknown);
   CHECK(form_of("add.rn.s32 %r1, %r2, %r3;") == Form::unknown);
   CHECK(form_of("add.ftz.ftz.f32 %f1, %f2, %f3;") == Form::unknown);
   CHECK(form_of("add %r1, %r2, %r3;") == Form::unknown);
 }
 
 TEST_CASE("register use: destinations, vectors, pairs, addresses, guards") {
-  Module m = parse(entry("@%p1 ld.global.v2.b32 {%r1, %r2}, [%rd1+8];\nsetp.lt.s32 %p2|%p3, %r1, %r2;\nst.shared.b32 [%r3], %r4;\n"
-                         "mov.b64 %rd2, {%r5, %r6};\nmma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%f1,%f2,%f3,%f4}, {%r1,%r2}, {%r3}, "
-                         "{%f1,%f2,%f3,%f4};"));
+  Module m = parse(
+      entry("@%p1 ld.global.v2.b32 {%r1, %r2}, [%rd1+8];\nsetp.lt.s32 %p2|%p3, %r1, %r2;\nst.shared.b32 [%r3], %r4;\n"
+            "mov.b64 %rd2, {%r5, %r6};\nmma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%f1,%f2,%f3,%f4}, {%r1,%r2}, "
+            "{%r3}, "
+            "{%f1,%f2,%f3,%f4};"));
   const Function& f = m.functions.at(m.find_function("k"));
   auto names = [&](const std::vector<uint32_t>& registers) {
     std::string text;
@@ -117,21 +122,31 @@ TEST_CASE("register use: destinations, vectors, pairs, addresses, guards") {
 }
 
 TEST_CASE("instructions by class") {
-  Module m = parse(entry("ld.param.u64 %rd1, [p];\nld.global.f32 %f1, [%rd1];\nld.global.f32 %f2, [%rd1+4];\nadd.f32 %f1, %f1, %f2;\n"
-                         "add.f64 %fd1, %fd1, %fd2;\nadd.bf16 %h1, %h2, %h3;\nst.shared.f32 [%r1], %f1;\nex2.approx.f32 %f1, %f1;\n"
-                         "atom.shared.add.u32 %r1, [%r2], %r3;\nbar.sync 0;\nret;"));
+  Module m = parse(entry(
+      "ld.param.u64 %rd1, [p];\nld.global.f32 %f1, [%rd1];\nld.global.f32 %f2, [%rd1+4];\nadd.f32 %f1, %f1, %f2;\n"
+      "add.f64 %fd1, %fd1, %fd2;\nadd.bf16 %h1, %h2, %h3;\nst.shared.f32 [%r1], %f1;\nex2.approx.f32 %f1, %f1;\n"
+      "atom.shared.add.u32 %r1, [%r2], %r3;\nbar.sync 0;\nret;"));
   auto counts = count_classes(m, m.find_function("k"));
   std::map<std::string, uint64_t> by_name(counts.begin(), counts.end());
-  CHECK(by_name == std::map<std::string, uint64_t>{{"ld.param", 1}, {"ld.global", 2}, {"float", 1}, {"double", 1}, {"half", 1},
-                                                    {"st.shared", 1}, {"special function", 1}, {"atom.shared", 1}, {"barrier", 1}, {"branch", 1}});
+  CHECK(by_name == std::map<std::string, uint64_t>{{"ld.param", 1},
+                                                   {"ld.global", 2},
+                                                   {"float", 1},
+                                                   {"double", 1},
+                                                   {"half", 1},
+                                                   {"st.shared", 1},
+                                                   {"special function", 1},
+                                                   {"atom.shared", 1},
+                                                   {"barrier", 1},
+                                                   {"branch", 1}});
 }
 
 TEST_CASE("shared memory of an entry: only what it reaches, dynamic memory last") {
-  Module m = parse(header + ".shared .align 4 .b8 a[10]; .shared .align 16 .b8 b[32]; .shared .b8 unused[1000];\n"
-                            ".extern .shared .align 128 .b8 dyn[];\n.extern .shared .b8 dyn2[];\n"
-                            ".func f() { .reg .b32 %r<3>; mov.u32 %r1, b; ret; }\n"
-                            ".entry k() { .reg .b32 %r<3>; mov.u32 %r1, a; mov.u32 %r1, dyn; mov.u32 %r2, dyn2; call f; ret; }\n"
-                            ".entry empty() { ret; }\n");
+  Module m = parse(header +
+                   ".shared .align 4 .b8 a[10]; .shared .align 16 .b8 b[32]; .shared .b8 unused[1000];\n"
+                   ".extern .shared .align 128 .b8 dyn[];\n.extern .shared .b8 dyn2[];\n"
+                   ".func f() { .reg .b32 %r<3>; mov.u32 %r1, b; ret; }\n"
+                   ".entry k() { .reg .b32 %r<3>; mov.u32 %r1, a; mov.u32 %r1, dyn; mov.u32 %r2, dyn2; call f; ret; }\n"
+                   ".entry empty() { ret; }\n");
   SharedLayout layout = layout_shared(m, m.find_function("k"));
   auto offset = [&](std::string_view name) {
     for (size_t i = 0; i < m.variables.size(); ++i)

@@ -40,7 +40,8 @@ Operand operand(const Module& m, size_t n, size_t instruction = 0) {
 
 TEST_CASE("header, entry, parameters and directives") {
   Module m = parse("// made by hand\n.version 7.0\n.target sm_80, debug\n.address_size 64\n"
-                   ".visible .entry k(\n .param .u64 .ptr .global .align 16 a,\n .param .align 64 .b8 map[128],\n .param .b16 h, .param .f32 s)\n"
+                   ".visible .entry k(\n .param .u64 .ptr .global .align 16 a,\n .param .align 64 .b8 map[128],\n "
+                   ".param .b16 h, .param .f32 s)\n"
                    ".maxntid 128, 2\n.reqntid 64\n.minnctapersm 3 .maxnreg 200 .reqnctapercluster 2, 1, 1\n{ ret; }\n");
   CHECK(m.version == 70);
   CHECK(m.target == "sm_80");
@@ -64,7 +65,7 @@ TEST_CASE("header, entry, parameters and directives") {
 
 TEST_CASE("registers: ranges, scopes, vectors") {
   Module m = parse(entry(".reg .b32 %r1<20>; .reg .v4 .f32 %v; .reg .b16 %w;\n"
-                         "mov.b32 %r5, %r17;\n"          // number 17 of %r, not 7 of %r1
+                         "mov.b32 %r5, %r17;\n" // number 17 of %r, not 7 of %r1
                          "{ .reg .b64 %r<9>; mov.b64 %r5, %r6; }\n"
                          "mov.b32 %r5, %r17;\n"
                          "st.global.v4.f32 [%rd1], %v;\n"
@@ -97,21 +98,22 @@ TEST_CASE("labels belong to their scope, and may come later") {
 
 TEST_CASE("operands") {
   Module m = parse(entry(".shared .align 16 .b8 tile[64];\n"
-                         "@!%p3 add.s32 %r1, %r2, -7;\n"                     // 0
-                         "mov.f32 %f1, 0f3F800000;\n"                        // 1
-                         "mov.f32 %f1, 1.5;\n"                               // 2
-                         "mov.f64 %fd1, 0d3FF8000000000000;\n"               // 3
-                         "mov.u32 %r1, %ctaid.z;\n"                          // 4
-                         "mov.u32 %r1, tile+12;\n"                           // 5
-                         "ld.shared.v2.b32 {%r1, _}, [tile+8];\n"            // 6
-                         "ld.global.b32 %r1, [%rd1+-16];\n"                  // 7
-                         "setp.lt.and.s32 %p1|%p2, %r1, 0x10, !%p3;\n"       // 8
-                         "mov.b64 {%r1, %r2}, %rd3;\n"                       // 9
-                         "mov.f32 %f1, 0fFFC12345;\n"                        // 10
-                         "ld.shared.b32 %r1, [64];\n"                        // 11
-                         "shfl.sync.bfly.b32 %r3|%p4, %r1, 1, 31, -1;\n"     // 12
-                         "mul.wide.u16 %r1, %h1, 3;\n"                       // 13
-                         "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%r1], [%rd1, {%r2, %r3}], [%r4];\n" // 14
+                         "@!%p3 add.s32 %r1, %r2, -7;\n"                 // 0
+                         "mov.f32 %f1, 0f3F800000;\n"                    // 1
+                         "mov.f32 %f1, 1.5;\n"                           // 2
+                         "mov.f64 %fd1, 0d3FF8000000000000;\n"           // 3
+                         "mov.u32 %r1, %ctaid.z;\n"                      // 4
+                         "mov.u32 %r1, tile+12;\n"                       // 5
+                         "ld.shared.v2.b32 {%r1, _}, [tile+8];\n"        // 6
+                         "ld.global.b32 %r1, [%rd1+-16];\n"              // 7
+                         "setp.lt.and.s32 %p1|%p2, %r1, 0x10, !%p3;\n"   // 8
+                         "mov.b64 {%r1, %r2}, %rd3;\n"                   // 9
+                         "mov.f32 %f1, 0fFFC12345;\n"                    // 10
+                         "ld.shared.b32 %r1, [64];\n"                    // 11
+                         "shfl.sync.bfly.b32 %r3|%p4, %r1, 1, 31, -1;\n" // 12
+                         "mul.wide.u16 %r1, %h1, 3;\n"                   // 13
+                         "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%r1], [%rd1, "
+                         "{%r2, %r3}], [%r4];\n" // 14
                          ));
   const Function& f = only_function(m);
   CHECK(f.body[0].guard != none);
@@ -195,13 +197,14 @@ TEST_CASE("variables and their initial values") {
 }
 
 TEST_CASE("source places: .file, .loc, inlining, DWARF sections") {
-  Module m = parse(header + ".visible .entry k()\n{ .reg .b32 %r<9>;\n"
-                            ".loc 1 10 3\nadd.s32 %r1, %r1, 1;\n"
-                            ".loc 2 5 7, function_name $L__info_string0, inlined_at 1 10 3\nadd.s32 %r1, %r1, 2;\n"
-                            ".loc 3 1 1, function_name $L__info_string0+8, inlined_at 2 5 7\nadd.s32 %r1, %r1, 3;\n"
-                            ".loc 1 10 3\nadd.s32 %r1, %r1, 4;\n}\n"
-                            ".file 1 \"a.cpp\"\n.file 2 \"b.h\", 1234, 99\n.file 3 \"c.h\"\n"
-                            ".section .debug_str\n{\n$L__info_string0:\n.b8 95,90,0\n}\n.section .debug_abbrev { .b8 1 }\n");
+  Module m =
+      parse(header + ".visible .entry k()\n{ .reg .b32 %r<9>;\n"
+                     ".loc 1 10 3\nadd.s32 %r1, %r1, 1;\n"
+                     ".loc 2 5 7, function_name $L__info_string0, inlined_at 1 10 3\nadd.s32 %r1, %r1, 2;\n"
+                     ".loc 3 1 1, function_name $L__info_string0+8, inlined_at 2 5 7\nadd.s32 %r1, %r1, 3;\n"
+                     ".loc 1 10 3\nadd.s32 %r1, %r1, 4;\n}\n"
+                     ".file 1 \"a.cpp\"\n.file 2 \"b.h\", 1234, 99\n.file 3 \"c.h\"\n"
+                     ".section .debug_str\n{\n$L__info_string0:\n.b8 95,90,0\n}\n.section .debug_abbrev { .b8 1 }\n");
   const Function& f = only_function(m);
   CHECK(m.describe(f.body[0].location) == "a.cpp:10:3");
   CHECK(m.describe(f.body[1].location) == "b.h:5:7, inlined at a.cpp:10:3");
@@ -211,20 +214,21 @@ TEST_CASE("source places: .file, .loc, inlining, DWARF sections") {
 }
 
 TEST_CASE("functions, calls, prototypes and tables") {
-  Module m = parse(header + ".extern .func (.param .b32 r) vprintf(.param .b64 a, .param .b64 b);\n"
-                            ".func (.param .b32 out) g(.param .b32 in, .param .align 8 .b8 s[16]);\n"
-                            ".func (.reg .b32 ro) old(.reg .b32 ri) { add.s32 ro, ri, 1; ret; }\n"
-                            ".visible .entry k()\n{ .reg .b32 %r<9>; .reg .b64 %rd<9>;\n"
-                            "{ .param .b32 p0; .param .align 8 .b8 p1[16]; .param .b32 ret0;\n"
-                            "st.param.b32 [p0], %r1; st.param.b64 [p1+8], %rd1;\n"
-                            "call.uni (ret0), g, (p0, p1); ld.param.b32 %r2, [ret0]; }\n"
-                            "call (%r3), old, (%r2);\n"
-                            "proto: .callprototype (.param .b32 _) _ (.param .b32 _, .param .align 8 .b8 _[16]);\n"
-                            "mov.u64 %rd2, g;\n"
-                            "{ .param .b32 p0; .param .align 8 .b8 p1[16]; .param .b32 ret0; call (ret0), %rd2, (p0, p1), proto; }\n"
-                            "T: .branchtargets A, B;\nbrx.idx %r1, T;\nA: ret;\nB: trap;\n}\n"
-                            ".func (.param .b32 out) g(.param .b32 in, .param .align 8 .b8 s[16]) { .reg .b32 %r<3>;"
-                            " ld.param.b32 %r1, [in]; st.param.b32 [out], %r1; ret; }\n");
+  Module m = parse(
+      header + ".extern .func (.param .b32 r) vprintf(.param .b64 a, .param .b64 b);\n"
+               ".func (.param .b32 out) g(.param .b32 in, .param .align 8 .b8 s[16]);\n"
+               ".func (.reg .b32 ro) old(.reg .b32 ri) { add.s32 ro, ri, 1; ret; }\n"
+               ".visible .entry k()\n{ .reg .b32 %r<9>; .reg .b64 %rd<9>;\n"
+               "{ .param .b32 p0; .param .align 8 .b8 p1[16]; .param .b32 ret0;\n"
+               "st.param.b32 [p0], %r1; st.param.b64 [p1+8], %rd1;\n"
+               "call.uni (ret0), g, (p0, p1); ld.param.b32 %r2, [ret0]; }\n"
+               "call (%r3), old, (%r2);\n"
+               "proto: .callprototype (.param .b32 _) _ (.param .b32 _, .param .align 8 .b8 _[16]);\n"
+               "mov.u64 %rd2, g;\n"
+               "{ .param .b32 p0; .param .align 8 .b8 p1[16]; .param .b32 ret0; call (ret0), %rd2, (p0, p1), proto; }\n"
+               "T: .branchtargets A, B;\nbrx.idx %r1, T;\nA: ret;\nB: trap;\n}\n"
+               ".func (.param .b32 out) g(.param .b32 in, .param .align 8 .b8 s[16]) { .reg .b32 %r<3>;"
+               " ld.param.b32 %r1, [in]; st.param.b32 [out], %r1; ret; }\n");
   uint32_t k = m.find_function("k"), g = m.find_function("g");
   const Function& f = m.functions[k];
   CHECK_FALSE(m.functions[g].is_prototype);
@@ -251,16 +255,18 @@ TEST_CASE("functions, calls, prototypes and tables") {
 }
 
 TEST_CASE("instructions that are not known are all named, with the nearest that is") {
-  Module m = parse(entry("add.s32 %r1, %r1, 1;\nmma.sp.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f1}, {%r1}, {%r2}, {%f1}, %r3, 0;\n"
-                         "add.u33 %r1, %r2, %r3;\nfrobnicate.b32 %r1, %r2;"));
+  Module m = parse(entry(
+      "add.s32 %r1, %r1, 1;\nmma.sp.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f1}, {%r1}, {%r2}, {%f1}, %r3, 0;\n"
+      "add.u33 %r1, %r2, %r3;\nfrobnicate.b32 %r1, %r2;"));
   uint32_t k = m.find_function("k");
   try {
     require_known_forms(m, k);
     FAIL("no error");
   } catch (const Error& e) {
     std::string text = e.what();
-    CHECK_THAT(text, Catch::Contains("line 8: 'mma.sp.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32' is not known to the simulator "
-                                     "(nearest: mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32)"));
+    CHECK_THAT(text, Catch::Contains(
+                         "line 8: 'mma.sp.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32' is not known to the simulator "
+                         "(nearest: mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32)"));
     CHECK_THAT(text, Catch::Contains("line 9: 'add.u33'"));
     CHECK_THAT(text, Catch::Contains("line 10: 'frobnicate.b32'"));
   }
@@ -291,7 +297,8 @@ TEST_CASE("one clear line for each malformed text") {
       {"ld.global.v4.f32 {%f1, %f2}, [%rd1];", "a vector of 4 is needed, not of 2"},
       {"ld.global.f32 %f1, %rd1;", "an address in brackets is needed"},
       {"ld.global.f32 %f1, [%h1];", "'%h1' is not wide enough for an address"},
-      {"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f1,%f2,%f3,%f4}, {%r1,%r2}, {%r5,%r6}, {%f1,%f2,%f3,%f4};",
+      {"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f1,%f2,%f3,%f4}, {%r1,%r2}, {%r5,%r6}, "
+       "{%f1,%f2,%f3,%f4};",
        "number 2: a vector of 4 is needed, not of 2"},
       {"mov.b64 {%r1, %r2, %r3}, %rd1;", "a vector of 3"},
       {"cp.async.wait_group %r1;", "an integer constant is needed"},
@@ -315,17 +322,21 @@ TEST_CASE("one clear line for each malformed text") {
     INFO(c.body);
     CHECK_THAT(error_of(entry(c.body)), Catch::Contains(c.message) && Catch::StartsWith("line "));
   }
-  CHECK_THAT(error_of(""), Catch::Equals("line 1, column 1: expected '.version': a PTX file begins with it, the file ends here"));
+  CHECK_THAT(error_of(""),
+             Catch::Equals("line 1, column 1: expected '.version': a PTX file begins with it, the file ends here"));
   CHECK_THAT(error_of("hello"), Catch::Contains("expected '.version'"));
   CHECK_THAT(error_of(".version 8.0\n.target sm_80\n.address_size 32"), Catch::Contains("only '.address_size 64'"));
   CHECK_THAT(error_of(header + ".visible .entry k() { ret;"), Catch::Contains("the body of 'k' is never closed"));
   CHECK_THAT(error_of(header + ".entry k() { ret; } .entry k() { ret; }"), Catch::Contains("'k' is defined twice"));
   CHECK_THAT(error_of(header + ".section .debug { .b8 1, {"), Catch::Contains("never closed"));
   CHECK_THAT(error_of(header + ".global .u32 x[2] = {1, 2, 3};"), Catch::Contains("more initial values than elements"));
-  CHECK_THAT(error_of(header + ".global .u32 " + std::string(5000, 'x') + ";"), Catch::Contains("more than 4096 characters"));
+  CHECK_THAT(error_of(header + ".global .u32 " + std::string(5000, 'x') + ";"),
+             Catch::Contains("more than 4096 characters"));
   CHECK_THAT(error_of(header + ".entry k() { " + std::string(100, '{')), Catch::Contains("nested more than 64 deep"));
-  CHECK_THAT(error_of(entry("mov.b32 %r1, " + std::string(100000, '(') + "1;")), Catch::Contains("nested more than 64 deep"));
-  CHECK_THAT(error_of(entry("mov.b32 %r1, " + std::string(100000, '-') + "1;")), Catch::Contains("nested more than 64 deep"));
+  CHECK_THAT(error_of(entry("mov.b32 %r1, " + std::string(100000, '(') + "1;")),
+             Catch::Contains("nested more than 64 deep"));
+  CHECK_THAT(error_of(entry("mov.b32 %r1, " + std::string(100000, '-') + "1;")),
+             Catch::Contains("nested more than 64 deep"));
   std::string many = "foo %r1";
   for (int i = 0; i < 600; ++i) many += ", %r1";
   CHECK_THAT(error_of(entry(many + ";")), Catch::Contains("more than 512 operands"));

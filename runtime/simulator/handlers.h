@@ -1,0 +1,42 @@
+// handlers.h - the handlers of one instruction set, as lowering sees them.
+//
+// exec_*.cpp are compiled once for each level of x86-64 (TILEJIT_ISA = v2, v3, v4); each copy exports its choosers
+// under its own names. `handlers()` gives those that this machine runs, or those that TILEJIT_SIMULATOR_ISA names.
+// Results are the same bit for bit.
+#pragma once
+#include "runtime/simulator/program.h"
+
+namespace tilejit::runtime::simulator {
+
+struct Handlers {
+  const char* name;
+  /// Each gives the handler of the form, or null: not here, or not for these kinds of operands.
+  Fn (*select_int)(const Request&);
+  Fn (*select_float)(const Request&);
+  Fn (*select_half)(const Request&);
+  Fn (*select_convert)(const Request&);
+  Fn (*select_move)(const Request&);   ///< mov, selp, predicates, shuffles, votes
+  Fn (*select_memory)(const Request&); ///< ld, st, atom, red, cp.async
+  Fn (*select_matrix)(const Request&); ///< ldmatrix, stmatrix, movmatrix, mma
+  /// add.cc and its kin: the carry that goes out (a predicate), or the sum.
+  Fn (*select_carry)(bool out, bool subtract, bool wide);
+  Fn masked32, masked64, masked_predicate, skip; ///< the next instruction under a mask, see exec_move.cpp
+};
+const Handlers& handlers();
+
+#ifdef TILEJIT_ISA
+#define ISA_NAME_(name, isa) name##_##isa
+#define ISA_NAME(name, isa) ISA_NAME_(name, isa)
+#define ISA(name) ISA_NAME(name, TILEJIT_ISA)
+Fn ISA(select_int)(const Request&);
+Fn ISA(select_float)(const Request&);
+Fn ISA(select_half)(const Request&);
+Fn ISA(select_convert)(const Request&);
+Fn ISA(select_move)(const Request&);
+Fn ISA(select_memory)(const Request&);
+Fn ISA(select_matrix)(const Request&);
+Fn ISA(select_carry)(bool out, bool subtract, bool wide);
+const Handlers& ISA(handlers)();
+#endif
+
+} // namespace tilejit::runtime::simulator
