@@ -149,16 +149,20 @@ runtime::Launch pack(const CompiledKernel& kernel, const Grid& grid, const std::
                      std::string(name_of(spec.type)));
       };
       if (const auto* f = std::get_if<float>(&argument.value())) {
-        if (spec.type == f32) launch.parameters.emplace_back(*f);
-        else if (spec.type == f64) launch.parameters.emplace_back(static_cast<double>(*f));
-        else throw wrong();
+        if (spec.type == f32)
+          launch.parameters.emplace_back(*f);
+        else if (spec.type == f64)
+          launch.parameters.emplace_back(static_cast<double>(*f));
+        else
+          throw wrong();
       } else {
         const auto* narrow = std::get_if<int32_t>(&argument.value());
-        if (spec.type == i32 && narrow) launch.parameters.emplace_back(static_cast<uint32_t>(*narrow));
+        if (spec.type == i32 && narrow)
+          launch.parameters.emplace_back(static_cast<uint32_t>(*narrow));
         else if (spec.type == i64)
-          launch.parameters.emplace_back(
-              static_cast<uint64_t>(narrow ? *narrow : std::get<int64_t>(argument.value())));
-        else throw wrong();
+          launch.parameters.emplace_back(static_cast<uint64_t>(narrow ? *narrow : std::get<int64_t>(argument.value())));
+        else
+          throw wrong();
       }
     }
     }

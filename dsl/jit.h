@@ -40,8 +40,10 @@ public:
   template <std::integral N>
     requires(sizeof(N) >= 4)
   Argument(N value) {
-    if constexpr (sizeof(N) == 4) value_ = static_cast<int32_t>(value);
-    else value_ = static_cast<int64_t>(value);
+    if constexpr (sizeof(N) == 4)
+      value_ = static_cast<int32_t>(value);
+    else
+      value_ = static_cast<int64_t>(value);
   }
   template <std::floating_point N>
   Argument(N value) : value_(static_cast<float>(value)) {}

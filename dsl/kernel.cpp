@@ -4,7 +4,8 @@
 
 namespace tilejit::dsl {
 
-ArgumentSpec tensor_spec(const std::string& name, DType type, const Shape& shape, const Shape& strides, uint32_t align) {
+ArgumentSpec tensor_spec(const std::string& name, DType type, const Shape& shape, const Shape& strides,
+                         uint32_t align) {
   ArgumentSpec spec{name, true, type, shape, strides, align};
   if (!strides.empty() && strides.size() != shape.size())
     throw Error("tensor_spec '" + name + "': " + std::to_string(shape.size()) + " sizes but " +
@@ -55,8 +56,8 @@ Program Kernel::record(std::vector<ArgumentSpec> arguments) const {
 
 void detail::wrong_parameter_count(const Location& where, const std::string& signature, size_t named,
                                    size_t parameters) {
-  throw Error(where, "kernel '" + signature + "' names " + std::to_string(named) + " arguments, but its function takes " +
-              std::to_string(parameters));
+  throw Error(where, "kernel '" + signature + "' names " + std::to_string(named) +
+                         " arguments, but its function takes " + std::to_string(parameters));
 }
 
 } // namespace tilejit::dsl

@@ -73,9 +73,9 @@ private:
 /// A tensor argument.
 class View {
 public:
-  DType type() const;
-  int rank() const;
-  const std::string& name() const;
+  DType type(const Location& where = Location::current()) const;
+  int rank(const Location& where = Location::current()) const;
+  const std::string& name(const Location& where = Location::current()) const;
 
   /// Size along a dim (negative: from the end), i32; a constant where the specialization fixes it.
   Index size(int dim, const Location& where = Location::current()) const;
@@ -147,8 +147,8 @@ ArgumentSpec scalar_spec(const std::string& name, DType type);
 /// The arguments inside a body that takes `const Arguments&`, by number or name.
 class Arguments {
 public:
-  size_t size() const;
-  bool has(const std::string& name) const;
+  size_t size(const Location& where = Location::current()) const;
+  bool has(const std::string& name, const Location& where = Location::current()) const;
   View view(size_t number, const Location& where = Location::current()) const;
   View view(const std::string& name, const Location& where = Location::current()) const;
   Scalar scalar(size_t number, const Location& where = Location::current()) const;
@@ -189,8 +189,10 @@ namespace detail {
 template <typename T>
 T argument(const Arguments& arguments, size_t number, const Location& where) {
   static_assert(std::is_same_v<T, View> || std::is_same_v<T, Scalar>, "a kernel's parameters are Views and Scalars");
-  if constexpr (std::is_same_v<T, View>) return arguments.view(number, where);
-  else return arguments.scalar(number, where);
+  if constexpr (std::is_same_v<T, View>)
+    return arguments.view(number, where);
+  else
+    return arguments.scalar(number, where);
 }
 template <typename F>
 struct Parameters : Parameters<decltype(&F::operator())> {};

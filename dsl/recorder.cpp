@@ -23,9 +23,9 @@ namespace {
 
 thread_local Recorder* newest = nullptr;
 
-// "attention.h:41"; folders would only make messages long.
+// "attention.h:41: "; folders would only make messages long.
 std::string position(llvm::StringRef file, unsigned line) {
-  return (file.substr(file.find_last_of('/') + 1) + ":" + llvm::Twine(line)).str();
+  return (file.substr(file.find_last_of('/') + 1) + ":" + llvm::Twine(line) + ": ").str();
 }
 
 bool is_identifier(const std::string& text) {
@@ -35,7 +35,8 @@ bool is_identifier(const std::string& text) {
 
 } // namespace
 
-Error::Error(const Location& where, const std::string& what) : Error(position(where.file_name(), where.line()) + ": " + what) {}
+Error::Error(const Location& where, const std::string& what)
+    : Error(position(where.file_name(), where.line()) + what) {}
 
 // ---- a recording ---------------------------------------------------------------------------------------------------
 
@@ -85,12 +86,13 @@ Recorder::~Recorder() { newest = outer_; }
 Recorder& Recorder::current(const Location& where) {
   if (!newest) throw Error(where, "tiles exist only while a kernel is recorded");
   if (newest->broken_) throw Error(*newest->broken_);
-  newest->last_ = where;
   return *newest;
 }
 
 Recorder* Recorder::find(uint64_t recording) {
-  return newest && newest->id_ == recording ? newest : nullptr;
+  Recorder* found = newest;
+  while (found && found->id_ != recording) found = found->outer_;
+  return found;
 }
 
 Program Recorder::finish() {
@@ -106,7 +108,7 @@ Program Recorder::finish() {
   ScopedDiagnosticHandler handler(context_.get(), [&](Diagnostic& diagnostic) {
     llvm::raw_string_ostream stream(wrong);
     if (auto where = dyn_cast<FileLineColLoc>(diagnostic.getLocation()))
-      stream << position(where.getFilename().getValue(), where.getLine()) << ": ";
+      stream << position(where.getFilename().getValue(), where.getLine());
     stream << diagnostic.str();
   });
   if (failed(verify(*module_))) throw Error(wrong);
@@ -169,8 +171,9 @@ Value Recorder::value(uint64_t recording, uint32_t index, const Location& where)
   if (recording != id_) throw Error(where, "this tile belongs to another recording, which has ended or is interrupted");
   Value value = values_[index];
   if (!value.getParentRegion()->isAncestor(builder.getInsertionBlock()->getParent()))
-    throw Error(where, "this tile was made inside a loop or a combine function that has ended; to carry a value out of a "
-                       "loop, assign it to a Var that was made before the loop");
+    throw Error(where,
+                "this tile was made inside a loop or a combine function that has ended; to carry a value out of a "
+                "loop, assign it to a Var that was made before the loop");
   if (in_combine() && isa<RankedTensorType>(value.getType()))
     throw Error(where, "a combine function works on its scalars and can't use a tile, " + describe(value.getType()));
   return value;
@@ -183,7 +186,9 @@ Value Recorder::value(const Operand& operand, Type element) {
 }
 
 Value Recorder::literal(const Literal& number, const Location& where) {
-  DType type = number.kind == Literal::Kind::boolean ? DType::i1 : number.kind == Literal::Kind::integer ? DType::i32 : DType::f32;
+  DType type = number.kind == Literal::Kind::boolean   ? DType::i1
+               : number.kind == Literal::Kind::integer ? DType::i32
+                                                       : DType::f32;
   return constant("a number", number, element(type), where);
 }
 
@@ -210,7 +215,8 @@ Value Recorder::constant(llvm::StringRef what, const Literal& number, Type type,
     if (fraction) llvm::raw_string_ostream(shown = "") << llvm::format("%g", number.fraction);
     if (fraction)
       throw Error(where, (what + ": the number " + shown + " is not an integer, but meets " +
-                          std::string(name_of(dtype_of(element))) + "; convert the tile with .to(f32)").str());
+                          std::string(name_of(dtype_of(element))) + "; convert the tile with .to(f32)")
+                             .str());
     unsigned bits = element.getIntOrFloatBitWidth();
     bool fits = bits == 1 ? number.integer == 0 || number.integer == 1 : llvm::isIntN(bits, number.integer);
     if (!fits)
@@ -227,8 +233,10 @@ Value Recorder::constant(TypedAttr value, mlir::Location where) {
   Value& known = constants_[value];
   if (!known) {
     OpBuilder::InsertionGuard guard(builder);
-    if (last_constant_) builder.setInsertionPointAfter(last_constant_);
-    else builder.setInsertionPointToStart(&kernel_.front());
+    if (last_constant_)
+      builder.setInsertionPointAfter(last_constant_);
+    else
+      builder.setInsertionPointToStart(&kernel_.front());
     known = arith::ConstantOp::create(builder, where, value);
     last_constant_ = known.getDefiningOp();
   }
@@ -244,7 +252,8 @@ Value Recorder::index(llvm::StringRef what, const Operand& operand) {
   Value value = this->value(operand, element(DType::i32));
   if (!value.getType().isInteger(32))
     throw Error(operand.where(), (what + " must be an i32 scalar, not " + describe(value.getType()) +
-                                  (value.getType().isInteger() ? "; convert it with .to(i32)" : "")).str());
+                                  (value.getType().isInteger() ? "; convert it with .to(i32)" : ""))
+                                     .str());
   return value;
 }
 
@@ -274,7 +283,8 @@ SmallVector<Value> Recorder::unify_types(llvm::StringRef what, ArrayRef<const Op
     Type both = meet(common, element_of(value.getType()));
     if (!both)
       throw Error(operand->where(), (what + ": element types differ: " + describe(first) + " and " +
-                                     describe(value.getType()) + "; convert one with .to(...)").str());
+                                     describe(value.getType()) + "; convert one with .to(...)")
+                                        .str());
     common = both;
   }
   if (!common) common = element(fraction ? DType::f32 : boolean ? DType::i1 : DType::i32);
@@ -311,12 +321,14 @@ void Recorder::unify_shapes(llvm::StringRef what, const Location& where, Mutable
     if (!widest) shape = mine, widest = value;
     if (mine.size() != shape.size())
       throw Error(where, (what + ": numbers of dims differ: " + describe(widest.getType()) + " and " +
-                          describe(value.getType()) + "; x.column() makes [n] an [n, 1], x.row() a [1, n]").str());
+                          describe(value.getType()) + "; x.column() makes [n] an [n, 1], x.row() a [1, n]")
+                             .str());
     for (size_t d = 0; d < shape.size(); ++d) {
       if (shape[d] == 1) shape[d] = mine[d];
       if (mine[d] != shape[d] && mine[d] != 1)
-        throw Error(where, (what + ": shapes differ: " + describe(widest.getType()) + " and " +
-                            describe(value.getType())).str());
+        throw Error(
+            where,
+            (what + ": shapes differ: " + describe(widest.getType()) + " and " + describe(value.getType())).str());
     }
   }
   for (Value& value : values) value = broadcast(what, where, value, shape);
@@ -388,7 +400,8 @@ void Recorder::begin(Range& range) {
     before.push_back(value);
   }
   auto at = [&](uint32_t index) { return value(id_, index, range.where_); };
-  loop.op = scf::ForOp::create(builder, location(range.where_), at(range.begin_), at(range.end_), at(range.step_), before);
+  loop.op =
+      scf::ForOp::create(builder, location(range.where_), at(range.begin_), at(range.end_), at(range.step_), before);
   builder.setInsertionPointToStart(loop.op.getBody());
   for (auto [slot, argument] : llvm::zip_equal(loop.carried, loop.op.getRegionIterArgs()))
     variables_[slot]->value_ = enter(argument);
@@ -409,8 +422,7 @@ void Recorder::end(Range& range) {
   SmallVector<uint32_t> changed;
   for (auto [i, slot] : llvm::enumerate(loop.carried)) {
     Var* variable = variables_[slot];
-    if (!variable)
-      throw Error(range.where_, "range: a Var that was made before this loop was destroyed inside it");
+    if (!variable) throw Error(range.where_, "range: a Var that was made before this loop was destroyed inside it");
     Value now = value(id_, variable->value_, range.where_);
     Value before = loop.op.getInitArgs()[i];
     if (now == loop.op.getRegionIterArg(i)) {
@@ -445,10 +457,11 @@ void Recorder::end(Range& range) {
 
 void Recorder::abandon(const Range& range) noexcept {
   if (!broken_)
-    broken_ = Error(range.where_, "range: the body of this loop was left by break, return or an exception; it is "
-                                  "recorded once for all turns, so it has to run to its end (a shorter range, or select "
-                                  "and masks, leave turns out)")
-                  .what();
+    broken_ =
+        Error(range.where_, "range: the body of this loop was left by break, return or an exception; it is "
+                            "recorded once for all turns, so it has to run to its end (a shorter range, or select "
+                            "and masks, leave turns out)")
+            .what();
 }
 
 // ---- combine functions ---------------------------------------------------------------------------------------------

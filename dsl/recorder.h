@@ -1,5 +1,5 @@
-// recorder.h - what the functions of the language write into: one tile program under construction. For the .cpp files of
-// dsl/ only; authors never see it.
+// recorder.h - what the functions of the language write into: one tile program under construction. For the .cpp files
+// of dsl/ only; authors never see it.
 //
 // A Tile is a number in `values_`, the table of a recording's values: the program is still being rewritten while tiles
 // refer to it (a loop drops the carried values that it turns out not to need), and the table follows.
@@ -30,9 +30,10 @@ public:
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
 
-  /// The recording of this thread. Throws Error when there is none, or when a loop of it was left half recorded.
+  /// The recording that this thread is at. Throws Error when there is none, or when a loop of it was left half
+  /// recorded.
   static Recorder& current(const Location& where);
-  /// The same, or null; never throws.
+  /// That recording if it is still going on, if only to be resumed; else null. Never throws.
   static Recorder* find(uint64_t recording);
 
   static Arguments arguments() { return {}; }
@@ -130,7 +131,6 @@ private:
   std::vector<Loop> loops_;
   std::optional<size_t> combine_begin_; ///< inside a combine function: the first slot of its own Vars
   std::optional<std::string> broken_;   ///< why nothing more can be recorded
-  Location last_; ///< of the newest operation
 };
 
 } // namespace tilejit::dsl

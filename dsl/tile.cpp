@@ -186,20 +186,19 @@ Tile Tile::constant(Literal value, const Location& where) {
   return recorder.tile(recorder.literal(value, where));
 }
 
-static Type type_of(const Tile& tile) {
-  Location nowhere;
-  return Recorder::current(nowhere).value(tile, nowhere).getType();
+static Type type_of(const Tile& tile, const Location& where) {
+  return Recorder::current(where).value(tile, where).getType();
 }
 
-DType Tile::type() const { return Recorder::dtype_of(type_of(*this)); }
-Shape Tile::shape() const {
-  SmallVector<int64_t> shape = Recorder::shape_of(type_of(*this));
+DType Tile::type(const Location& where) const { return Recorder::dtype_of(type_of(*this, where)); }
+Shape Tile::shape(const Location& where) const {
+  SmallVector<int64_t> shape = Recorder::shape_of(type_of(*this, where));
   return Shape(shape.begin(), shape.end());
 }
 
-int64_t Tile::size(int dim) const {
-  Shape all = shape();
-  return all[resolve("size", dim, all.size(), Location(), Recorder::describe(type_of(*this)))];
+int64_t Tile::size(int dim, const Location& where) const {
+  Shape all = shape(where);
+  return all[resolve("size", dim, all.size(), where, Recorder::describe(type_of(*this, where)))];
 }
 
 Tile Tile::to(DType type, const Location& where) const {
@@ -220,12 +219,12 @@ Tile Tile::expand(int dim, const Location& where) const {
 }
 
 Tile Tile::column(const Location& where) const {
-  if (rank() != 1) refuse("column", where, type_of(*this), "a tile of one dim");
+  if (rank(where) != 1) refuse("column", where, type_of(*this, where), "a tile of one dim");
   return expand(1, where);
 }
 
 Tile Tile::row(const Location& where) const {
-  if (rank() != 1) refuse("row", where, type_of(*this), "a tile of one dim");
+  if (rank(where) != 1) refuse("row", where, type_of(*this, where), "a tile of one dim");
   return expand(0, where);
 }
 
@@ -255,10 +254,18 @@ Var& Var::operator=(const Operand& value) & {
   Recorder::current(value.where()).assign(*this, value);
   return *this;
 }
-Var& Var::operator+=(const Operand& value) & { return *this = Operand(Operand(*this, value.where()) + value, value.where()); }
-Var& Var::operator-=(const Operand& value) & { return *this = Operand(Operand(*this, value.where()) - value, value.where()); }
-Var& Var::operator*=(const Operand& value) & { return *this = Operand(Operand(*this, value.where()) * value, value.where()); }
-Var& Var::operator/=(const Operand& value) & { return *this = Operand(Operand(*this, value.where()) / value, value.where()); }
+Var& Var::operator+=(const Operand& value) & {
+  return *this = Operand(Operand(*this, value.where()) + value, value.where());
+}
+Var& Var::operator-=(const Operand& value) & {
+  return *this = Operand(Operand(*this, value.where()) - value, value.where());
+}
+Var& Var::operator*=(const Operand& value) & {
+  return *this = Operand(Operand(*this, value.where()) * value, value.where());
+}
+Var& Var::operator/=(const Operand& value) & {
+  return *this = Operand(Operand(*this, value.where()) / value, value.where());
+}
 
 // ---- whole tiles ---------------------------------------------------------------------------------------------------
 
@@ -275,18 +282,20 @@ static Tile record_dot(const Operand& a_tile, const Operand& b_tile, const Opera
   if (!element.isBF16() && !element.isF16() && !element.isF32())
     throw Error(where, "dot multiplies bf16, f16 or f32, not " + both);
   if (as[1] != bs[0])
-    throw Error(where, "dot: inner sizes differ: " + both +
-                           (as[1] == bs[1] ? "; transpose the second operand?" : ""));
+    throw Error(where, "dot: inner sizes differ: " + both + (as[1] == bs[1] ? "; transpose the second operand?" : ""));
   int64_t step = element.isF32() ? 8 : 16;
   if (as[0] % 16 || bs[1] % 8 || as[1] % step)
     throw Error(where, "dot [M, K] times [K, N] needs M a multiple of 16, N of 8 and K of " + std::to_string(step) +
                            ", not " + both);
   auto type = RankedTensorType::get({as[0], bs[1]}, recorder.element(DType::f32));
   Value acc;
-  if (acc_tile && (acc_tile->is_tile())) acc = recorder.value(*acc_tile);
-  else acc = recorder.constant("dot", acc_tile ? acc_tile->literal() : Literal(0), type, where);
+  if (acc_tile && (acc_tile->is_tile()))
+    acc = recorder.value(*acc_tile);
+  else
+    acc = recorder.constant("dot", acc_tile ? acc_tile->literal() : Literal(0), type, where);
   if (acc.getType() != type)
-    throw Error(where, "dot: the sum is " + Recorder::describe(type) + ", but acc is " + Recorder::describe(acc.getType()));
+    throw Error(where,
+                "dot: the sum is " + Recorder::describe(type) + ", but acc is " + Recorder::describe(acc.getType()));
   auto how = precision == Precision::tf32 ? tile::Precision::tf32 : tile::Precision::tf32x3;
   return recorder.tile(recorder.add<tile::DotOp>(where, a, b, acc, how));
 }
@@ -334,7 +343,8 @@ static std::vector<Tile> record_reduce(llvm::StringRef what, ArrayRef<Value> sou
   for (Value source : sources) {
     if (Recorder::shape_of(source.getType()) != shape)
       throw Error(where, (what + ": shapes differ: " + Recorder::describe(sources[0].getType()) + " and " +
-                          Recorder::describe(source.getType())).str());
+                          Recorder::describe(source.getType()))
+                             .str());
     elements.push_back(Recorder::element_of(source.getType()));
     types.push_back(RankedTensorType::get(left, elements.back()));
   }
@@ -348,9 +358,8 @@ static std::vector<Tile> record_reduce(llvm::StringRef what, ArrayRef<Value> sou
 
 static Tile reduce_one(llvm::StringRef what, const Operand& x, int axis, const Combine& combine) {
   Recorder& recorder = Recorder::current(x.where());
-  return record_reduce(what, recorder.value(x), axis, x.where(), [&](const auto& a, const auto& b) {
-    return std::vector<Tile>{combine(a[0], b[0])};
-  })[0];
+  return record_reduce(what, recorder.value(x), axis, x.where(),
+                       [&](const auto& a, const auto& b) { return std::vector<Tile>{combine(a[0], b[0])}; })[0];
 }
 
 Tile reduce(const Operand& x, int axis, const Combine& combine) { return reduce_one("reduce", x, axis, combine); }
@@ -374,8 +383,9 @@ Tile sum(const Operand& x, int axis) {
   Recorder& recorder = Recorder::current(where);
   Tile tile = recorder.tile(recorder.value(x));
   auto add = [&](const Scalar& a, const Scalar& b) { return Operand(a, where) + b; };
-  if (tile.type() != f16 && tile.type() != bf16) return reduce_numbers("sum", Operand(tile, where), axis, add);
-  return reduce_numbers("sum", Operand(tile.to(f32, where), where), axis, add).to(tile.type(), where);
+  if (tile.type(where) != f16 && tile.type(where) != bf16)
+    return reduce_numbers("sum", Operand(tile, where), axis, add);
+  return reduce_numbers("sum", Operand(tile.to(f32, where), where), axis, add).to(tile.type(where), where);
 }
 
 Tile reduce_max(const Operand& x, int axis) {

@@ -47,10 +47,14 @@ struct Literal {
 
   template <Number N>
   constexpr Literal(N value) {
-    if constexpr (std::same_as<N, bool>) kind = Kind::boolean, integer = value;
-    else if constexpr (std::floating_point<N>) kind = Kind::fraction, fraction = static_cast<double>(value);
-    else if (std::in_range<int64_t>(value)) kind = Kind::integer, integer = static_cast<int64_t>(value);
-    else kind = Kind::fraction, fraction = static_cast<double>(value); // no integer type has it, so none will take it
+    if constexpr (std::same_as<N, bool>)
+      kind = Kind::boolean, integer = value;
+    else if constexpr (std::floating_point<N>)
+      kind = Kind::fraction, fraction = static_cast<double>(value);
+    else if (std::in_range<int64_t>(value))
+      kind = Kind::integer, integer = static_cast<int64_t>(value);
+    else
+      kind = Kind::fraction, fraction = static_cast<double>(value); // no integer type has it, so none will take it
   }
 };
 
@@ -64,10 +68,10 @@ public:
   Tile(const Tile&) = default;
   Tile& operator=(const Tile&) = delete; ///< a Tile never changes; a Var does
 
-  DType type() const;
-  Shape shape() const;
-  int rank() const { return static_cast<int>(shape().size()); }
-  int64_t size(int dim) const; ///< negative dims count from the end
+  DType type(const Location& where = Location::current()) const;
+  Shape shape(const Location& where = Location::current()) const;
+  int rank(const Location& where = Location::current()) const { return static_cast<int>(shape(where).size()); }
+  int64_t size(int dim, const Location& where = Location::current()) const; ///< negative dims count from the end
 
   /// Each element in another type: to nearest even; float to integer towards zero; to i1: is it not 0.
   Tile to(DType type, const Location& where = Location::current()) const;

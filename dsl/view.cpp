@@ -32,8 +32,9 @@ Place place(const Window& window, llvm::StringRef what, const Location& where) {
   const std::vector<Coordinate>& coordinates = Access::coordinates(window);
   if (recorder.in_combine()) throw Error(where, (what + ": a combine function can't use memory").str());
   if (coordinates.size() != spec.shape.size())
-    throw Error(where, (what + ": " + describe(spec) + " has " + llvm::Twine(spec.shape.size()) + " dims, but at() got " +
-                        llvm::Twine(coordinates.size()) + " coordinates").str());
+    throw Error(where, (what + ": " + describe(spec) + " has " + llvm::Twine(spec.shape.size()) +
+                        " dims, but at() got " + llvm::Twine(coordinates.size()) + " coordinates")
+                           .str());
   Place result;
   result.view = recorder.argument(Access::argument(window));
   SmallVector<int64_t> shape;
@@ -43,11 +44,13 @@ Place place(const Window& window, llvm::StringRef what, const Location& where) {
     if (!coordinate.is_span) continue;
     if (coordinate.length < 1)
       throw Error(where, (what + ": the span of dim " + llvm::Twine(dim) + " of " + describe(spec) + " has length " +
-                          llvm::Twine(coordinate.length)).str());
+                          llvm::Twine(coordinate.length))
+                             .str());
     result.dims.push_back(static_cast<int32_t>(dim));
     shape.push_back(coordinate.length);
   }
-  if (shape.size() > 4) throw Error(where, (what + ": a tile has at most 4 dims, not " + llvm::Twine(shape.size())).str());
+  if (shape.size() > 4)
+    throw Error(where, (what + ": a tile has at most 4 dims, not " + llvm::Twine(shape.size())).str());
   result.type = RankedTensorType::get(shape, recorder.element(spec.type));
   return result;
 }
@@ -58,8 +61,9 @@ Value mask_for(const Operand& mask, llvm::StringRef what, RankedTensorType type)
   if (!Recorder::element_of(value.getType()).isInteger(1))
     throw Error(mask.where(), (what + ": a mask is i1, not " + Recorder::describe(value.getType())).str());
   value = recorder.broadcast(what, mask.where(), value, type.getShape());
-  if (type.getRank() == 0) value = tile::SplatOp::create(recorder.builder, recorder.location(mask.where()),
-                                                         RankedTensorType::get({}, value.getType()), value);
+  if (type.getRank() == 0)
+    value = tile::SplatOp::create(recorder.builder, recorder.location(mask.where()),
+                                  RankedTensorType::get({}, value.getType()), value);
   return value;
 }
 
@@ -89,8 +93,7 @@ void record_store(const Window& window, const Operand& value, const Operand* mas
                            Recorder::describe(at.type) + "; convert it with .to(" +
                            std::string(name_of(Recorder::dtype_of(at.type))) + ")");
   tile = recorder.broadcast("store", where, tile, at.type.getShape());
-  if (at.type.getRank() == 0)
-    tile = tile::SplatOp::create(recorder.builder, recorder.location(where), at.type, tile);
+  if (at.type.getRank() == 0) tile = tile::SplatOp::create(recorder.builder, recorder.location(where), at.type, tile);
   Value mask_value;
   if (mask) mask_value = mask_for(*mask, "store", at.type);
   tile::StoreOp::create(recorder.builder, recorder.location(where), tile, at.view, at.indices, mask_value, at.dims);
@@ -115,9 +118,11 @@ Shape Window::shape() const {
 
 // ---- View ----------------------------------------------------------------------------------------------------------
 
-DType View::type() const { return spec_of(recording_, argument_, Location()).type; }
-int View::rank() const { return static_cast<int>(spec_of(recording_, argument_, Location()).shape.size()); }
-const std::string& View::name() const { return spec_of(recording_, argument_, Location()).name; }
+DType View::type(const Location& where) const { return spec_of(recording_, argument_, where).type; }
+int View::rank(const Location& where) const {
+  return static_cast<int>(spec_of(recording_, argument_, where).shape.size());
+}
+const std::string& View::name(const Location& where) const { return spec_of(recording_, argument_, where).name; }
 
 static int dim_of(const ArgumentSpec& spec, int dim, const Location& where) {
   int rank = static_cast<int>(spec.shape.size()), resolved = dim < 0 ? dim + rank : dim;
@@ -131,7 +136,8 @@ Index View::size(int dim, const Location& where) const {
   Recorder& recorder = Recorder::current(where);
   int at = dim_of(spec, dim, where);
   if (spec.shape[at] != dynamic) return Index(spec.shape[at], where);
-  return recorder.tile(recorder.add<tile::SizeOp>(where, recorder.element(DType::i32), recorder.argument(argument_), at));
+  return recorder.tile(
+      recorder.add<tile::SizeOp>(where, recorder.element(DType::i32), recorder.argument(argument_), at));
 }
 
 int64_t View::fixed_size(int dim, const Location& where) const {
@@ -147,17 +153,17 @@ int64_t View::fixed_size(int dim, const Location& where) const {
 
 View Recorder::view(size_t number) const { return View(id_, static_cast<uint32_t>(number)); }
 
-size_t Arguments::size() const { return Recorder::current(Location()).specs().size(); }
+size_t Arguments::size(const Location& where) const { return Recorder::current(where).specs().size(); }
 
-static std::optional<size_t> find_argument(const std::string& name) {
-  const auto& specs = Recorder::current(Location()).specs();
+static std::optional<size_t> find_argument(const std::string& name, const Location& where) {
+  const auto& specs = Recorder::current(where).specs();
   auto found = llvm::find_if(specs, [&](const ArgumentSpec& spec) { return spec.name == name; });
   if (found == specs.end()) return std::nullopt;
   return found - specs.begin();
 }
 
 static size_t argument_named(const std::string& name, const Location& where) {
-  if (auto number = find_argument(name)) return *number;
+  if (auto number = find_argument(name, where)) return *number;
   throw Error(where, "the kernel has no argument '" + name + "'");
 }
 
@@ -175,7 +181,9 @@ static Recorder& checked(size_t number, bool tensor, const Location& where) {
   return recorder;
 }
 
-bool Arguments::has(const std::string& name) const { return find_argument(name).has_value(); }
+bool Arguments::has(const std::string& name, const Location& where) const {
+  return find_argument(name, where).has_value();
+}
 View Arguments::view(size_t number, const Location& where) const { return checked(number, true, where).view(number); }
 View Arguments::view(const std::string& name, const Location& where) const {
   return view(argument_named(name, where), where);

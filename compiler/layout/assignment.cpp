@@ -9,7 +9,8 @@ namespace tilejit::layout {
 
 namespace {
 
-/// A cost that depends on the candidates of the nodes in `scope` (ascending): a table, the last node of the scope running fastest.
+/// A cost that depends on the candidates of the nodes in `scope` (ascending): a table, the last node of the scope
+/// running fastest.
 struct Factor {
   std::vector<uint32_t> scope;
   std::vector<uint64_t> table;
@@ -29,19 +30,20 @@ Assignment assign(std::span<const std::vector<uint64_t>> node_costs, std::span<c
   std::vector<uint32_t> candidates(nodes);
   std::vector<Factor> factors;
   for (uint32_t n = 0; n < nodes; ++n) {
-    if (node_costs[n].empty()) throw std::invalid_argument("node " + std::to_string(n) + " of an assignment has no candidate");
+    if (node_costs[n].empty())
+      throw std::invalid_argument("node " + std::to_string(n) + " of an assignment has no candidate");
     candidates[n] = uint32_t(node_costs[n].size());
     factors.push_back({{n}, node_costs[n]});
   }
   for (const AssignmentEdge& e : edges) {
     if (e.from >= nodes || e.to >= nodes)
-      throw std::invalid_argument("an edge of an assignment joins nodes " + std::to_string(e.from) + " and " + std::to_string(e.to) +
-                                  ", there are " + std::to_string(nodes));
+      throw std::invalid_argument("an edge of an assignment joins nodes " + std::to_string(e.from) + " and " +
+                                  std::to_string(e.to) + ", there are " + std::to_string(nodes));
     const uint32_t rows = candidates[e.from], columns = candidates[e.to];
     if (e.costs.size() != size_t(rows) * columns)
-      throw std::invalid_argument("the edge " + std::to_string(e.from) + "-" + std::to_string(e.to) + " of an assignment has " +
-                                  std::to_string(e.costs.size()) + " costs, its ends have " + std::to_string(rows) + " and " +
-                                  std::to_string(columns) + " candidates");
+      throw std::invalid_argument("the edge " + std::to_string(e.from) + "-" + std::to_string(e.to) +
+                                  " of an assignment has " + std::to_string(e.costs.size()) + " costs, its ends have " +
+                                  std::to_string(rows) + " and " + std::to_string(columns) + " candidates");
     Factor f;
     if (e.from == e.to) {
       f.scope = {e.from};
@@ -67,7 +69,8 @@ Assignment assign(std::span<const std::vector<uint64_t>> node_costs, std::span<c
   std::vector<bool> gone(nodes);
   std::vector<std::vector<uint32_t>> neighbours(nodes);
   const auto join = [&](uint32_t n, uint32_t m) {
-    if (n != m && std::find(neighbours[n].begin(), neighbours[n].end(), m) == neighbours[n].end()) neighbours[n].push_back(m);
+    if (n != m && std::find(neighbours[n].begin(), neighbours[n].end(), m) == neighbours[n].end())
+      neighbours[n].push_back(m);
   };
   for (const AssignmentEdge& e : edges) join(e.from, e.to), join(e.to, e.from);
   for (uint32_t done = 0; done < nodes; ++done) {
@@ -87,8 +90,9 @@ Assignment assign(std::span<const std::vector<uint64_t>> node_costs, std::span<c
     for (uint32_t n : decision.scope) {
       entries *= candidates[n];
       if (entries > size_t(1) << 24)
-        throw std::length_error("the values of this program depend on each other too densely to place them exactly: offer fewer "
-                                "candidates per value");
+        throw std::length_error(
+            "the values of this program depend on each other too densely to place them exactly: offer fewer "
+            "candidates per value");
     }
     const auto mine = std::partition(factors.begin(), factors.end(), [&](const Factor& f) {
       return std::find(f.scope.begin(), f.scope.end(), node) == f.scope.end();

@@ -1,10 +1,11 @@
 // choose_shared.cpp - a layout of a shared tile without bank conflict, for a writer and a reader.
 //
-// Let the tile have n coordinate bits and let w bits fill the 128 bytes of all banks.  Lay out V first (the bits of one vector), then
-// bits up to w, then H, the bits that move an element by multiples of 128 bytes and so within a bank.  An access by lanes whose bits
-// span L, with vectors V, has no conflict iff H meets U = span(V, the lanes of one phase) only in 0.  For two accesses such an H always
-// exists: extend U1 and U2 to dimension w, let I be their intersection, a_i and b_i bases of U1/I and U2/I; then a complement of
-// U1 + U2 together with all a_i + b_i is one.  Odd digits go on top: they move all addresses of an access alike.
+// Let the tile have n coordinate bits and let w bits fill the 128 bytes of all banks.  Lay out V first (the bits of one
+// vector), then bits up to w, then H, the bits that move an element by multiples of 128 bytes and so within a bank.  An
+// access by lanes whose bits span L, with vectors V, has no conflict iff H meets U = span(V, the lanes of one phase)
+// only in 0.  For two accesses such an H always exists: extend U1 and U2 to dimension w, let I be their intersection,
+// a_i and b_i bases of U1/I and U2/I; then a complement of U1 + U2 together with all a_i + b_i is one.  Odd digits go
+// on top: they move all addresses of an access alike.
 #include "compiler/layout/f2.h"
 #include "compiler/layout/offsets.h"
 #include "compiler/layout/shared_memory.h"
@@ -18,8 +19,8 @@ namespace {
 constexpr uint32_t impossible = ~0u;
 
 struct Cost {
-  uint32_t slots = 0;   // wavefronts + instructions
-  bool perfect = true;  // no conflict, and no wider access could be had
+  uint32_t slots = 0;  // wavefronts + instructions
+  bool perfect = true; // no conflict, and no wider access could be had
 };
 
 Cost cost_of(std::span<const Use> uses, const Layout& tile, unsigned bits) {
@@ -124,7 +125,8 @@ public:
     vector_ = size_bits >= 4 ? 0 : 4 - size_bits;
   }
 
-  template <typename F> void candidates(F offer) const {
+  template <typename F>
+  void candidates(F offer) const {
     if (!possible_) return;
     std::vector<Vectors> tried;
     const auto attempt = [&](const Vectors& low) {
@@ -143,7 +145,8 @@ public:
     const Need &one = needs_.front(), &two = needs_.back();
     const Vectors common = intersect(one.registers, two.registers);
     const Vectors extras[] = {{}, apart(one.registers, one.threads), apart(two.registers, two.threads)};
-    for (const Vectors& base : {apart(common, joined(one.threads, two.threads)), apart(common, one.threads), apart(common, two.threads)})
+    for (const Vectors& base :
+         {apart(common, joined(one.threads, two.threads)), apart(common, one.threads), apart(common, two.threads)})
       for (const Vectors& extra : extras) {
         const Vectors low = first(joined(base, extend(base, extra, vector_)), vector_);
         for (size_t q = low.size() + 1; q-- > 0;) attempt(first(low, q)); // every width; the cost picks
@@ -152,7 +155,9 @@ public:
 
 private:
   /// The simplest vectors of a span that complete, to all of it, what it has in common with the threads.
-  static Vectors apart(const Vectors& span, const Vectors& threads) { return extend(intersect(span, threads), simplest(span)); }
+  static Vectors apart(const Vectors& span, const Vectors& threads) {
+    return extend(intersect(span, threads), simplest(span));
+  }
 
   std::optional<Layout> solve(const Vectors& low) const {
     if (rank(low) != low.size()) return std::nullopt;
@@ -169,7 +174,8 @@ private:
       users.push_back({&n, moved});
     }
     if (users.empty()) return std::nullopt;
-    // Free choices are taken from the threads, of those first that move the most at once: a thread must not step inside a vector.
+    // Free choices are taken from the threads, of those first that move the most at once: a thread must not step inside
+    // a vector.
     std::stable_sort(users.begin(), users.end(), [](const User& x, const User& y) { return x.moved > y.moved; });
     Vectors preferred;
     for (const User& u : users) preferred = joined(preferred, extend(preferred, u.need->threads));
@@ -177,8 +183,9 @@ private:
 
     std::vector<Vectors> spans;
     for (const User& u : users) {
-      const Vectors span = u.need->fixed ? joined(low, u.need->lanes)
-                                         : joined(first(low, u.moved), first(u.need->lanes, width_ > u.moved ? width_ - u.moved : 0));
+      const Vectors span =
+          u.need->fixed ? joined(low, u.need->lanes)
+                        : joined(first(low, u.moved), first(u.need->lanes, width_ > u.moved ? width_ - u.moved : 0));
       // Dimension w: what one phase leaves open is filled, with V first.
       Vectors full = extend({}, span);
       full = joined(full, extend(full, low, width_));
@@ -217,8 +224,10 @@ Layout choose_shared(std::span<const Use> uses, unsigned bits, bool must_be_tma,
   const Layout& model = uses[0].registers;
   for (const Use& use : uses)
     if (use.registers.rank() != model.rank() || use.registers.shape() != model.shape())
-      throw std::invalid_argument("the uses of a shared tile have different shapes: " + model.str() + " and " + use.registers.str());
-  if (contiguous >= int(model.rank())) throw std::out_of_range("dim " + std::to_string(contiguous) + " of a tile: " + model.str());
+      throw std::invalid_argument("the uses of a shared tile have different shapes: " + model.str() + " and " +
+                                  use.registers.str());
+  if (contiguous >= int(model.rank()))
+    throw std::out_of_range("dim " + std::to_string(contiguous) + " of a tile: " + model.str());
   if (model.elements() == 1) {
     Spelling one;
     one.rank = model.rank();

@@ -1,9 +1,11 @@
-// conversion.cpp - how a tile in registers comes to lie in other registers: the class of a conversion and the plan of its moves.
+// conversion.cpp - how a tile in registers comes to lie in other registers: the class of a conversion and the plan of
+// its moves.
 //
-// Let S(q), T(q) be the images of digit q of the source and of the target, R the span of the source's register images.  A thread holds
-// all that it needs iff T(reg digits) lie in R and T(q) ^ S(q) lies in R for every digit q of the thread (lane, warp, cta); a warp does
-// iff the same holds with the lane images added to R.  Odd digits are matched one to one, so they either stay where they are, or move
-// between registers, or a warp's own share is selected out of registers that all warps hold.
+// Let S(q), T(q) be the images of digit q of the source and of the target, R the span of the source's register images.
+// A thread holds all that it needs iff T(reg digits) lie in R and T(q) ^ S(q) lies in R for every digit q of the thread
+// (lane, warp, cta); a warp does iff the same holds with the lane images added to R.  Odd digits are matched one to
+// one, so they either stay where they are, or move between registers, or a warp's own share is selected out of
+// registers that all warps hold.
 #include "compiler/layout/f2.h"
 #include "compiler/layout/questions.h"
 #include "compiler/layout/shared_memory.h"
@@ -33,7 +35,8 @@ struct Pair {
   uint32_t odd_registers = 1; // product of the odd radices in the target's registers
   bool odd_select = false;
 
-  // shuffle: the source of (target register bits x, thread bits y) is register source_register, lane source_lane, both linear.
+  // shuffle: the source of (target register bits x, thread bits y) is register source_register, lane source_lane, both
+  // linear.
   Vectors register_source, register_lane; // per target register bit
   Vectors thread_source, thread_lane;     // per thread bit
   Vectors together;                       // target register bits (as sets) whose elements travel in one word
@@ -100,7 +103,8 @@ void Pair::classify(unsigned bits) {
     return true;
   };
   if (solve_local()) {
-    const bool depends = odd_select || std::any_of(local_threads.begin(), local_threads.end(), [](uint64_t x) { return x != 0; });
+    const bool depends =
+        odd_select || std::any_of(local_threads.begin(), local_threads.end(), [](uint64_t x) { return x != 0; });
     kind = depends ? Conversion::select : Conversion::rename;
     return;
   }
@@ -122,7 +126,8 @@ bool Pair::plan_rounds(unsigned bits) {
     register_source.push_back(*x & register_mask);
     register_lane.push_back(*x >> registers);
   }
-  // Thread bits: stay among the lanes that the registers reach anyway where that is possible, so that rounds become local.
+  // Thread bits: stay among the lanes that the registers reach anyway where that is possible, so that rounds become
+  // local.
   const Vectors reached = extend({}, register_lane);
   Vectors near_columns = from_registers;
   for (uint64_t lanes : reached) near_columns.push_back(xor_of(from_lanes, lanes));
@@ -149,8 +154,9 @@ bool Pair::plan_rounds(unsigned bits) {
   Vectors round_lane; // the lane that each round bit adds
   for (uint64_t set : rounds) round_lane.push_back(xor_of(register_lane, set));
 
-  // In round t thread l takes the target registers numbered t ^ phase(l), from lane thread_lane(l) ^ round_lane(t ^ phase(l)): the phases
-  // must make that a permutation of the lanes.  Best is l ^ round_lane(t): then the rounds t with round_lane(t) = 0 are local.
+  // In round t thread l takes the target registers numbered t ^ phase(l), from lane thread_lane(l) ^ round_lane(t ^
+  // phase(l)): the phases must make that a permutation of the lanes.  Best is l ^ round_lane(t): then the rounds t with
+  // round_lane(t) = 0 are local.
   const Elimination lanes(round_lane);
   bool local = true;
   for (size_t q = 0; q < threads.size() && local; ++q) {
@@ -216,11 +222,12 @@ uint32_t count_permutes(const Pair& p, unsigned bits) {
   return (p.odd_registers << (p.to_registers.size() - low)) * std::max(1u, sources - 1);
 }
 
-/// Codes of registers: bits below, the number of the odd combination above.  Coordinate digits order the odd part, so that equal odd
-/// codes of source and target mean equal coordinates.
+/// Codes of registers: bits below, the number of the odd combination above.  Coordinate digits order the odd part, so
+/// that equal odd codes of source and target mean equal coordinates.
 struct Codes {
   std::vector<uint32_t> registers; // code -> register
-  std::array<uint32_t, max_digits> step{}; // per odd coordinate digit in registers: what its value 1 adds to the odd code
+  std::array<uint32_t, max_digits>
+      step{}; // per odd coordinate digit in registers: what its value 1 adds to the odd code
   uint32_t odd = 1;
 
   Codes(const Spelling& s, std::span<const uint32_t> bit_strides) {
@@ -297,10 +304,12 @@ std::optional<LocalPlan> plan_local(const Layout& from, const Layout& to) {
     plan.base[target.registers[code]] = uint32_t(xor_of(p.local_registers, x)) | source_odd << bits;
   }
   for (size_t q = 0; q < p.threads.size(); ++q)
-    if (p.local_threads[q]) plan.thread.terms.push_back({p.threads[q].axis, p.threads[q].stride, uint32_t(p.local_threads[q])});
+    if (p.local_threads[q])
+      plan.thread.terms.push_back({p.threads[q].axis, p.threads[q].stride, uint32_t(p.local_threads[q])});
   for (unsigned n = 0; n < p.to.odd_count(); ++n) {
     const Digit *s = p.from.odd_owner(n), *t = p.to.odd_owner(n);
-    if (s->axis == Axis::reg && t->axis != Axis::reg) plan.odd.push_back({t->axis, t->stride, t->radix, source.step[n] << bits});
+    if (s->axis == Axis::reg && t->axis != Axis::reg)
+      plan.odd.push_back({t->axis, t->stride, t->radix, source.step[n] << bits});
   }
   return plan;
 }
@@ -312,8 +321,8 @@ std::optional<ShufflePlan> plan_shuffles(const Layout& from, const Layout& to, u
   const Codes source_codes(p.from, p.from_strides), target_codes(p.to, p.to_strides);
   const unsigned source_bits = unsigned(p.from_strides.size()), target_bits = unsigned(p.to_strides.size());
 
-  // Everything below is linear in (t, thread): the sets of target register bits that a round and a thread bit select, then the lane read
-  // and the register read there.
+  // Everything below is linear in (t, thread): the sets of target register bits that a round and a thread bit select,
+  // then the lane read and the register read there.
   const auto target_of = [&](uint64_t round) {
     uint64_t set = 0;
     for (; round; round &= round - 1) set ^= p.rounds[size_t(std::countr_zero(round))];
@@ -329,8 +338,8 @@ std::optional<ShufflePlan> plan_shuffles(const Layout& from, const Layout& to, u
     read_lane.push_back(p.thread_lane[q] ^ lane_of(set));
     read_register.push_back(p.thread_source[q] ^ register_of(set));
   }
-  // The sender's view: lane s is read by the lanes l with read(l) = s; any of them asks for the right register.  reader[b] = the lane bits
-  // of a reader of lane bit b.  Lanes that nobody reads may send anything.
+  // The sender's view: lane s is read by the lanes l with read(l) = s; any of them asks for the right register.
+  // reader[b] = the lane bits of a reader of lane bit b.  Lanes that nobody reads may send anything.
   Vectors lane_columns;
   for (size_t q = 0; q < 5; ++q) lane_columns.push_back(read_lane[q]);
   Elimination readers(lane_columns);
@@ -355,7 +364,8 @@ std::optional<ShufflePlan> plan_shuffles(const Layout& from, const Layout& to, u
   };
   const std::vector<Affine::Term> source_terms = masks([&](size_t q) { return read_lane[q]; });
   const std::vector<Affine::Term> keep_terms = masks([&](size_t q) { return keep_mask[q]; });
-  // Sending: for lane bit b the reader is reader_of(b); a warp bit moves what is read (read_lane) and so the reader, and what is asked.
+  // Sending: for lane bit b the reader is reader_of(b); a warp bit moves what is read (read_lane) and so the reader,
+  // and what is asked.
   const std::vector<Affine::Term> send_terms = masks([&](size_t q) {
     return q < 5 ? asked(reader_of(uint64_t(1) << q)) : asked(reader_of(read_lane[q])) ^ read_register[q];
   });
@@ -390,8 +400,8 @@ std::optional<ShufflePlan> plan_shuffles(const Layout& from, const Layout& to, u
   return plan;
 }
 
-// Match k digit by digit: where both put a digit of k on the same lane or warp digit, that is the match; the k digits in registers are
-// matched in order, which only renames registers.
+// Match k digit by digit: where both put a digit of k on the same lane or warp digit, that is the match; the k digits
+// in registers are matched in order, which only renames registers.
 std::optional<std::vector<uint32_t>> contraction_order(const Layout& accumulator, const Layout& a) {
   constexpr unsigned k = 1;
   if (accumulator.rank() != 2 || a.rank() != 2 || accumulator.shape() != a.shape()) return std::nullopt;
@@ -416,7 +426,8 @@ std::optional<std::vector<uint32_t>> contraction_order(const Layout& accumulator
       const auto c = target(*x, digit);
       if (!c || *c < 0) return std::nullopt;
       const bool contracted = x->coords[size_t(*c)].dim == k;
-      (x == &s ? (contracted ? source_registers : source_others) : (contracted ? target_registers : target_others)).push_back(*c);
+      (x == &s ? (contracted ? source_registers : source_others) : (contracted ? target_registers : target_others))
+          .push_back(*c);
     }
   std::sort(source_others.begin(), source_others.end());
   std::sort(target_others.begin(), target_others.end());

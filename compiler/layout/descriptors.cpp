@@ -1,8 +1,9 @@
 // descriptors.cpp - how wgmma and TMA are told where a shared tile lies.
 //
-// Both know a few forms only: dense boxes, with 16-byte chunks xor-ed by address bits 7..9.  So: undo that xor for each span in turn;
-// if every coordinate digit then moves the address by one single stride, the strides are compared with the forms of the manual (PTX ISA,
-// "Asynchronous Warpgroup Level Matrix Shared Memory Layout" and "Matrix Descriptor"; the canonical forms are those of CUTLASS too).
+// Both know a few forms only: dense boxes, with 16-byte chunks xor-ed by address bits 7..9.  So: undo that xor for each
+// span in turn; if every coordinate digit then moves the address by one single stride, the strides are compared with
+// the forms of the manual (PTX ISA, "Asynchronous Warpgroup Level Matrix Shared Memory Layout" and "Matrix Descriptor";
+// the canonical forms are those of CUTLASS too).
 #include "compiler/layout/offsets.h"
 #include "compiler/layout/shared_memory.h"
 
@@ -91,7 +92,8 @@ private:
 
 std::optional<Descriptor> wgmma_descriptor(const Layout& shared, int mn, int k, unsigned bits, uint32_t rows) {
   if (bits != 8 && bits != 16 && bits != 32) return std::nullopt;
-  const uint32_t size = bits / 8, chunk = 16 / size, step = 32 / size; // chunk: elements of a core matrix' row; step: k of one wgmma
+  const uint32_t size = bits / 8, chunk = 16 / size,
+                 step = 32 / size; // chunk: elements of a core matrix' row; step: k of one wgmma
   const uint32_t total_mn = shared.size(mn), total_k = shared.size(k);
   if (total_k % step || rows == 0 || rows > total_mn) return std::nullopt;
   for (unsigned span : {128u, 64u, 32u, 0u}) {
@@ -101,7 +103,8 @@ std::optional<Descriptor> wgmma_descriptor(const Layout& shared, int mn, int k, 
     Descriptor result{false, uint8_t(span), 0, 0, {}};
     if (strides->at(k, 1) == size) {
       const auto across = strides->pitch(mn, 8, rows), next = strides->at(k, chunk);
-      if (strides->pitch(k, 1, chunk) != size || strides->pitch(mn, 1, 8) != std::max(span, 16u) || !across || !next) continue;
+      if (strides->pitch(k, 1, chunk) != size || strides->pitch(mn, 1, 8) != std::max(span, 16u) || !across || !next)
+        continue;
       if (span && (*next != 16 || strides->pitch(k, 1, std::min(width, total_k)) != size)) continue;
       result.lbo = *next;
       result.sbo = *across;
@@ -158,7 +161,8 @@ std::optional<TmaBoxes> tma_boxes(const Layout& shared, int contiguous, unsigned
         }
     }
     const uint32_t alignment = std::max(128u, span * 8);
-    if (boxes.size() > 1 && std::any_of(boxes.begin(), boxes.end(), [&](const auto& b) { return b.bytes % alignment; })) continue;
+    if (boxes.size() > 1 && std::any_of(boxes.begin(), boxes.end(), [&](const auto& b) { return b.bytes % alignment; }))
+      continue;
     result.at = std::move(boxes);
     return result;
   }

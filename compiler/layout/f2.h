@@ -1,7 +1,8 @@
 // f2.h - linear algebra over F2, the field of bits: a vector is the set of ones in a uint64_t, addition is xor.
 //
-// The radix-2 digits of a layout are such vectors, and nearly every question about a layout is "does this vector lie in the span of
-// those, and as the sum of which?".  Elimination answers it: it keeps independent vectors by their highest bit.
+// The radix-2 digits of a layout are such vectors, and nearly every question about a layout is "does this vector lie in
+// the span of those, and as the sum of which?".  Elimination answers it: it keeps independent vectors by their highest
+// bit.
 #pragma once
 #include "compiler/layout/static_vector.h"
 
@@ -40,7 +41,8 @@ public:
     pivots_ |= uint64_t(1) << top;
     return true;
   }
-  /// The vectors whose sum is `target`, independent ones that were added early preferred; nullopt when it is not in the span.
+  /// The vectors whose sum is `target`, independent ones that were added early preferred; nullopt when it is not in the
+  /// span.
   std::optional<uint64_t> solve(uint64_t target) const {
     uint64_t members = 0;
     reduce(target, members);
@@ -89,8 +91,9 @@ inline Vectors intersect(std::span<const uint64_t> a, std::span<const uint64_t> 
   for (uint64_t v : a)
     if (basis.add(v)) independent.push_back(v);
   Elimination both(independent);
-  for (uint64_t v : b)  // a sum of a's and b's vectors that is zero has equal halves: each half is in both spans
-    if (!both.add(v)) common.push_back(xor_of(independent, both.relation() & ((uint64_t(1) << independent.size()) - 1)));
+  for (uint64_t v : b) // a sum of a's and b's vectors that is zero has equal halves: each half is in both spans
+    if (!both.add(v))
+      common.push_back(xor_of(independent, both.relation() & ((uint64_t(1) << independent.size()) - 1)));
   Vectors result;
   Elimination distinct;
   for (uint64_t v : common)
@@ -99,7 +102,8 @@ inline Vectors intersect(std::span<const uint64_t> a, std::span<const uint64_t> 
 }
 
 /// Those candidates, in order, that extend the span of `vectors`, until it has `dimension` dimensions.
-inline Vectors extend(std::span<const uint64_t> vectors, std::span<const uint64_t> candidates, unsigned dimension = 64) {
+inline Vectors extend(std::span<const uint64_t> vectors, std::span<const uint64_t> candidates,
+                      unsigned dimension = 64) {
   Elimination basis(vectors);
   Vectors added;
   for (uint64_t v : candidates) {

@@ -26,7 +26,8 @@ Layout mma(Operand operand, unsigned bits) {
 }
 
 Layout wgmma(Operand operand, uint32_t n, unsigned bits) {
-  if (operand == Operand::b) throw std::invalid_argument("wgmma reads operand B from shared memory only: it has no layout in registers");
+  if (operand == Operand::b)
+    throw std::invalid_argument("wgmma reads operand B from shared memory only: it has no layout in registers");
   if (operand == Operand::a) return mma(Operand::a, bits).repeat(0, 4, Axis::warp);
   if (n == 0 || n % 8 || n > 256)
     throw std::invalid_argument("wgmma has 8, 16 ... 256 columns, not " + std::to_string(n));
@@ -50,14 +51,14 @@ void append_if(Spelling& s, unsigned dim, uint32_t n, Axis axis) {
 
 } // namespace
 
-// Bits come below odd factors, on every dim and on the warp axis: then any two layouts of a tile write its coordinates with digits that
-// agree, and the warps of a, b and c are numbered with the same digits.
+// Bits come below odd factors, on every dim and on the warp axis: then any two layouts of a tile write its coordinates
+// with digits that agree, and the warps of a, b and c are numbered with the same digits.
 DotLayouts dot_layouts(uint32_t m, uint32_t n, uint32_t k, unsigned bits, uint32_t warps) {
   check_bits(bits);
   const uint32_t step = 256 / bits;
   const auto refuse = [&](const char* what, uint32_t value, uint32_t unit) {
-    throw std::invalid_argument(std::string("a dot of mma fragments needs ") + what + " in multiples of " + std::to_string(unit) +
-                                ", not " + std::to_string(value));
+    throw std::invalid_argument(std::string("a dot of mma fragments needs ") + what + " in multiples of " +
+                                std::to_string(unit) + ", not " + std::to_string(value));
   };
   if (m == 0 || m % 16) refuse("m", m, 16);
   if (n == 0 || n % 8) refuse("n", n, 8);
@@ -79,8 +80,8 @@ DotLayouts dot_layouts(uint32_t m, uint32_t n, uint32_t k, unsigned bits, uint32
     };
     const auto repeat_row = [&](uint32_t count, Axis axis) { repeat(0, has_rows, count, axis); };
     const auto repeat_column = [&](uint32_t count, Axis axis) { repeat(1, has_columns, count, axis); };
-    // The order on the warp axis is rows, columns, copies: bits of all, then odd factors of all.  In registers it is k steps or columns,
-    // then rows.  On a dim, register bits lie below warp bits, and all bits below odd factors.
+    // The order on the warp axis is rows, columns, copies: bits of all, then odd factors of all.  In registers it is k
+    // steps or columns, then rows.  On a dim, register bits lie below warp bits, and all bits below odd factors.
     if (operand != Operand::c) append_if(s, operand == Operand::a ? 1 : 0, k / step, Axis::reg);
     repeat_column(1u << columns.register_bits, Axis::reg);
     if (columns.warp_bits == 0) repeat_column(columns.register_odd, Axis::reg);
@@ -99,7 +100,8 @@ DotLayouts dot_layouts(uint32_t m, uint32_t n, uint32_t k, unsigned bits, uint32
 }
 
 Layout blocked(std::span<const uint32_t> shape, unsigned bits, uint32_t warps, int contiguous) {
-  if (shape.size() > max_rank) throw std::invalid_argument("a layout has at most " + std::to_string(max_rank) + " dims");
+  if (shape.size() > max_rank)
+    throw std::invalid_argument("a layout has at most " + std::to_string(max_rank) + " dims");
   const unsigned rank = unsigned(shape.size());
   if (warps == 0) throw std::invalid_argument("a tile needs at least one warp");
   if (contiguous < -1 || contiguous >= int(rank))

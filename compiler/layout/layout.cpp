@@ -13,11 +13,12 @@ Layout::Layout(const Spelling& spelling) : spelling_(spelling) {
 
 static unsigned checked(const Layout& layout, int dim) {
   if (dim < 0 || unsigned(dim) >= layout.rank())
-    throw std::out_of_range("dim " + std::to_string(dim) + " of a layout of rank " + std::to_string(layout.rank()) + ": " + layout.str());
+    throw std::out_of_range("dim " + std::to_string(dim) + " of a layout of rank " + std::to_string(layout.rank()) +
+                            ": " + layout.str());
   return unsigned(dim);
 }
 
-// --- building -----------------------------------------------------------------------------------------------------------------------
+// --- building --------------------------------------------------------------------------------------------------------
 
 Layout Layout::repeat(int dim, uint32_t n, Axis axis) const {
   Spelling s = spelling_;
@@ -33,7 +34,8 @@ Layout Layout::replicate(uint32_t n, Axis axis) const {
 
 Layout Layout::product(const Layout& outer) const {
   if (outer.rank() != rank())
-    throw std::invalid_argument("the product of layouts of rank " + std::to_string(rank()) + " and " + std::to_string(outer.rank()));
+    throw std::invalid_argument("the product of layouts of rank " + std::to_string(rank()) + " and " +
+                                std::to_string(outer.rank()));
   Spelling s = spelling_;
   // Coordinate digits first: the number of each in the result.
   std::array<unsigned, 64> bit_number;
@@ -51,7 +53,8 @@ Layout Layout::product(const Layout& outer) const {
   for (const Digit& d : outer.digits()) {
     uint64_t image = 0;
     if (d.bit())
-      for (uint64_t left = d.image; left; left &= left - 1) image |= uint64_t(1) << bit_number[unsigned(std::countr_zero(left))];
+      for (uint64_t left = d.image; left; left &= left - 1)
+        image |= uint64_t(1) << bit_number[unsigned(std::countr_zero(left))];
     else if (d.image)
       image = odd_number[d.image - 1] + 1;
     size_t at = 0;
@@ -84,7 +87,8 @@ static Spelling relabel(const Spelling& s, unsigned rank, std::span<const CoordD
   for (Digit& d : result.digits) {
     if (d.bit()) {
       uint64_t image = 0;
-      for (uint64_t left = d.image; left; left &= left - 1) image |= uint64_t(1) << bit_number[unsigned(std::countr_zero(left))];
+      for (uint64_t left = d.image; left; left &= left - 1)
+        image |= uint64_t(1) << bit_number[unsigned(std::countr_zero(left))];
       d.image = image;
     } else if (d.image) {
       d.image = odd_number[d.image - 1] + 1;
@@ -96,7 +100,8 @@ static Spelling relabel(const Spelling& s, unsigned rank, std::span<const CoordD
 Layout Layout::permute(std::span<const int> dims) const {
   std::array<int, max_rank> to;
   to.fill(-1);
-  if (dims.size() != rank()) throw std::invalid_argument("permute needs one entry for each of the " + std::to_string(rank()) + " dims");
+  if (dims.size() != rank())
+    throw std::invalid_argument("permute needs one entry for each of the " + std::to_string(rank()) + " dims");
   for (size_t d = 0; d < dims.size(); ++d) {
     const unsigned from = checked(*this, dims[d]);
     if (to[from] >= 0) throw std::invalid_argument("permute names dim " + std::to_string(from) + " twice");
@@ -107,12 +112,13 @@ Layout Layout::permute(std::span<const int> dims) const {
   return Layout(relabel(spelling_, rank(), labels));
 }
 
-// Writes the digits of dim 0 so that one begins at weight `cut`.  A run of digits that follow each other both on their axis and in the
-// coordinate counts through a range: it can be cut wherever the cut divides it.  Digits below weight `floor` stay as they are.  False when
-// the cut falls inside a digit otherwise.
+// Writes the digits of dim 0 so that one begins at weight `cut`.  A run of digits that follow each other both on their
+// axis and in the coordinate counts through a range: it can be cut wherever the cut divides it.  Digits below weight
+// `floor` stay as they are.  False when the cut falls inside a digit otherwise.
 static bool cut_at(Spelling& s, uint32_t cut, uint32_t floor) {
   constexpr size_t npos = ~size_t(0);
-  std::array<size_t, max_digits> owner; // per coordinate digit: the only place digit that moves it, if that moves nothing else
+  std::array<size_t, max_digits>
+      owner; // per coordinate digit: the only place digit that moves it, if that moves nothing else
   unsigned bits = 0, odds = 0;
   size_t at = npos; // the coordinate digit that contains the cut
   for (size_t i = 0; i < s.coords.size(); ++i) {
@@ -174,7 +180,8 @@ static bool cut_at(Spelling& s, uint32_t cut, uint32_t floor) {
 }
 
 std::optional<Layout> Layout::reshape(std::span<const uint32_t> shape) const {
-  if (shape.size() > max_rank) throw std::invalid_argument("a layout has at most " + std::to_string(max_rank) + " dims");
+  if (shape.size() > max_rank)
+    throw std::invalid_argument("a layout has at most " + std::to_string(max_rank) + " dims");
   uint64_t elements_of_shape = 1;
   for (uint32_t n : shape) elements_of_shape *= n;
   if (elements_of_shape != elements())
@@ -243,7 +250,8 @@ Layout Layout::slice_keep(int dim) const { return sliced(dim, true); }
 
 Layout Layout::insert(int dim, uint32_t n, Axis axis) const {
   if (dim < 0 || unsigned(dim) > rank())
-    throw std::out_of_range("a dim cannot be inserted at " + std::to_string(dim) + " of a layout of rank " + std::to_string(rank()));
+    throw std::out_of_range("a dim cannot be inserted at " + std::to_string(dim) + " of a layout of rank " +
+                            std::to_string(rank()));
   Spelling s = spelling_;
   ++s.rank;
   for (CoordDigit& c : s.coords) c.dim = uint8_t(c.dim + (c.dim >= unsigned(dim)));
@@ -251,7 +259,7 @@ Layout Layout::insert(int dim, uint32_t n, Axis axis) const {
   return Layout(s);
 }
 
-// --- reading ------------------------------------------------------------------------------------------------------------------------
+// --- reading ---------------------------------------------------------------------------------------------------------
 
 uint32_t Layout::size(int dim) const { return spelling_.size(checked(*this, dim)); }
 

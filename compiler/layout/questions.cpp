@@ -13,7 +13,7 @@ static unsigned checked(const Layout& layout, int dim) {
   return unsigned(dim);
 }
 
-// --- reductions ---------------------------------------------------------------------------------------------------------------------
+// --- reductions ------------------------------------------------------------------------------------------------------
 
 std::optional<Reduction> plan_reduction(const Layout& layout, int dim) {
   const unsigned along = checked(layout, dim);
@@ -25,7 +25,7 @@ std::optional<Reduction> plan_reduction(const Layout& layout, int dim) {
   for (const Digit& d : s.digits) {
     if (!s.in_dim(d, along)) continue;
     if (d.bit()) {
-      if (d.image & ~bits) return std::nullopt; // mixed with another dim
+      if (d.image & ~bits) return std::nullopt;        // mixed with another dim
       if (!distinct.add(d.image)) return std::nullopt; // reached twice: would be counted twice
     }
     if (d.axis == Axis::cta) return std::nullopt; // no block sees another's registers or shared memory
@@ -48,7 +48,8 @@ std::optional<Reduction> plan_reduction(const Layout& layout, int dim) {
     if (d.axis == Axis::lane && reduced) left.digits.back().image = 0;
   }
   left.close_gaps(Axis::reg);
-  // Coordinate digits of dim that no warp digit names go; the images of the warps are made the digits of dim, one by one.
+  // Coordinate digits of dim that no warp digit names go; the images of the warps are made the digits of dim, one by
+  // one.
   StaticVector<uint8_t, max_digits> warp_digits;
   for (size_t i = 0; i < left.digits.size(); ++i)
     if (left.digits[i].axis == Axis::warp && left.in_dim(left.digits[i], along)) {
@@ -102,10 +103,10 @@ bool FirstCopy::holds(const Place& thread) const {
                      [&](const PlaceDigit& d) { return thread[d.axis] / d.stride % d.radix == 0; });
 }
 
-// --- coordinates as integer code ----------------------------------------------------------------------------------------------------
+// --- coordinates as integer code -------------------------------------------------------------------------------------
 
-// A coordinate digit that one thread digit, or the registers, alone decide goes into one field that adds.  Bits that several decide are
-// xor-ed; neighbouring ones (weights w, 2w, 4w ...) make one field of weight w.
+// A coordinate digit that one thread digit, or the registers, alone decide goes into one field that adds.  Bits that
+// several decide are xor-ed; neighbouring ones (weights w, 2w, 4w ...) make one field of weight w.
 Linear make_linear(const Spelling& s, unsigned dim, uint32_t items) {
   struct Output {
     CoordDigit digit;
@@ -124,7 +125,8 @@ Linear make_linear(const Spelling& s, unsigned dim, uint32_t items) {
         if (d.bit() && d.image >> number & 1) (d.axis == Axis::reg ? registers = true : (++users, true));
     outputs.push_back({c, number, users + registers > 1});
   }
-  // The bits that each register flips: every digit, from the lowest, repeats what is there for each of its further values.
+  // The bits that each register flips: every digit, from the lowest, repeats what is there for each of its further
+  // values.
   std::vector<uint64_t> images{0};
   images.reserve(items);
   for (const Digit& d : s.digits)
@@ -175,7 +177,8 @@ Linear make_linear(const Spelling& s, unsigned dim, uint32_t items) {
       value_of_bit[o.number] = o.digit.weight / weight;
     }
     for (uint32_t r = 0; r < items; ++r)
-      for (uint64_t left = images[r] & mine; left; left &= left - 1) field.registers[r] += value_of_bit[size_t(std::countr_zero(left))];
+      for (uint64_t left = images[r] & mine; left; left &= left - 1)
+        field.registers[r] += value_of_bit[size_t(std::countr_zero(left))];
     result.fields.push_back(std::move(field));
   };
   const bool any_shared = std::any_of(outputs.begin(), outputs.end(), [](const Output& o) { return o.shared; });
@@ -187,7 +190,9 @@ Linear make_linear(const Spelling& s, unsigned dim, uint32_t items) {
       continue;
     }
     size_t end = i + 1;
-    while (end < outputs.size() && outputs[end].shared && outputs[end].digit.weight == outputs[end - 1].digit.weight * 2) ++end;
+    while (end < outputs.size() && outputs[end].shared &&
+           outputs[end].digit.weight == outputs[end - 1].digit.weight * 2)
+      ++end;
     add_field(true, outputs[i].digit.weight, i, end);
     i = end;
   }
@@ -212,7 +217,9 @@ uint32_t Linear::operator()(const Place& place) const {
   return sum;
 }
 
-Linear linear(const Layout& layout, int dim) { return make_linear(layout.spelling(), checked(layout, dim), layout.count(Axis::reg)); }
+Linear linear(const Layout& layout, int dim) {
+  return make_linear(layout.spelling(), checked(layout, dim), layout.count(Axis::reg));
+}
 
 std::optional<Split> split(const Layout& layout, int dim) {
   const unsigned along = checked(layout, dim);
@@ -241,7 +248,7 @@ std::optional<Split> split(const Layout& layout, int dim) {
   return Split{thread_max, parts};
 }
 
-// --- global memory ------------------------------------------------------------------------------------------------------------------
+// --- global memory ---------------------------------------------------------------------------------------------------
 
 // The register bits (as sets) that step along the lowest bits of dim, while they are independent of the thread.
 static Vectors run_along(const Layout& layout, unsigned dim, unsigned at_most) {
@@ -278,11 +285,12 @@ unsigned global_vector(const Layout& layout, int dim, unsigned bits, unsigned al
 
 std::vector<uint32_t> vector_registers(const Layout& layout, int dim, unsigned vector) {
   const unsigned along = checked(layout, dim);
-  if (!std::has_single_bit(vector)) throw std::invalid_argument("a vector has 1, 2, 4 ... elements, not " + std::to_string(vector));
+  if (!std::has_single_bit(vector))
+    throw std::invalid_argument("a vector has 1, 2, 4 ... elements, not " + std::to_string(vector));
   const Vectors steps = run_along(layout, along, unsigned(std::countr_zero(vector)));
   if (1u << steps.size() != vector)
-    throw std::invalid_argument("no thread holds vectors of " + std::to_string(vector) + " elements along dim " + std::to_string(dim) +
-                                " of " + layout.str());
+    throw std::invalid_argument("no thread holds vectors of " + std::to_string(vector) + " elements along dim " +
+                                std::to_string(dim) + " of " + layout.str());
   const Spelling& s = layout.spelling();
   StaticVector<Digit, max_digits> register_bits;
   for (const Digit& d : s.digits)

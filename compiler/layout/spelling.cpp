@@ -15,7 +15,7 @@ const char* name(Axis axis) {
   return names[unsigned(axis)];
 }
 
-// --- reading ------------------------------------------------------------------------------------------------------------------------
+// --- reading ---------------------------------------------------------------------------------------------------------
 
 uint32_t Spelling::size(unsigned dim) const {
   uint32_t n = 1;
@@ -137,7 +137,7 @@ std::string Spelling::text(bool with_shape) const {
   return out;
 }
 
-// --- building -----------------------------------------------------------------------------------------------------------------------
+// --- building --------------------------------------------------------------------------------------------------------
 
 unsigned Spelling::add_coordinate(unsigned dim, uint32_t radix) {
   if (radix > std::numeric_limits<uint16_t>::max())
@@ -239,10 +239,10 @@ void Spelling::close_gaps(Axis axis) {
   }
 }
 
-// --- canonical form -----------------------------------------------------------------------------------------------------------------
+// --- canonical form --------------------------------------------------------------------------------------------------
 
-// An odd digit directly below another digit of the same axis is merged with an odd one and moved above a bit, where the coordinate's
-// digits are neighbours in the same way.  Bits keep their order and so their numbers.
+// An odd digit directly below another digit of the same axis is merged with an odd one and moved above a bit, where the
+// coordinate's digits are neighbours in the same way.  Bits keep their order and so their numbers.
 bool Spelling::merge_step() {
   for (size_t i = 0; i + 1 < digits.size(); ++i) {
     Digit &x = digits[i], &y = digits[i + 1];
@@ -285,14 +285,18 @@ bool Spelling::merge_step() {
 }
 
 void Spelling::canonicalize() {
-  while (merge_step()) {}
+  while (merge_step()) {
+  }
 }
 
-// --- invariants ---------------------------------------------------------------------------------------------------------------------
+// --- invariants ------------------------------------------------------------------------------------------------------
 
 void Spelling::validate() const {
-  const auto refuse = [&](const std::string& why) { throw std::invalid_argument("not a layout: " + why + ": " + text()); };
-  if (rank > max_rank) refuse("rank " + std::to_string(rank) + ", at most " + std::to_string(max_rank) + " dims are possible");
+  const auto refuse = [&](const std::string& why) {
+    throw std::invalid_argument("not a layout: " + why + ": " + text());
+  };
+  if (rank > max_rank)
+    refuse("rank " + std::to_string(rank) + ", at most " + std::to_string(max_rank) + " dims are possible");
   std::array<uint64_t, max_rank> sizes;
   sizes.fill(1);
   for (const CoordDigit& c : coords) {
@@ -338,15 +342,17 @@ void Spelling::validate() const {
       const uint64_t bit = uint64_t(1) << (d.image - 1);
       if (odds_hit & bit) refuse("two digits claim the same odd coordinate digit");
       odds_hit |= bit;
-      if (odd(unsigned(d.image) - 1).radix != d.radix) refuse("an odd digit and its coordinate digit have different radices");
+      if (odd(unsigned(d.image) - 1).radix != d.radix)
+        refuse("an odd digit and its coordinate digit have different radices");
     }
   }
-  if (all.rank() != bit_count() || unsigned(std::popcount(odds_hit)) != odd_count()) refuse("some elements are at no place");
+  if (all.rank() != bit_count() || unsigned(std::popcount(odds_hit)) != odd_count())
+    refuse("some elements are at no place");
   if (lanes != 0 && lanes != 5) refuse("a warp has 32 lanes, five bits, not " + std::to_string(lanes));
   if (threads && memory) refuse("a tile lies in threads or in shared memory, not in both");
 }
 
-// --- refinement ---------------------------------------------------------------------------------------------------------------------
+// --- refinement ------------------------------------------------------------------------------------------------------
 
 bool refine(Spelling& a, Spelling& b) {
   size_t i = 0;
@@ -379,7 +385,9 @@ static void split_place(Spelling& s, size_t i, uint32_t low) {
 
 bool refine_threads(Spelling& a, Spelling& b) {
   size_t i = 0, j = 0;
-  const auto relevant = [](const Spelling& s, size_t n) { return s.digits[n].axis == Axis::warp || s.digits[n].axis == Axis::cta; };
+  const auto relevant = [](const Spelling& s, size_t n) {
+    return s.digits[n].axis == Axis::warp || s.digits[n].axis == Axis::cta;
+  };
   while (true) {
     while (i < a.digits.size() && !relevant(a, i)) ++i;
     while (j < b.digits.size() && !relevant(b, j)) ++j;

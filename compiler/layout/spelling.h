@@ -1,9 +1,10 @@
 // spelling.h - the digits of a layout, written in one of the ways in which they can be written.
 //
-// A layout is a function; a spelling is how one writes it.  `reg j1*15` and `reg j1*3 j3*5` are the same function, and so are
-// `reg j1*3 j3` and `reg j1 j2*3`.  Class Layout always holds the canonical spelling, so that equal functions have equal fields.
-// Questions about two layouts need the opposite: spellings refined until both write a coordinate with the same digits.  This header is
-// the shared workshop of the files in this folder; users of layouts need layout.h only.
+// A layout is a function; a spelling is how one writes it.  `reg j1*15` and `reg j1*3 j3*5` are the same function, and
+// so are `reg j1*3 j3` and `reg j1 j2*3`.  Class Layout always holds the canonical spelling, so that equal functions
+// have equal fields.  Questions about two layouts need the opposite: spellings refined until both write a coordinate
+// with the same digits.  This header is the shared workshop of the files in this folder; users of layouts need layout.h
+// only.
 #pragma once
 #include "compiler/layout/static_vector.h"
 
@@ -15,8 +16,8 @@
 
 namespace tilejit::layout {
 
-/// The axes of places.  `reg` counts elements of one thread (two bf16 elements share a 32-bit register), `cta` the blocks of a cluster,
-/// `offset` the elements of a shared-memory tile.
+/// The axes of places.  `reg` counts elements of one thread (two bf16 elements share a 32-bit register), `cta` the
+/// blocks of a cluster, `offset` the elements of a shared-memory tile.
 enum class Axis : uint8_t { reg, lane, warp, cta, offset };
 const char* name(Axis axis);
 
@@ -35,8 +36,9 @@ struct Digit {
   bool operator==(const Digit&) const = default;
 };
 
-/// One digit of a coordinate: a coordinate along `dim` is the sum of digit value * weight.  The radix-2 digits of all dims, in the
-/// order of (dim, weight), are the coordinate bits 0, 1, 2 ... of an image; the odd ones are numbered in the same way, apart.
+/// One digit of a coordinate: a coordinate along `dim` is the sum of digit value * weight.  The radix-2 digits of all
+/// dims, in the order of (dim, weight), are the coordinate bits 0, 1, 2 ... of an image; the odd ones are numbered in
+/// the same way, apart.
 struct CoordDigit {
   uint8_t dim;
   uint16_t radix;
@@ -100,7 +102,8 @@ private:
   bool merge_step();
 };
 
-/// Refines two spellings of one shape to the same coordinate digits.  False when a boundary of one cuts a digit of the other unevenly.
+/// Refines two spellings of one shape to the same coordinate digits.  False when a boundary of one cuts a digit of the
+/// other unevenly.
 bool refine(Spelling& a, Spelling& b);
 /// Does the same for the digits of warp and cta.  False when they do not have a common refinement.
 bool refine_threads(Spelling& a, Spelling& b);

@@ -1,5 +1,5 @@
-// static_vector.h - a vector with room for N trivial elements inside itself: layouts are copied and compared by the thousand while
-// a kernel is compiled, and none of that should touch the heap.
+// static_vector.h - a vector with room for N trivial elements inside itself: layouts are copied and compared by the
+// thousand while a kernel is compiled, and none of that should touch the heap.
 #pragma once
 #include <algorithm>
 #include <cstddef>
@@ -11,7 +11,8 @@
 
 namespace tilejit::layout {
 
-template <typename T, size_t N> class StaticVector {
+template <typename T, size_t N>
+class StaticVector {
   static_assert(std::is_trivially_copyable_v<T>);
 
 public:

@@ -47,7 +47,8 @@ public:
 
 private:
   [[noreturn]] void fail(const std::string& why) const {
-    throw std::invalid_argument("layout \"" + std::string(text_) + "\", column " + std::to_string(at_ + 1) + ": " + why);
+    throw std::invalid_argument("layout \"" + std::string(text_) + "\", column " + std::to_string(at_ + 1) + ": " +
+                                why);
   }
   void skip() {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t')) ++at_;
@@ -62,7 +63,8 @@ private:
   uint32_t number(const char* what) {
     uint32_t value = 0;
     const auto [end, error] = std::from_chars(text_.data() + at_, text_.data() + text_.size(), value);
-    if (error != std::errc() || value == 0) fail(std::string("expected ") + what + ", a whole number from 1 to 2^32 - 1");
+    if (error != std::errc() || value == 0)
+      fail(std::string("expected ") + what + ", a whole number from 1 to 2^32 - 1");
     at_ = size_t(end - text_.data());
     return value;
   }
@@ -103,7 +105,8 @@ private:
 
   Mention mention() {
     const size_t dim = letters_.find(peek());
-    if (peek() == '\0' || dim == std::string::npos) fail("expected a digit such as j8, j16*5, i1^j8 or ~, of the dims in the head");
+    if (peek() == '\0' || dim == std::string::npos)
+      fail("expected a digit such as j8, j16*5, i1^j8 or ~, of the dims in the head");
     ++at_;
     return {unsigned(dim), number("a weight"), 2};
   }
@@ -154,7 +157,9 @@ private:
     for (const Token& token : tokens_)
       for (const Mention& m : token.image) {
         size_t at = 0;
-        while (at < s.coords.size() && (s.coords[at].dim < m.dim || (s.coords[at].dim == m.dim && s.coords[at].weight < m.weight))) ++at;
+        while (at < s.coords.size() &&
+               (s.coords[at].dim < m.dim || (s.coords[at].dim == m.dim && s.coords[at].weight < m.weight)))
+          ++at;
         const bool known = at < s.coords.size() && s.coords[at].dim == m.dim && s.coords[at].weight == m.weight;
         if (known && s.coords[at].radix != m.radix)
           fail(std::string("weight ") + letters_[m.dim] + std::to_string(m.weight) + " has both radix " +
@@ -177,8 +182,8 @@ private:
     }
     for (unsigned d = 0; d < s.rank; ++d)
       if (s.size(d) != sizes_[d])
-        fail(std::string("the digits of ") + letters_[d] + " make " + std::to_string(s.size(d)) + " elements, its size is " +
-             std::to_string(sizes_[d]));
+        fail(std::string("the digits of ") + letters_[d] + " make " + std::to_string(s.size(d)) +
+             " elements, its size is " + std::to_string(sizes_[d]));
     try {
       return Layout(s);
     } catch (const std::invalid_argument& error) {
@@ -197,7 +202,8 @@ private:
 
 Layout Layout::parse(std::string_view text) { return Parser(text).run({}, true); }
 Layout Layout::parse(std::string_view digits, std::span<const uint32_t> shape) {
-  if (shape.size() > max_rank) throw std::invalid_argument("a layout has at most " + std::to_string(max_rank) + " dims");
+  if (shape.size() > max_rank)
+    throw std::invalid_argument("a layout has at most " + std::to_string(max_rank) + " dims");
   return Parser(digits).run(shape, false);
 }
 
@@ -215,12 +221,16 @@ std::string Layout::draw(int dim0, int dim1) const {
       if (known(dim1)) coord[size_t(dim1)] = c;
       const Place p = inverse(coord);
       cells.push_back(shared() ? std::to_string(p.offset)
-                               : (warps ? std::to_string(p.warp) + "." : "") + std::to_string(p.lane) + ":" + std::to_string(p.reg));
+                               : (warps ? std::to_string(p.warp) + "." : "") + std::to_string(p.lane) + ":" +
+                                     std::to_string(p.reg));
       width = std::max(width, cells.back().size());
     }
-  const auto pad = [](const std::string& text, size_t to) { return std::string(to > text.size() ? to - text.size() : 0, ' ') + text; };
+  const auto pad = [](const std::string& text, size_t to) {
+    return std::string(to > text.size() ? to - text.size() : 0, ' ') + text;
+  };
   const size_t margin = std::max<size_t>(3, std::to_string(rows - 1).size());
-  std::string out = pad(std::string(1, known(dim0) ? "ijklm"[dim0] : ' ') + '\\' + (known(dim1) ? "ijklm"[dim1] : ' '), margin);
+  std::string out =
+      pad(std::string(1, known(dim0) ? "ijklm"[dim0] : ' ') + '\\' + (known(dim1) ? "ijklm"[dim1] : ' '), margin);
   for (uint32_t c = 0; c < columns; ++c) out += ' ' + pad(std::to_string(c), width);
   for (uint32_t r = 0; r < rows; ++r) {
     out += '\n' + pad(std::to_string(r), margin);

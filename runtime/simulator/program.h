@@ -41,7 +41,7 @@ struct Request {
   Shape shape;
   uint32_t kinds = 0;  ///< bit i: source i is a scalar
   bool scalar = false; ///< the destination is a scalar too; then all sources are
-  bool run = false;    ///< for a run of equal opcodes: `imm` of the first one counts them
+  Space space = Space::generic;
 };
 
 /// How an instruction takes part in a warp that runs with some of its lanes off.

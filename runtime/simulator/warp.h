@@ -48,6 +48,7 @@ struct Warp {
   uint64_t allocation_begin = 1, allocation_end = 0; ///< the last global allocation that was hit
   uint8_t* arena = nullptr;  ///< host address of device address 0
   const uint8_t* params = nullptr;
+  uint64_t param_bytes = 0;
   uint8_t* local = nullptr;  ///< lane l's memory begins at l * local_bytes
   uint64_t local_bytes = 0;
   uint64_t* block_counts = nullptr; ///< by basic block: executions

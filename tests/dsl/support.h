@@ -38,8 +38,10 @@ inline Program program_of(const std::vector<Input>& inputs,
     std::vector<Tile> tiles;
     for (size_t i = 0; i < inputs.size(); ++i) {
       const Shape& shape = inputs[i].shape;
-      if (shape.empty()) tiles.push_back(arguments.scalar(i));
-      else tiles.push_back(arguments.view(i).at(place(shape, shape.size())).load());
+      if (shape.empty())
+        tiles.push_back(arguments.scalar(i));
+      else
+        tiles.push_back(arguments.view(i).at(place(shape, shape.size())).load());
     }
     for (const Tile& result : body(tiles))
       arguments.view(outputs + static_cast<size_t>(result.type())).at(place(result.shape(), 4)).store(result);

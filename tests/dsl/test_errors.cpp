@@ -5,6 +5,7 @@ using namespace tilejit;
 using namespace tilejit::dsl;
 using Tiles = std::vector<Tile>;
 
+// clang-format off
 // The body's mistake must be on the line where the macro is used.
 #define FAILS(body, message)                                                                                           \
   CHECK(error_of([] { program_of(inputs, [](const Tiles& t) -> Tiles body); }) ==                                      \

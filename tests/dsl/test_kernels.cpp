@@ -70,7 +70,9 @@ void check_matmul(Jit& jit, const Matmul& how, DType type, DType out, int64_t m,
         size += std::abs(product);
       }
       // Tensor cores may truncate each addition: 2 units. tf32 operands are rounded to 11 bits first, tf32x3 to 22.
-      double operands = type != f32 ? 0 : how.precision == Precision::tf32 ? 2 * std::ldexp(1, -11) : 4 * std::ldexp(1, -22);
+      double operands = type != f32                        ? 0
+                        : how.precision == Precision::tf32 ? 2 * std::ldexp(1, -11)
+                                                           : 4 * std::ldexp(1, -22);
       wanted[i * n + j] = sum;
       bound[i * n + j] = size * (2 * double(k) * roundoff(f32) + operands) + std::abs(sum) * roundoff(out) + 1e-30;
     }
@@ -99,7 +101,8 @@ TEST_CASE("vector add: any length") {
 TEST_CASE("fused softmax: rows of any length, padded or not") {
   Jit jit(softmax());
   for (DType type : {f32, bf16, f16})
-    for (auto [m, n, padding] : {std::tuple<int64_t, int64_t, int64_t>{1, 1, 0}, {5, 37, 3}, {4, 256, 0}, {9, 1000, 8}}) {
+    for (auto [m, n, padding] :
+         {std::tuple<int64_t, int64_t, int64_t>{1, 1, 0}, {5, 37, 3}, {4, 256, 0}, {9, 1000, 8}}) {
       INFO(m << " rows of " << n << " " << name_of(type));
       Random x(type, {m, n}, 1, padding);
       runtime::Tensor out = runtime::empty(device(), type, {m, n}, padding);
@@ -111,7 +114,8 @@ TEST_CASE("fused softmax: rows of any length, padded or not") {
         for (int64_t i = 0; i < n; ++i) {
           wanted[row * n + i] = std::exp(double(x.values[row * n + i])) / total;
           // exp2 (2 units) of an argument up to 6 in size (rounded twice), of each term and of the sum of n terms.
-          bound[row * n + i] = wanted[row * n + i] * ((2 * (2 + 12) + double(n)) * roundoff(f32) + roundoff(type)) + 1e-7;
+          bound[row * n + i] =
+              wanted[row * n + i] * ((2 * (2 + 12) + double(n)) * roundoff(f32) + roundoff(type)) + 1e-7;
         }
       }
       check_close(runtime::to_floats(device(), out), wanted, bound);
@@ -152,7 +156,9 @@ TEST_CASE("matmul: other blocks, warps and stages give the same product") {
 TEST_CASE("a view of a transposed tensor needs no other kernel") {
   Random x(f32, {40, 24}, 1);
   runtime::Tensor out = runtime::empty(device(), f32, {24, 40});
-  Jit copy(kernel("copy(x, out)", [](View x, View out) { out.at(span(0, 32), span(0, 64)).store(x.at(span(0, 32), span(0, 64)).load()); }));
+  Jit copy(kernel("copy(x, out)", [](View x, View out) {
+    out.at(span(0, 32), span(0, 64)).store(x.at(span(0, 32), span(0, 64)).load());
+  }));
   copy.launch(device(), {}, {x.tensor.transpose(0, 1), out});
   std::vector<float> got = runtime::to_floats(device(), out);
   for (int64_t i = 0; i < 24; ++i)
@@ -222,8 +228,10 @@ TEST_CASE("threads that launch at once compile once") {
 TEST_CASE("a kernel that failed to compile may be tried again") {
   int attempts = 0;
   Jit jit(kernel("fails(x)", [&](View x) {
-    if (++attempts == 1) x.at(0).store(zeros(bf16, {64}));
-    else x.at(0).store(0);
+    if (++attempts == 1)
+      x.at(0).store(zeros(bf16, {64}));
+    else
+      x.at(0).store(0);
   }));
   auto spec = tensor_spec("x", f32, {dynamic});
   CHECK(error_of([&] { jit.compile("sm_90a", std::vector<ArgumentSpec>{spec}); }) != "");

@@ -76,11 +76,12 @@ TEST_CASE("a launch packs pointers, open sizes and strides, and scalars") {
   kernel.name = "k";
   kernel.arguments = {tensor_spec("x", f32, {dynamic, 64}, {dynamic, 1}), scalar_spec("n", i64), scalar_spec("s", f32)};
   using Kind = KernelParameter::Kind;
-  kernel.parameters = {{Kind::pointer, 0}, {Kind::size, 0, 0}, {Kind::stride, 0, 0}, {Kind::scalar, 1}, {Kind::scalar, 2}};
+  kernel.parameters = {
+      {Kind::pointer, 0}, {Kind::size, 0, 0}, {Kind::stride, 0, 0}, {Kind::scalar, 1}, {Kind::scalar, 2}};
   runtime::Launch launch = pack(kernel, {3, 2}, {tensor(f32, {7, 64}, {128, 1}, 4096), int64_t(-5), 0.5});
   CHECK(launch.grid == std::array<uint32_t, 3>{3, 2, 1});
-  CHECK(launch.parameters == std::vector<runtime::ParameterValue>{uint64_t(4096), uint32_t(7), uint64_t(128),
-                                                                  uint64_t(-5), 0.5f});
+  CHECK(launch.parameters ==
+        std::vector<runtime::ParameterValue>{uint64_t(4096), uint32_t(7), uint64_t(128), uint64_t(-5), 0.5f});
   // An i32 becomes an i64, not the other way round.
   CHECK(std::get<uint64_t>(pack(kernel, {}, {tensor(f32, {7, 64}, {128, 1}), 3, 1.0f}).parameters[3]) == 3);
 }
@@ -105,7 +106,8 @@ TEST_CASE("arguments that do not fit the kernel") {
   CHECK(launch({tensor(f32, {7, 64}, {64, 1})}) == "k takes 2 arguments, not 1");
   CHECK(launch({1, 1}) == "k: argument 'x' must be a tensor");
   CHECK(launch({tensor(f32, {7, 64}, {64, 1}), tensor(f32, {7, 64}, {64, 1})}) == "k: argument 'n' must be a scalar");
-  CHECK(launch({tensor(f32, {7, 64}, {64, 1}), 1}, {1, 65536}) == "k: a grid of 65536 blocks along y; the limit is 65535");
+  CHECK(launch({tensor(f32, {7, 64}, {64, 1}), 1}, {1, 65536}) ==
+        "k: a grid of 65536 blocks along y; the limit is 65535");
   CHECK(launch({tensor(f32, {7, 64}, {64, 1}), 1}, {-1}) == "k: a grid of -1 blocks along x; the limit is 2147483647");
   CHECK(launch({tensor(f32, {0, 64}, {64, 1}), 1}) == "");
 }

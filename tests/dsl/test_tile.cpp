@@ -150,7 +150,8 @@ TEST_CASE("tiles out of nothing") {
 
 TEST_CASE("products") {
   const std::vector<Input> half{{bf16, {64, 32}}, {bf16, {32, 80}}, {f32, {64, 80}}};
-  RECORDS(half, dot(t[0], t[1]), "%2 = tile.dot %0, %1, %cst : tensor<64x32xbf16>, tensor<32x80xbf16> -> tensor<64x80xf32>");
+  RECORDS(half, dot(t[0], t[1]),
+          "%2 = tile.dot %0, %1, %cst : tensor<64x32xbf16>, tensor<32x80xbf16> -> tensor<64x80xf32>");
   RECORDS(half, dot(t[0], t[1]), "arith.constant dense<0.000000e+00> : tensor<64x80xf32>");
   RECORDS(half, dot(t[0], t[1], t[2]), "%3 = tile.dot %0, %1, %2 :");
   const std::vector<Input> full{{f32, {16, 8}}, {f32, {8, 8}}};

@@ -46,8 +46,8 @@ TEST_CASE("loads with a mask, and with another value outside") {
   std::string text = text_of([&](View q, View, Scalar) { row(q).store(row(q).load(iota(64) < 7, -INFINITY)); });
   CHECK_THAT(text, Contains("mask %1 : tensor<64xi1> other %cst_") && Contains("arith.constant 0xFF80 : bf16"));
   text = text_of([&](View q, View, Scalar) { row(q).store(row(q).load_or(1)); });
-  CHECK_THAT(text, Contains("other %cst : bf16") && Contains("arith.constant 1.000000e+00 : bf16") &&
-                       !Contains("mask"));
+  CHECK_THAT(text,
+             Contains("other %cst : bf16") && Contains("arith.constant 1.000000e+00 : bf16") && !Contains("mask"));
   // A mask repeats to the window's shape.
   text = text_of([&](View q, View, Scalar) {
     Window w = q.at(0, span(0, 64), 0, span(0, 128));

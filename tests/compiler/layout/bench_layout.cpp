@@ -1,4 +1,5 @@
-// What the questions cost.  A kernel asks some hundreds of them; a microsecond each is nothing, a millisecond would be felt.
+// What the questions cost.  A kernel asks some hundreds of them; a microsecond each is nothing, a millisecond would be
+// felt.
 #include "compiler/layout/assignment.h"
 #include "compiler/layout/instructions.h"
 #include "compiler/layout/questions.h"
@@ -18,7 +19,8 @@ const DotLayouts dot = dot_layouts(128, 128, 64, 16, 4);
 const Layout key_tile = swizzled(0, {64, 128}, 16, 128);
 const Layout key_rows = blocked({64, 128}, 16, 4, 0);
 
-template <typename F> void ask(const char* name, F f) {
+template <typename F>
+void ask(const char* name, F f) {
   benchmark::RegisterBenchmark(name, [f](benchmark::State& state) {
     for (auto _ : state) benchmark::DoNotOptimize(f());
   });
@@ -56,7 +58,8 @@ int main(int argc, char** argv) {
   ask("addresses", [] { return addresses(dot.b, key_tile); });
   ask("vector_access", [] { return vector_access(key_rows, key_tile, 16); });
   ask("matrix_access", [] { return matrix_access(Access::ldmatrix, dot.b, key_tile, 16); });
-  ask("choose_shared: writer and ldmatrix", [] { return choose_shared({{Access::vector, key_rows}, {Access::ldmatrix, dot.b}}, 16); });
+  ask("choose_shared: writer and ldmatrix",
+      [] { return choose_shared({{Access::vector, key_rows}, {Access::ldmatrix, dot.b}}, 16); });
   ask("choose_shared: solved",
       [] { return choose_shared({{Access::vector, accumulator}, {Access::vector, blocked({64, 80}, 32, 4)}}, 32); });
   ask("wgmma_descriptor", [] { return wgmma_descriptor(key_tile, 1, 0, 16, 128); });

@@ -1,7 +1,7 @@
 // layout_testing.h - random layouts and brute force, for the property tests of the layout algebra.
 //
-// A property is checked at many thousand places; EXPECT counts and stays silent until one fails, and a test ends by requiring that it
-// has checked as many as it is meant to.
+// A property is checked at many thousand places; EXPECT counts and stays silent until one fails, and a test ends by
+// requiring that it has checked as many as it is meant to.
 #pragma once
 #include "compiler/layout/instructions.h"
 #include "compiler/layout/questions.h"
@@ -17,12 +17,12 @@
 
 namespace tilejit::layout {
 
-#define EXPECT(condition, ...)                                                                                                              \
-  do {                                                                                                                                     \
-    ++checked;                                                                                                                             \
-    if (!(condition)) {                                                                                                                    \
-      FAIL(#condition << " at check " << checked << ": " << testing::describe(__VA_ARGS__));                                               \
-    }                                                                                                                                      \
+#define EXPECT(condition, ...)                                                                                         \
+  do {                                                                                                                 \
+    ++checked;                                                                                                         \
+    if (!(condition)) {                                                                                                \
+      FAIL(#condition << " at check " << checked << ": " << testing::describe(__VA_ARGS__));                           \
+    }                                                                                                                  \
   } while (false)
 
 namespace testing {
@@ -32,7 +32,8 @@ inline std::string describe(const Layout& layout) { return layout.str() + "\n"; 
 inline std::string describe(const std::string& text) { return text + "\n"; }
 inline std::string describe(const char* text) { return std::string(text) + "\n"; }
 inline std::string describe(uint64_t value) { return std::to_string(value) + " "; }
-template <typename T, typename... Rest> std::string describe(const T& value, const Rest&... rest) {
+template <typename T, typename... Rest>
+std::string describe(const T& value, const Rest&... rest) {
   std::string text;
   text += describe(value);
   (void)std::initializer_list<int>{(text += describe(rest), 0)...};
@@ -45,9 +46,16 @@ public:
   uint32_t below(uint32_t n) { return uint32_t(generator_() % n); }
   uint32_t between(uint32_t low, uint32_t high) { return low + below(high - low + 1); }
   bool chance(double p) { return double(generator_() >> 11) / double(uint64_t(1) << 53) < p; }
-  template <typename T> T pick(std::initializer_list<T> values) { return values.begin()[below(uint32_t(values.size()))]; }
-  template <typename C> auto& pick(C& values) { return values[below(uint32_t(values.size()))]; }
-  template <typename C> void shuffle(C& values) {
+  template <typename T>
+  T pick(std::initializer_list<T> values) {
+    return values.begin()[below(uint32_t(values.size()))];
+  }
+  template <typename C>
+  auto& pick(C& values) {
+    return values[below(uint32_t(values.size()))];
+  }
+  template <typename C>
+  void shuffle(C& values) {
     for (size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[below(uint32_t(i))]);
   }
 
@@ -102,7 +110,8 @@ inline Layout random_layout(Random& random, Shape shape = {}, const Options& opt
       shape.assign(random.pick({1u, 2u, 2u, 2u, 3u}), 1);
       for (uint32_t& n : shape) {
         const unsigned high = shape.size() == 3 ? std::min(3u, options.high_bits) : options.high_bits;
-        n = (1u << random.between(std::min(options.low_bits, high), high)) * random.pick({1u, 1u, 1u, 3u, 5u, 7u, 9u, 15u});
+        n = (1u << random.between(std::min(options.low_bits, high), high)) *
+            random.pick({1u, 1u, 1u, 3u, 5u, 7u, 9u, 15u});
         if (random.chance(0.05)) n = 1;
       }
     }
@@ -156,7 +165,8 @@ inline Layout perturbed(Random& random, const Layout& a, unsigned how) {
       if (d.axis == Axis::reg) registers.push_back(i);
     }
     if (how == 1) {
-      for (unsigned n = random.pick({1u, 2u, 4u}); n-- > 0;) std::swap(s.digits[random.pick(pool)].image, s.digits[random.pick(pool)].image);
+      for (unsigned n = random.pick({1u, 2u, 4u}); n-- > 0;)
+        std::swap(s.digits[random.pick(pool)].image, s.digits[random.pick(pool)].image);
     } else {
       std::vector<Digit> shuffled;
       for (size_t i : registers) shuffled.push_back(s.digits[i]);
@@ -200,14 +210,16 @@ inline Layout random_shared(Random& random, const Shape& shape) {
 }
 
 /// Every place of a layout of registers.
-template <typename F> void for_places(const Layout& layout, F f) {
+template <typename F>
+void for_places(const Layout& layout, F f) {
   for (uint32_t cta = 0; cta < layout.count(Axis::cta); ++cta)
     for (uint32_t warp = 0; warp < layout.count(Axis::warp); ++warp)
       for (uint32_t lane = 0; lane < layout.count(Axis::lane); ++lane)
         for (uint32_t reg = 0; reg < layout.count(Axis::reg); ++reg) f(Place{reg, lane, warp, cta, 0});
 }
 /// Every element.
-template <typename F> void for_elements(const Layout& layout, F f) {
+template <typename F>
+void for_elements(const Layout& layout, F f) {
   Coord c{};
   for (uint32_t left = layout.elements(), index = 0; index < left; ++index) {
     uint32_t rest = index;
@@ -218,7 +230,8 @@ template <typename F> void for_elements(const Layout& layout, F f) {
 /// The row-major number of an element.
 inline uint32_t flat(const Layout& layout, const Coord& c) {
   uint32_t index = 0;
-  for (unsigned d = 0; d < layout.rank(); ++d) index = index * layout.size(int(d)) + c[d];
+  const auto shape = layout.shape();
+  for (unsigned d = 0; d < layout.rank(); ++d) index = index * shape[d] + c[d];
   return index;
 }
 /// Offset of every element of a shared tile, by its row-major number.

@@ -1,4 +1,5 @@
-// The algebra itself: text, canonical form, evaluation, inverse, and every operation against its definition at every place.
+// The algebra itself: text, canonical form, evaluation, inverse, and every operation against its definition at every
+// place.
 #include "layout_testing.h"
 
 using namespace tilejit::layout;
@@ -70,8 +71,10 @@ TEST_CASE("at, where, copies, text and canonical form agree with brute force") {
 }
 
 TEST_CASE("an odd digit below bits has one canonical form") {
-  CHECK(Layout::parse("i:6 j:32 | reg i1*3 i3 | lane j1 j2 j4 j8 j16") == Layout::parse("i:6 j:32 | reg i1*6 | lane j1 j2 j4 j8 j16"));
-  CHECK(Layout::parse("i:32 | lane i1 i2 i4 i8 i16 | warp ~3 ~ ~5") == Layout::parse("i:32 | lane i1 i2 i4 i8 i16 | warp ~30"));
+  CHECK(Layout::parse("i:6 j:32 | reg i1*3 i3 | lane j1 j2 j4 j8 j16") ==
+        Layout::parse("i:6 j:32 | reg i1*6 | lane j1 j2 j4 j8 j16"));
+  CHECK(Layout::parse("i:32 | lane i1 i2 i4 i8 i16 | warp ~3 ~ ~5") ==
+        Layout::parse("i:32 | lane i1 i2 i4 i8 i16 | warp ~30"));
   CHECK(Layout::parse("i:15 | reg i1*3 i3*5") == Layout::parse("i:15 | reg i1*15"));
   CHECK(Layout::parse("i:15 | reg i5*3 i1*5") != Layout::parse("i:15 | reg i1*15"));
   // The bit above is xor-ed elsewhere: it cannot change places with the odd digit.
@@ -84,7 +87,8 @@ TEST_CASE("fields are equal exactly when functions are") {
   unsigned equal = 0;
   for (unsigned n = 0; n < 400; ++n) {
     const Layout a = random_layout(random, {}, {.max_registers = 16});
-    const Layout b = random.chance(0.5) ? perturbed(random, a, 0) : random_layout(random, shape_of(a), {.max_registers = 64});
+    const Layout b =
+        random.chance(0.5) ? perturbed(random, a, 0) : random_layout(random, shape_of(a), {.max_registers = 64});
     bool same = true;
     for (Axis axis : {Axis::reg, Axis::lane, Axis::warp}) same &= a.count(axis) == b.count(axis);
     same = same && table(a) == table(b);
@@ -123,7 +127,8 @@ TEST_CASE("repeat, replicate, product, permute and insert at every place") {
     });
     Spelling outer_digits; // warps over every dim, no lanes: a factor
     outer_digits.rank = m.rank();
-    for (unsigned d = 0; d < m.rank(); ++d) outer_digits.append(d, random.pick({1u, 2u, 3u}), random.pick({Axis::warp, Axis::reg}));
+    for (unsigned d = 0; d < m.rank(); ++d)
+      outer_digits.append(d, random.pick({1u, 2u, 3u}), random.pick({Axis::warp, Axis::reg}));
     const Layout outer(outer_digits), whole = m.product(outer);
     for_places(whole, [&](Place p) {
       if (random.chance(0.9)) return;
@@ -220,7 +225,8 @@ TEST_CASE("reshape is row-major, and refused only where a digit would be cut") {
   CHECK_FALSE(Layout::parse("i:80 | reg i1 i2 i4 | lane i8 ~ ~ ~ ~ | warp i16*5").reshape({16, 5}));
   CHECK(Layout::parse("i:80 | reg i1 i2 i4 | lane i8 ~ ~ ~ ~ | warp i16*5").reshape({5, 1, 16}));
   CHECK(Layout::parse("i:120 | reg i1*120").reshape({2, 3, 4, 5})->str() == "i:2 j:3 k:4 l:5 | reg l1*5 k1 k2 j1*3 i1");
-  CHECK_THROWS_WITH(Layout::parse("i:32 | lane i1 i2 i4 i8 i16").reshape({5}), Catch::Contains("reshape to 5 elements"));
+  CHECK_THROWS_WITH(Layout::parse("i:32 | lane i1 i2 i4 i8 i16").reshape({5}),
+                    Catch::Contains("reshape to 5 elements"));
 }
 
 TEST_CASE("a subtile is the same pattern further on") {
@@ -249,7 +255,8 @@ TEST_CASE("a subtile is the same pattern further on") {
   unsigned found = 0;
   for (unsigned n = 0; n < 600; ++n) {
     const Shape shape{random.pick({8u, 16u, 48u, 80u}), random.pick({16u, 64u, 96u})};
-    const Layout whole = random.chance(0.5) ? random_shared(random, shape) : swizzled(1, {shape[0], 64}, 16, random.pick({32u, 64u, 128u}));
+    const Layout whole = random.chance(0.5) ? random_shared(random, shape)
+                                            : swizzled(1, {shape[0], 64}, 16, random.pick({32u, 64u, 128u}));
     Shape size;
     Coord origin{};
     for (unsigned d = 0; d < 2; ++d) {

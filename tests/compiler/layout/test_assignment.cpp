@@ -70,7 +70,8 @@ TEST_CASE("a long chain is as easy as a short one; a dense graph is refused with
 
 TEST_CASE("the loop of attention needs no conversion") {
   constexpr uint32_t rows = 64, keys = 80;
-  const std::vector<Layout> candidates = {wgmma(Operand::c, keys, 32), wgmma(Operand::a, 0, 16).repeat(1, keys / 16, Axis::reg),
+  const std::vector<Layout> candidates = {wgmma(Operand::c, keys, 32),
+                                          wgmma(Operand::a, 0, 16).repeat(1, keys / 16, Axis::reg),
                                           blocked({rows, keys}, 32, 4)};
   enum Node : uint32_t { product, scale, row_max, exponent, row_sum, cast, next_product, count };
   std::vector<std::vector<Layout>> layouts(count, candidates);
@@ -82,7 +83,8 @@ TEST_CASE("the loop of attention needs no conversion") {
   for (uint32_t n = 0; n < count; ++n)
     for (const Layout& l : layouts[n]) nodes[n].push_back(n == product || n == next_product ? 0 : l.count(Axis::reg));
   std::vector<AssignmentEdge> edges;
-  const auto join = [&](Node from, Node to, auto wanted, unsigned bits) { // wanted: what the reader in layout y needs of the value
+  const auto join = [&](Node from, Node to, auto wanted,
+                        unsigned bits) { // wanted: what the reader in layout y needs of the value
     AssignmentEdge e{from, to, {}};
     for (const Layout& x : layouts[from])
       for (const Layout& y : layouts[to]) e.costs.push_back(convert(x, wanted(y), bits).slots);
@@ -95,7 +97,8 @@ TEST_CASE("the loop of attention needs no conversion") {
   join(row_max, exponent, sliced, 32);
   join(exponent, cast, same, 32);
   join(cast, next_product, same, 16);
-  for (auto [from, to] : {std::pair{scale, row_max}, {exponent, row_sum}}) { // a reduction reads its operand in the layout it was made from
+  for (auto [from, to] : {std::pair{scale, row_max},
+                          {exponent, row_sum}}) { // a reduction reads its operand in the layout it was made from
     AssignmentEdge e{from, to, {}};
     for (const Layout& x : layouts[from])
       for (size_t y = 0; y < candidates.size(); ++y) e.costs.push_back(convert(x, candidates[y], 32).slots);

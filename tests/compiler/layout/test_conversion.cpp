@@ -14,39 +14,45 @@ struct Brute {
 };
 
 Brute brute_class(const Layout& from, const Layout& to) {
-  std::map<Thread, std::map<uint32_t, std::set<uint32_t>>> held; // element -> registers
-  std::map<uint32_t, std::set<uint32_t>> in_warp;
-  for_places(from, [&](const Place& p) {
-    const uint32_t e = flat(from, from.at(p));
-    held[{p.lane, p.warp}][e].insert(p.reg);
-    in_warp[p.warp].insert(e);
-  });
+  const uint32_t warps = from.count(Axis::warp), sources = from.count(Axis::reg), targets = to.count(Axis::reg);
+  REQUIRE(sources <= 64);
+  std::vector<uint64_t> held(from.elements()); // by element: the registers of the thread at hand that hold it
+  std::vector<bool> in_warp(from.elements());
+  std::vector<uint64_t> serves(targets,
+                               ~uint64_t(0)); // the source registers that serve a target register in every thread
   bool local = true, warp_local = true;
-  std::map<uint32_t, std::set<uint32_t>> sources; // target register -> the source registers that serve every thread
-  std::map<Thread, uint32_t> foreign;
-  for_places(to, [&](const Place& p) {
-    const uint32_t e = flat(to, to.at(p));
-    const auto& mine = held[{p.lane, p.warp}];
-    const auto found = mine.find(e);
-    if (found == mine.end()) {
-      local = false;
-      ++foreign[{p.lane, p.warp}];
-    } else if (const auto [at, first] = sources.emplace(p.reg, found->second); !first) {
-      std::erase_if(at->second, [&](uint32_t r) { return !found->second.count(r); });
+  uint32_t most = 0;
+  for (uint32_t w = 0; w < warps; ++w) {
+    in_warp.assign(from.elements(), false);
+    for (uint32_t l = 0; l < 32; ++l)
+      for (uint32_t r = 0; r < sources; ++r) in_warp[flat(from, from.at({r, l, w}))] = true;
+    for (uint32_t l = 0; l < 32; ++l) {
+      std::vector<uint32_t> mine;
+      for (uint32_t r = 0; r < sources; ++r) {
+        mine.push_back(flat(from, from.at({r, l, w})));
+        held[mine.back()] |= uint64_t(1) << r;
+      }
+      uint32_t foreign = 0;
+      for (uint32_t r = 0; r < targets; ++r) {
+        const uint32_t e = flat(to, to.at({r, l, w}));
+        serves[r] &= held[e];
+        foreign += held[e] == 0;
+        warp_local = warp_local && in_warp[e];
+      }
+      local = local && foreign == 0;
+      most = std::max(most, foreign);
+      for (uint32_t e : mine) held[e] = 0;
     }
-    warp_local = warp_local && in_warp[p.warp].count(e);
-  });
+  }
   if (local) {
-    const bool rename = std::all_of(sources.begin(), sources.end(), [](const auto& s) { return !s.second.empty(); });
+    const bool rename = std::find(serves.begin(), serves.end(), 0u) == serves.end();
     return {rename ? Conversion::rename : Conversion::select, 0};
   }
-  if (!warp_local) return {Conversion::memory, 0};
-  uint32_t most = 0;
-  for (const auto& [thread, count] : foreign) most = std::max(most, count);
-  return {Conversion::shuffle, most};
+  return warp_local ? Brute{Conversion::shuffle, most} : Brute{Conversion::memory, 0};
 }
 
-/// Does what the plan says on registers that hold element numbers; true when every target register ends with its element.
+/// Does what the plan says on registers that hold element numbers; true when every target register ends with its
+/// element.
 bool run(const LocalPlan& plan, const Layout& from, const Layout& to) {
   bool right = true;
   for_places(to, [&](const Place& p) {
@@ -58,10 +64,9 @@ bool run(const LocalPlan& plan, const Layout& from, const Layout& to) {
 }
 
 bool run(const ShufflePlan& plan, const Layout& from, const Layout& to, unsigned capacity) {
-  constexpr uint32_t nothing = ~0u;
-  const uint32_t warps = to.count(Axis::warp);
-  std::map<Thread, std::vector<uint32_t>> result;
-  for (uint32_t w = 0; w < warps; ++w)
+  const uint32_t targets = to.count(Axis::reg);
+  for (uint32_t w = 0; w < to.count(Axis::warp); ++w) {
+    std::vector<uint32_t> result(32 * targets, ~0u);
     for (const ShufflePlan::Round& round : plan.rounds) {
       if (round.send.size() > capacity || round.send.size() != round.keep.size()) return false;
       std::vector<std::vector<uint32_t>> sent(32); // what each lane puts into its word
@@ -71,13 +76,15 @@ bool run(const ShufflePlan& plan, const Layout& from, const Layout& to, unsigned
       for (uint32_t lane = 0; lane < 32; ++lane) {
         const uint32_t source = round.source(Place{0, lane, w});
         if (source >= 32 || (round.local && source != lane)) return false;
-        auto& mine = result.try_emplace({lane, w}, to.count(Axis::reg), nothing).first->second;
-        for (size_t e = 0; e < round.keep.size(); ++e) mine.at(plan.target_registers.at(round.keep[e](Place{0, lane, w}))) = sent[source][e];
+        for (size_t e = 0; e < round.keep.size(); ++e)
+          result[lane * targets + plan.target_registers.at(round.keep[e](Place{0, lane, w}))] = sent[source][e];
       }
     }
-  bool right = true;
-  for_places(to, [&](const Place& p) { right = right && result[{p.lane, p.warp}][p.reg] == flat(to, to.at(p)); });
-  return right;
+    for (uint32_t lane = 0; lane < 32; ++lane)
+      for (uint32_t r = 0; r < targets; ++r)
+        if (result[lane * targets + r] != flat(to, to.at({r, lane, w}))) return false;
+  }
+  return true;
 }
 
 } // namespace
@@ -90,7 +97,9 @@ TEST_CASE("the class of a conversion is that of brute force, and its plan delive
   for (unsigned n = 0; n < 3600; ++n) {
     const Layout a = random_layout(random, {}, {.mixing = random.pick({0.0, 0.5}), .max_registers = 32});
     const unsigned warp_bits = unsigned(std::countr_zero(a.count(Axis::warp)));
-    const Layout b = n % 3 == 0 ? random_layout(random, shape_of(a), {.warp_bits = int(warp_bits), .max_registers = 1024}) : perturbed(random, a, n % 3);
+    const Layout b = n % 3 == 0
+                         ? random_layout(random, shape_of(a), {.warp_bits = int(warp_bits), .max_registers = 1024})
+                         : perturbed(random, a, n % 3);
     if (a.count(Axis::warp) != b.count(Axis::warp)) continue;
     const Brute want = brute_class(a, b);
     const Conversion got = convert(a, b, 32);
@@ -99,7 +108,8 @@ TEST_CASE("the class of a conversion is that of brute force, and its plan delive
     EXPECT(local.has_value() == (got.kind <= Conversion::select), a, b);
     EXPECT(shuffles.has_value() == (got.kind == Conversion::shuffle), a, b);
     if (got.kind != want.kind) {
-      // Two things are given up: copies whose readers disagree about the register, and warps numbered with other digits.
+      // Two things are given up: copies whose readers disagree about the register, and warps numbered with other
+      // digits.
       EXPECT(got.kind == Conversion::memory, a, b);
       ++refused;
       continue;
@@ -191,7 +201,8 @@ TEST_CASE("narrow elements: words are filled, and shuffles and byte permutes cou
 TEST_CASE("the probabilities of attention become an operand without moving") {
   unsigned free = 0;
   for (uint32_t n = 16; n <= 256; n += 16) {
-    const Conversion warpgroup = convert(wgmma(Operand::c, n, 32), wgmma(Operand::a, 0, 16).repeat(1, n / 16, Axis::reg), 16);
+    const Conversion warpgroup =
+        convert(wgmma(Operand::c, n, 32), wgmma(Operand::a, 0, 16).repeat(1, n / 16, Axis::reg), 16);
     const Conversion warp =
         convert(mma(Operand::c, 32).repeat(1, n / 8, Axis::reg), mma(Operand::a, 16).repeat(1, n / 16, Axis::reg), 16);
     for (const Conversion& c : {warpgroup, warp}) {
@@ -231,7 +242,8 @@ TEST_CASE("fp8 and tf32 products: shuffles, or none after renumbering the contra
     try_order(accumulator, a);
   }
   CHECK(orders == 40);
-  CHECK(contraction_order(wgmma(Operand::c, 96, 32), wgmma(Operand::a, 0, 8).repeat(1, 3, Axis::reg))->at(2) == 8); // k2 is found at j8
+  CHECK(contraction_order(wgmma(Operand::c, 96, 32), wgmma(Operand::a, 0, 8).repeat(1, 3, Axis::reg))->at(2) ==
+        8); // k2 is found at j8
   CHECK_FALSE(contraction_order(wgmma(Operand::c, 64, 32), blocked({64, 64}, 32, 4)));
 }
 

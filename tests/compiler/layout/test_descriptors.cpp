@@ -1,7 +1,10 @@
 // wgmma descriptors and TMA boxes, against what the hardware reads and writes.
 //
-// The address formulas are the canonical layouts of PTX ISA 8.7, section 9.7.15.5.1.2 ("Strides", "Leading dimension byte offset", "Stride
-// dimension byte offset") and of CUTLASS' table of them: a swizzle xors address bits 7, 8, 9 into bits 4, 5, 6.
+// The address formulas are those of PTX ISA 9.1, section 9.7.15.5.1.2, "Shared Memory Matrix Layout", with its strides:
+// leading dimension byte offset (K-major: from the first to the second 16-byte column without swizzle, else unused;
+// MN-major: from the first 8 columns to the next without swizzle, from one span of rows to the next with it) and stride
+// dimension byte offset; and of CUTLASS' table of canonical layouts.  A swizzle xors address bits 7, 8, 9 into bits 4,
+// 5, 6.
 #include "layout_testing.h"
 
 using namespace tilejit::layout;
@@ -34,8 +37,11 @@ struct Bytes {
   std::vector<uint32_t> offsets;
   uint32_t columns, size;
   int mn;
-  Bytes(const Layout& tile, int mn_dim, unsigned bits) : offsets(offsets_of(tile)), columns(tile.size(1)), size(bits / 8), mn(mn_dim) {}
-  uint32_t operator()(uint32_t x, uint32_t k) const { return offsets[mn == 0 ? x * columns + k : k * columns + x] * size; }
+  Bytes(const Layout& tile, int mn_dim, unsigned bits)
+      : offsets(offsets_of(tile)), columns(tile.size(1)), size(bits / 8), mn(mn_dim) {}
+  uint32_t operator()(uint32_t x, uint32_t k) const {
+    return offsets[mn == 0 ? x * columns + k : k * columns + x] * size;
+  }
 };
 
 std::optional<Descriptor> check_descriptor(const Layout& tile, int mn, unsigned bits, uint64_t& checked) {
@@ -47,7 +53,8 @@ std::optional<Descriptor> check_descriptor(const Layout& tile, int mn, unsigned 
   EXPECT(d->start.size() == tile.size(k) / step, tile);
   for (uint32_t s = 0; s < d->start.size(); ++s)
     for (uint32_t x = 0; x < tile.size(mn); ++x)
-      for (uint32_t kk = 0; kk < step; ++kk) EXPECT(hardware_address(*d, bits, x, kk, d->start[s]) == byte(x, s * step + kk), tile);
+      for (uint32_t kk = 0; kk < step; ++kk)
+        EXPECT(hardware_address(*d, bits, x, kk, d->start[s]) == byte(x, s * step + kk), tile);
   EXPECT(d->lbo % 16 == 0 && d->sbo % 16 == 0 && d->lbo < 1u << 18 && d->sbo < 1u << 18, tile);
   return d;
 }
@@ -94,7 +101,8 @@ bool descriptor_exists(const Layout& tile, int mn, unsigned bits) {
       bool good = true;
       for (uint32_t k0 = 0; k0 < depth && good; k0 += step)
         for (uint32_t x = 0; x < rows && good; ++x)
-          for (uint32_t kk = 0; kk < step && good; ++kk) good = hardware_address(d, bits, x, kk, plain(0, k0)) == byte(x, k0 + kk);
+          for (uint32_t kk = 0; kk < step && good; ++kk)
+            good = hardware_address(d, bits, x, kk, plain(0, k0)) == byte(x, k0 + kk);
       if (good) return true;
     }
   return false;
@@ -106,7 +114,14 @@ TEST_CASE("canonical tiles have descriptors and boxes that read and write every 
   uint64_t checked = 0;
   unsigned tiles = 0;
   for (unsigned bits : {16u, 8u, 32u})
-    for (auto [mn, k] : {std::pair{64u, 64u}, {80u, 64u}, {192u, 128u}, {8u, 256u}, {112u, 32u}, {64u, 576u}, {256u, 128u}, {80u, 256u}})
+    for (auto [mn, k] : {std::pair{64u, 64u},
+                         {80u, 64u},
+                         {192u, 128u},
+                         {8u, 256u},
+                         {112u, 32u},
+                         {64u, 576u},
+                         {256u, 128u},
+                         {80u, 256u}})
       for (unsigned span : {0u, 32u, 64u, 128u}) {
         const uint32_t size = bits / 8;
         if ((span && k * size % span) || k * size < 32) continue;
@@ -145,7 +160,8 @@ TEST_CASE("the examples of the K and V tiles") {
   CHECK(v == Layout::parse("k:80 j:80 | offset j1 j2 j4 j8 k1 k2 j8^k4 k8 k16*5 j16*5"));
   const auto d = check_descriptor(v, 1, 16, checked);
   REQUIRE(d);
-  CHECK((d->mn_major && d->lbo == 2560 && d->sbo == 256 && d->start == std::vector<uint32_t>{0, 512, 1024, 1536, 2048}));
+  CHECK(
+      (d->mn_major && d->lbo == 2560 && d->sbo == 256 && d->start == std::vector<uint32_t>{0, 512, 1024, 1536, 2048}));
   const auto boxes = check_boxes(v, 1, 16, checked);
   REQUIRE(boxes);
   CHECK((boxes->at.size() == 5 && boxes->box[0] == 80 && boxes->box[1] == 16));

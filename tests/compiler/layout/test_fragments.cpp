@@ -1,8 +1,10 @@
-// The layouts that instructions prescribe, against the formulas of the manual and against strides; blocked and dot layouts.
+// The layouts that instructions prescribe, against the formulas of the manual and against strides; blocked and dot
+// layouts.
 //
-// Formulas: PTX ISA 8.7, section 9.7.14.5 "Matrix multiply-accumulate operation using mma instruction": 9.7.14.5.7 (Matrix Fragments for
-// mma.m16n8k8), 9.7.14.5.8 (m16n8k16, floating point), 9.7.14.5.10 (m16n8k32); section 9.7.15.5.1 "Register Fragments" for wgmma.
-// In all of them groupID = laneid >> 2 and threadID_in_group = laneid % 4.
+// Formulas: PTX ISA 9.1, section 9.7.14.5, "Matrix multiply-accumulate operation using mma instruction": Matrix
+// Fragments for mma.m16n8k8 (9.7.14.5.7), mma.m16n8k16 with floating point type (9.7.14.5.8) and mma.m16n8k32
+// (9.7.14.5.10), where groupID = laneid >> 2 and threadID_in_group = laneid % 4; section 9.7.15.5.1.1, "Register
+// Fragments", for wgmma, which gives figures only.
 #include "layout_testing.h"
 
 #include <numeric>
@@ -22,27 +24,45 @@ struct Fragment {
 
 std::vector<Fragment> fragments() {
   return {
-      {"A, 16 bits", mma(Operand::a, 16),
+      {"A, 16 bits",
+       mma(Operand::a, 16),
        [](uint32_t i, uint32_t g, uint32_t t) {
          return Coord{i < 2 || (4 <= i && i < 6) ? g : g + 8, t * 2 + (i & 1) + (i >= 4 ? 8 : 0)};
        },
-       {{4, 32}, {8, 1}}, {{2, 16}, {2, 8}, {2, 128}}},
-      {"B, 16 bits", mma(Operand::b, 16), [](uint32_t i, uint32_t g, uint32_t t) { return Coord{t * 2 + (i & 1) + (i >= 2 ? 8 : 0), g}; },
-       {{4, 16}, {8, 1}}, {{2, 8}, {2, 64}}},
-      {"C", mma(Operand::c, 32), [](uint32_t i, uint32_t g, uint32_t t) { return Coord{i < 2 ? g : g + 8, t * 2 + (i & 1)}; },
-       {{4, 32}, {8, 1}}, {{2, 16}, {2, 8}}},
-      {"A, 32 bits", mma(Operand::a, 32),
+       {{4, 32}, {8, 1}},
+       {{2, 16}, {2, 8}, {2, 128}}},
+      {"B, 16 bits",
+       mma(Operand::b, 16),
+       [](uint32_t i, uint32_t g, uint32_t t) { return Coord{t * 2 + (i & 1) + (i >= 2 ? 8 : 0), g}; },
+       {{4, 16}, {8, 1}},
+       {{2, 8}, {2, 64}}},
+      {"C",
+       mma(Operand::c, 32),
+       [](uint32_t i, uint32_t g, uint32_t t) { return Coord{i < 2 ? g : g + 8, t * 2 + (i & 1)}; },
+       {{4, 32}, {8, 1}},
+       {{2, 16}, {2, 8}}},
+      {"A, 32 bits",
+       mma(Operand::a, 32),
        [](uint32_t i, uint32_t g, uint32_t t) { return Coord{i == 0 || i == 2 ? g : g + 8, i < 2 ? t : t + 4}; },
-       {{4, 16}, {8, 1}}, {{2, 8}, {2, 64}}},
-      {"B, 32 bits", mma(Operand::b, 32), [](uint32_t i, uint32_t g, uint32_t t) { return Coord{i == 0 ? t : t + 4, g}; },
-       {{4, 8}, {8, 1}}, {{2, 32}}},
-      {"A, 8 bits", mma(Operand::a, 8),
+       {{4, 16}, {8, 1}},
+       {{2, 8}, {2, 64}}},
+      {"B, 32 bits",
+       mma(Operand::b, 32),
+       [](uint32_t i, uint32_t g, uint32_t t) { return Coord{i == 0 ? t : t + 4, g}; },
+       {{4, 8}, {8, 1}},
+       {{2, 32}}},
+      {"A, 8 bits",
+       mma(Operand::a, 8),
        [](uint32_t i, uint32_t g, uint32_t t) {
          return Coord{i < 4 || (8 <= i && i < 12) ? g : g + 8, t * 4 + (i & 3) + (i >= 8 ? 16 : 0)};
        },
-       {{4, 64}, {8, 1}}, {{4, 16}, {2, 8}, {2, 256}}},
-      {"B, 8 bits", mma(Operand::b, 8), [](uint32_t i, uint32_t g, uint32_t t) { return Coord{t * 4 + (i & 3) + (i >= 4 ? 16 : 0), g}; },
-       {{4, 32}, {8, 1}}, {{4, 8}, {2, 128}}},
+       {{4, 64}, {8, 1}},
+       {{4, 16}, {2, 8}, {2, 256}}},
+      {"B, 8 bits",
+       mma(Operand::b, 8),
+       [](uint32_t i, uint32_t g, uint32_t t) { return Coord{t * 4 + (i & 3) + (i >= 4 ? 16 : 0), g}; },
+       {{4, 32}, {8, 1}},
+       {{4, 8}, {2, 128}}},
   };
 }
 
@@ -73,7 +93,8 @@ TEST_CASE("wgmma fragments are those of the manual") {
     REQUIRE(d.count(Axis::reg) == n / 2);
     REQUIRE(d.injective());
     for_places(d, [&](const Place& p) {
-      const uint32_t row = 16 * p.warp + (p.lane >> 2) + 8 * ((p.reg >> 1) & 1), column = 8 * (p.reg / 4) + 2 * (p.lane % 4) + (p.reg & 1);
+      const uint32_t row = 16 * p.warp + (p.lane >> 2) + 8 * ((p.reg >> 1) & 1),
+                     column = 8 * (p.reg / 4) + 2 * (p.lane % 4) + (p.reg & 1);
       EXPECT((d.at(p) == Coord{row, column}), d);
     });
     EXPECT(d == mma(Operand::c, 32).repeat(1, n / 8, Axis::reg).repeat(0, 4, Axis::warp), d);
@@ -84,7 +105,9 @@ TEST_CASE("wgmma fragments are those of the manual") {
     const uint32_t packed = 32 / bits;
     for_places(a, [&](const Place& p) {
       const uint32_t word = p.reg / packed, e = p.reg % packed;
-      EXPECT((a.at(p) == Coord{16 * p.warp + (p.lane >> 2) + 8 * (word & 1), packed * (p.lane % 4) + e + 4 * packed * (word >> 1)}), a);
+      EXPECT((a.at(p) == Coord{16 * p.warp + (p.lane >> 2) + 8 * (word & 1),
+                               packed * (p.lane % 4) + e + 4 * packed * (word >> 1)}),
+             a);
     });
   }
   CHECK(checked == 270336 + 32 + 3584);
@@ -125,12 +148,15 @@ TEST_CASE("dot layouts give each warp exactly what its part of the product needs
           const DotLayouts dot = dot_layouts(m, n, k, bits, warps);
           EXPECT(dot.row_warps * dot.column_warps * dot.copies == warps, dot.c);
           EXPECT(dot.row_warps == std::gcd(m / 16, warps), dot.c);
-          for (const Layout* l : {&dot.a, &dot.b, &dot.c}) EXPECT(l->count(Axis::warp) == warps && l->count(Axis::lane) == 32, *l);
-          EXPECT((shape_of(dot.a) == Shape{m, k} && shape_of(dot.b) == Shape{k, n} && shape_of(dot.c) == Shape{m, n}), dot.a, dot.b, dot.c);
+          for (const Layout* l : {&dot.a, &dot.b, &dot.c})
+            EXPECT(l->count(Axis::warp) == warps && l->count(Axis::lane) == 32, *l);
+          EXPECT((shape_of(dot.a) == Shape{m, k} && shape_of(dot.b) == Shape{k, n} && shape_of(dot.c) == Shape{m, n}),
+                 dot.a, dot.b, dot.c);
           EXPECT(dot.c.count(Axis::reg) * 32 * dot.row_warps * dot.column_warps == m * n, dot.c);
           EXPECT(dot.a.count(Axis::reg) * 32 * dot.row_warps == m * k, dot.a);
           EXPECT(dot.b.count(Axis::reg) * 32 * dot.column_warps == k * n, dot.b);
-          for (uint32_t w = 0; w < warps; ++w) { // the rows of a warp's c are the rows of its a; the columns those of its b
+          for (uint32_t w = 0; w < warps;
+               ++w) { // the rows of a warp's c are the rows of its a; the columns those of its b
             std::set<uint32_t> rows, columns, a_rows, b_columns;
             for (uint32_t lane : {0u, 5u, 31u}) {
               for (uint32_t r = 0; r < dot.c.count(Axis::reg); ++r) {
@@ -159,8 +185,17 @@ TEST_CASE("dot layouts give each warp exactly what its part of the product needs
 
 TEST_CASE("blocked covers every shape, in vectors and whole sectors") {
   uint64_t checked = 0;
-  for (auto [rows, columns] : {std::pair{64u, 80u}, {128u, 192u}, {16u, 576u}, {80u, 64u}, {80u, 256u}, {96u, 112u}, {64u, 64u}, {128u, 128u},
-                               {112u, 96u}, {64u, 576u}, {192u, 80u}})
+  for (auto [rows, columns] : {std::pair{64u, 80u},
+                               {128u, 192u},
+                               {16u, 576u},
+                               {80u, 64u},
+                               {80u, 256u},
+                               {96u, 112u},
+                               {64u, 64u},
+                               {128u, 128u},
+                               {112u, 96u},
+                               {64u, 576u},
+                               {192u, 80u}})
     for (unsigned bits : {8u, 16u, 32u})
       for (uint32_t warps : {1u, 4u, 8u}) {
         const Layout b = blocked({rows, columns}, bits, warps);
@@ -170,7 +205,8 @@ TEST_CASE("blocked covers every shape, in vectors and whole sectors") {
         const std::vector<uint32_t> registers = vector_registers(b, 1, v);
         EXPECT(registers.size() == b.count(Axis::reg), b);
         if (columns * bits / 8 % 32) continue;
-        for (size_t r = 0; r < registers.size(); r += v) { // every 32-byte sector that an instruction touches is used whole
+        for (size_t r = 0; r < registers.size();
+             r += v) { // every 32-byte sector that an instruction touches is used whole
           std::set<uint32_t> bytes, sectors;
           for (uint32_t lane = 0; lane < 32; ++lane)
             for (uint32_t e = 0; e < v; ++e)

@@ -93,7 +93,9 @@ TEST_CASE("a planned reduction adds every element once") {
     const Layout kept = m.slice_keep(dim);
     const uint32_t registers = kept.count(Axis::reg), warps = m.count(Axis::warp);
     std::vector<uint64_t> sums(size_t(warps) * 32 * registers);
-    const auto at = [&](uint32_t w, uint32_t l, uint32_t r) -> uint64_t& { return sums[(size_t(w) * 32 + l) * registers + r]; };
+    const auto at = [&](uint32_t w, uint32_t l, uint32_t r) -> uint64_t& {
+      return sums[(size_t(w) * 32 + l) * registers + r];
+    };
     EXPECT(plan->in_thread == m.count(Axis::reg) - registers, m);
     for_places(m, [&](const Place& p) { at(p.warp, p.lane, plan->target[p.reg]) += value(m.at(p)); });
     for (uint32_t mask : plan->butterflies) {
@@ -166,7 +168,8 @@ TEST_CASE("exactly one thread holds the first copy of an element") {
   const FirstCopy first = first_copy(Layout::parse("i:64 | reg i8 | lane ~ ~ i1 i2 i4 | warp i16 ~ i32*2 ~3"));
   CHECK(first.lanes == 3);
   REQUIRE(first.digits.size() == 2);
-  CHECK((first.digits[0].stride == 2 && first.digits[0].radix == 2 && first.digits[1].stride == 8 && first.digits[1].radix == 3));
+  CHECK((first.digits[0].stride == 2 && first.digits[0].radix == 2 && first.digits[1].stride == 8 &&
+         first.digits[1].radix == 3));
 }
 
 TEST_CASE("global vectors are the widest that the same registers of every thread can make") {

@@ -44,7 +44,8 @@ Layout friendly_tile(Random& random, const Layout& m) {
 }
 
 /// Runs a matrix load on memory that holds element numbers: every register must receive its element.
-void simulate_matrix_access(Access access, const Layout& registers, const Layout& shared, unsigned bits, uint64_t& checked) {
+void simulate_matrix_access(Access access, const Layout& registers, const Layout& shared, unsigned bits,
+                            uint64_t& checked) {
   const auto plan = matrix_access(access, registers, shared, bits);
   REQUIRE(plan);
   const uint32_t packed = 32 / bits, row = 128 / bits;
@@ -55,14 +56,15 @@ void simulate_matrix_access(Access access, const Layout& registers, const Layout
       for (uint32_t word = 0; word < plan->words; ++word)
         for (uint32_t lane = 0; lane < 32; ++lane)
           for (uint32_t e = 0; e < packed; ++e) {
-            // PTX ISA 8.7, section 9.7.14.5.15 (ldmatrix): thread t holds elements 2 (t % 4) and 2 (t % 4) + 1 of row t / 4 (16 bits); with
-            // .trans row and column change places.
+            // PTX ISA 9.1, section 9.7.14.5.15 (ldmatrix): thread t holds elements 2 (t % 4) and 2 (t % 4) + 1 of row t
+            // / 4 (16 bits); with .trans row and column change places.
             const uint32_t r = plan->transposed ? 2 * (lane % 4) + e : lane / 4;
             const uint32_t column = plan->transposed ? lane / 4 : packed * (lane % 4) + e;
             const uint32_t address = plan->rows(item, Place{0, 8 * word + r, w});
             EXPECT(address % row == 0, registers, shared);
-            EXPECT(shared.at({.offset = address + column}) == registers.at({plan->registers[item * plan->words + word] + e, lane, w}), registers,
-                   shared);
+            EXPECT(shared.at({.offset = address + column}) ==
+                       registers.at({plan->registers[item * plan->words + word] + e, lane, w}),
+                   registers, shared);
           }
 }
 
@@ -73,7 +75,8 @@ TEST_CASE("addresses of registers: group base + immediate") {
   Random random(41);
   unsigned found = 0;
   for (unsigned n = 0; n < 400; ++n) {
-    const Layout m = random_layout(random, {}, {.mixing = random.pick({0.0, 0.3})}), tile = any_tile(random, shape_of(m));
+    const Layout m = random_layout(random, {}, {.mixing = random.pick({0.0, 0.3})}),
+                 tile = any_tile(random, shape_of(m));
     const auto plan = addresses(m, tile);
     const auto offset = offsets_of(tile);
     if (!plan) continue;
@@ -155,7 +158,8 @@ TEST_CASE("wavefronts are those of every instruction of the slowest warp") {
   Random random(43);
   unsigned cases = 0;
   while (cases < 250) {
-    const Layout m = random_layout(random, {}, {.mixing = 0.3, .max_registers = 32}), tile = any_tile(random, shape_of(m));
+    const Layout m = random_layout(random, {}, {.mixing = 0.3, .max_registers = 32}),
+                 tile = any_tile(random, shape_of(m));
     const unsigned bits = random.pick({8u, 16u, 32u});
     const auto waves = wavefronts(Access::vector, m, tile, bits);
     const auto plan = vector_access(m, tile, bits);
@@ -171,7 +175,8 @@ TEST_CASE("wavefronts are those of every instruction of the slowest warp") {
       for (uint32_t item = 0; item < waves->instructions; ++item)
         for (uint32_t lane = 0; lane < 32; lane += lanes) {
           std::vector<std::pair<uint64_t, unsigned>> phase;
-          for (uint32_t l = lane; l < lane + lanes; ++l) phase.push_back({plan->addresses(item, Place{0, l, w}) * (bits / 8), bytes});
+          for (uint32_t l = lane; l < lane + lanes; ++l)
+            phase.push_back({plan->addresses(item, Place{0, l, w}) * (bits / 8), bytes});
           total += phase_wavefronts(phase);
         }
       slowest = std::max(slowest, total);
@@ -232,7 +237,8 @@ TEST_CASE("matrix accesses of random tiles: what fits delivers, and its wavefron
   unsigned fits = 0;
   for (unsigned n = 0; n < 4000; ++n) {
     const unsigned bits = random.pick({8u, 16u, 32u});
-    const Layout m = random.chance(0.5) ? dot_layouts(32, 24, 512 / bits, bits, 2).b : dot_layouts(48, 8, 512 / bits, bits, 2).a;
+    const Layout m =
+        random.chance(0.5) ? dot_layouts(32, 24, 512 / bits, bits, 2).b : dot_layouts(48, 8, 512 / bits, bits, 2).a;
     const int inner = int(random.below(2));
     Layout tile = padded(inner, shape_of(m), random.pick({0u, 4u, 8u, 16u, 24u}));
     if (random.chance(0.7)) { // xor some higher offset digits with lower ones
@@ -256,7 +262,8 @@ TEST_CASE("matrix accesses of random tiles: what fits delivers, and its wavefron
       for (uint32_t item = 0; item < waves->instructions; ++item)
         for (uint32_t matrix = 0; matrix < plan->words; ++matrix) {
           std::vector<std::pair<uint64_t, unsigned>> phase;
-          for (uint32_t r = 0; r < 8; ++r) phase.push_back({plan->rows(item, Place{0, 8 * matrix + r, w}) * (bits / 8), 16});
+          for (uint32_t r = 0; r < 8; ++r)
+            phase.push_back({plan->rows(item, Place{0, 8 * matrix + r, w}) * (bits / 8), 16});
           total += phase_wavefronts(phase);
         }
       slowest = std::max(slowest, total);
@@ -298,9 +305,9 @@ TEST_CASE("the largest span of the hardware has no conflict for any reader") {
   CHECK(wavefronts(Access::ldmatrix_trans, b, padded(1, {80, 80}, 0), 16)->wavefronts == 200);
 }
 
-// Random layouts here have copies and mixed bits on lanes and warps, as no kernel has.  With those the cheapest tile may have a conflict
-// (a wide access of one use is worth more than a second wavefront of the other), and now and then a random tile is cheaper than the ones
-// that are solved for.
+// Random layouts here have copies and mixed bits on lanes and warps, as no kernel has.  With those the cheapest tile
+// may have a conflict (a wide access of one use is worth more than a second wavefront of the other), and now and then a
+// random tile is cheaper than the ones that are solved for.
 TEST_CASE("chosen tiles have no conflict and are not beaten by random ones, but for one pair in a hundred") {
   uint64_t checked = 0;
   Random random(44);
@@ -339,7 +346,8 @@ TEST_CASE("chosen tiles have no conflict and are not beaten by random ones, but 
   const Layout odd = blocked({7, 5}, 16, 4);
   CHECK(choose_shared({{Access::ldmatrix, odd}}, 16).elements() == 35);
   CHECK(choose_shared({{Access::vector, blocked({1}, 16, 4)}}, 16).elements() == 1);
-  CHECK(choose_shared({{Access::vector, blocked({64, 64}, 16, 4)}}, 16, true).str() == swizzled(1, {64, 64}, 16, 128).str());
+  CHECK(choose_shared({{Access::vector, blocked({64, 64}, 16, 4)}}, 16, true).str() ==
+        swizzled(1, {64, 64}, 16, 128).str());
   CHECK(choose_shared({{Access::vector, blocked({64, 64}, 16, 4)}}, 16, false, 0).coordinates().size() == 12);
   CHECK_THROWS_AS(choose_shared({}, 16), std::invalid_argument);
 }

@@ -97,7 +97,8 @@ uint64_t flush(const Format& f, uint64_t bits) {
 uint64_t encode(const Format& f, const Number& value, Rounding rounding, bool finite) {
   uint64_t sign = uint64_t{value.negative} << (f.bits - 1);
   uint64_t infinite = ((uint64_t{1} << f.exponent_bits) - 1) << fraction_bits(f);
-  uint64_t greatest = f.has_infinity ? infinite - 1 : (infinite | ((uint64_t{1} << fraction_bits(f)) - 1)) - (f.has_nan ? 1 : 0);
+  uint64_t greatest =
+      f.has_infinity ? infinite - 1 : (infinite | ((uint64_t{1} << fraction_bits(f)) - 1)) - (f.has_nan ? 1 : 0);
   auto pack = [&](uint64_t magnitude) { return sign | magnitude << f.dropped; };
   if (value.is(Kind::nan)) return f.canonical_nan;
   if (value.is(Kind::zero)) return sign;
@@ -117,7 +118,8 @@ uint64_t encode(const Format& f, const Number& value, Rounding rounding, bool fi
   if (magnitude >> fraction_bits(f)) {
     int64_t field = place - lowest + 1;
     if (field > (int64_t{1} << f.exponent_bits)) return overflow();
-    magnitude = (static_cast<uint64_t>(field) << fraction_bits(f)) | (magnitude & ((uint64_t{1} << fraction_bits(f)) - 1));
+    magnitude =
+        (static_cast<uint64_t>(field) << fraction_bits(f)) | (magnitude & ((uint64_t{1} << fraction_bits(f)) - 1));
   }
   return magnitude > greatest ? overflow() : pack(magnitude);
 }
@@ -129,7 +131,9 @@ Number from_integer(bool negative, uint64_t magnitude) {
 
 double to_double(const Number& v) {
   if (v.is(Kind::nan)) return std::nan("");
-  double magnitude = v.is(Kind::infinite) ? INFINITY : v.is(Kind::zero) ? 0.0 : std::ldexp(static_cast<double>(v.integer), v.exponent);
+  double magnitude = v.is(Kind::infinite) ? INFINITY
+                     : v.is(Kind::zero)   ? 0.0
+                                          : std::ldexp(static_cast<double>(v.integer), v.exponent);
   return v.negative ? -magnitude : magnitude;
 }
 
@@ -142,19 +146,22 @@ Number add(const Number& a, const Number& b, Rounding rounding) {
   if (a.is(Kind::nan) || b.is(Kind::nan)) return nan();
   if (a.is(Kind::infinite)) return b.is(Kind::infinite) && a.negative != b.negative ? nan() : a;
   if (b.is(Kind::infinite)) return b;
-  if (a.is(Kind::zero) && b.is(Kind::zero)) return zero(a.negative == b.negative ? a.negative : rounding == Rounding::rm);
+  if (a.is(Kind::zero) && b.is(Kind::zero))
+    return zero(a.negative == b.negative ? a.negative : rounding == Rounding::rm);
   if (a.is(Kind::zero)) return b;
   if (b.is(Kind::zero)) return a;
-  // The greater one gets 120 bits: enough for a product of doubles, and room for a carry. What the other loses then lies
-  // far below the last bit of any format.
+  // The greater one gets 120 bits: enough for a product of doubles, and room for a carry. What the other loses then
+  // lies far below the last bit of any format.
   Number x = with_length(a, 120), y = with_length(b, 120);
   if (x.exponent < y.exponent || (x.exponent == y.exponent && x.integer < y.integer)) std::swap(x, y);
   int shift = x.exponent - y.exponent;
   bool lost = shift > 127 || (y.integer & ((Wide{1} << shift) - 1)) != 0;
   y.integer = shift > 127 ? 0 : y.integer >> shift;
   Number sum{.kind = Kind::finite, .negative = x.negative, .integer = 0, .exponent = x.exponent, .sticky = lost};
-  if (x.negative == y.negative) sum.integer = x.integer + y.integer;
-  else sum.integer = x.integer - y.integer - (lost ? 1 : 0);
+  if (x.negative == y.negative)
+    sum.integer = x.integer + y.integer;
+  else
+    sum.integer = x.integer - y.integer - (lost ? 1 : 0);
   if (sum.integer == 0 && !lost) return zero(rounding == Rounding::rm);
   return sum;
 }
@@ -162,12 +169,18 @@ Number add(const Number& a, const Number& b, Rounding rounding) {
 Number multiply(const Number& a, const Number& b) {
   bool negative = a.negative != b.negative;
   if (a.is(Kind::nan) || b.is(Kind::nan)) return nan();
-  if (a.is(Kind::infinite) || b.is(Kind::infinite)) return a.is(Kind::zero) || b.is(Kind::zero) ? nan() : infinity(negative);
+  if (a.is(Kind::infinite) || b.is(Kind::infinite))
+    return a.is(Kind::zero) || b.is(Kind::zero) ? nan() : infinity(negative);
   if (a.is(Kind::zero) || b.is(Kind::zero)) return zero(negative);
-  return {.kind = Kind::finite, .negative = negative, .integer = a.integer * b.integer, .exponent = a.exponent + b.exponent};
+  return {.kind = Kind::finite,
+          .negative = negative,
+          .integer = a.integer * b.integer,
+          .exponent = a.exponent + b.exponent};
 }
 
-Number fma(const Number& a, const Number& b, const Number& c, Rounding rounding) { return add(multiply(a, b), c, rounding); }
+Number fma(const Number& a, const Number& b, const Number& c, Rounding rounding) {
+  return add(multiply(a, b), c, rounding);
+}
 
 Number divide(const Number& a, const Number& b) {
   bool negative = a.negative != b.negative;
@@ -195,7 +208,11 @@ Number square_root(const Number& a) {
     Wide trial = root | Wide{1} << bit;
     if (trial * trial <= x.integer) root = trial;
   }
-  return {.kind = Kind::finite, .negative = false, .integer = root, .exponent = x.exponent / 2, .sticky = root * root != x.integer};
+  return {.kind = Kind::finite,
+          .negative = false,
+          .integer = root,
+          .exponent = x.exponent / 2,
+          .sticky = root * root != x.integer};
 }
 
 int compare(const Number& a, const Number& b) {

@@ -1,8 +1,8 @@
 // exact.h - binary floating point by the definition: an exact value, then one rounding.
 //
 // For conformance references only: slow, plain, and with nothing of the simulator in it. A Number is a sign, a 128-bit
-// integer and a power of two; `sticky` says that the true magnitude lies strictly between that integer and the next one,
-// which happens only when more bits lie above than any format keeps.
+// integer and a power of two; `sticky` says that the true magnitude lies strictly between that integer and the next
+// one, which happens only when more bits lie above than any format keeps.
 #pragma once
 #include <cstdint>
 
@@ -23,8 +23,8 @@ struct Number {
 /// A format of IEEE 754's kind. `precision` counts the hidden bit.
 struct Format {
   int bits, exponent_bits, precision;
-  bool has_infinity = true;  ///< false: the highest exponent holds numbers too, and only all ones is NaN (e4m3)
-  int dropped = 0;           ///< low bits of the container that are always zero (tf32 in 32 bits)
+  bool has_infinity = true; ///< false: the highest exponent holds numbers too, and only all ones is NaN (e4m3)
+  int dropped = 0;          ///< low bits of the container that are always zero (tf32 in 32 bits)
   uint64_t canonical_nan = 0;
   bool has_nan = true;
 };
@@ -37,8 +37,8 @@ inline constexpr Format e5m2{8, 5, 3, true, 0, 0x7f};
 inline constexpr Format e4m3{8, 4, 4, false, 0, 0x7f};
 
 Number decode(const Format& format, uint64_t bits);
-/// The value rounded to the format; the canonical NaN. Overflow goes to infinity or the greatest number as the rounding says;
-/// `finite`: always to the greatest number (satfinite).
+/// The value rounded to the format; the canonical NaN. Overflow goes to infinity or the greatest number as the rounding
+/// says; `finite`: always to the greatest number (satfinite).
 uint64_t encode(const Format& format, const Number& value, Rounding rounding = Rounding::rn, bool finite = false);
 bool is_nan(const Format& format, uint64_t bits);
 bool is_subnormal(const Format& format, uint64_t bits);

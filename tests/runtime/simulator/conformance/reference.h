@@ -1,7 +1,7 @@
 // reference.h - what each instruction computes, one lane at a time, written from the PTX ISA manual.
 //
-// Independent of the simulator: only the spelling of an instruction comes in. `find_reference` gives a function from the
-// operands' bits to what may come out, or nothing where this file has no definition.
+// Independent of the simulator: only the spelling of an instruction comes in. `find_reference` gives a function from
+// the operands' bits to what may come out, or nothing where this file has no definition.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -30,7 +30,8 @@ struct Inputs {
   bool p = false; ///< predicate source
 };
 
-/// What may come out: exact bits (a set of them, should the manual leave a choice), or a number and how far off it may be.
+/// What may come out: exact bits (a set of them, should the manual leave a choice), or a number and how far off it may
+/// be.
 struct Expected {
   enum class Kind { exact, one_of, any_nan, near, anything } kind = Kind::exact;
   uint64_t bits = 0, other = 0; ///< one_of: either

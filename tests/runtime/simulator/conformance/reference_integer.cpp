@@ -121,7 +121,10 @@ Reference logic(const Spelling& s) {
       return r;
     };
   }
-  if (op == "shl") return [=](const Inputs& i) { return exact((i.b & 0xffffffff) >= static_cast<uint64_t>(n) ? 0 : cut(U{i.a} << (i.b & 0xff), n)); };
+  if (op == "shl")
+    return [=](const Inputs& i) {
+      return exact((i.b & 0xffffffff) >= static_cast<uint64_t>(n) ? 0 : cut(U{i.a} << (i.b & 0xff), n));
+    };
   if (op == "shr") {
     bool sign = is_signed(s.type());
     return [=](const Inputs& i) {
@@ -145,7 +148,8 @@ Reference bits(const Spelling& s) {
   int n = bits_of(type);
   bool sign = is_signed(type);
   if (op == "popc") return [=](const Inputs& i) { return exact(static_cast<uint64_t>(std::popcount(i.a & mask(n)))); };
-  if (op == "clz") return [=](const Inputs& i) { return exact(static_cast<uint64_t>(std::countl_zero(i.a & mask(n)) - (64 - n))); };
+  if (op == "clz")
+    return [=](const Inputs& i) { return exact(static_cast<uint64_t>(std::countl_zero(i.a & mask(n)) - (64 - n))); };
   if (op == "brev")
     return [=](const Inputs& i) {
       uint64_t r = 0;
@@ -165,8 +169,10 @@ Reference bits(const Spelling& s) {
   if (op == "bfe")
     return [=](const Inputs& i) {
       uint64_t pos = i.b & 0xff, len = i.c & 0xff, a = i.a & mask(n), msb = static_cast<uint64_t>(n) - 1, sbit;
-      if (!sign || len == 0) sbit = 0;
-      else sbit = a >> std::min(pos + len - 1, msb) & 1;
+      if (!sign || len == 0)
+        sbit = 0;
+      else
+        sbit = a >> std::min(pos + len - 1, msb) & 1;
       uint64_t d = 0;
       for (uint64_t k = 0; k <= msb; ++k) d |= (k < len && pos + k <= msb ? a >> (pos + k) & 1 : sbit) << k;
       return exact(d);
@@ -220,13 +226,20 @@ Reference bits(const Spelling& s) {
       uint64_t k = c & 3;
       for (uint64_t n4 = 0; n4 < 4; ++n4) {
         uint64_t selector;
-        if (mode == "f4e") selector = (k + n4) & 7;
-        else if (mode == "b4e") selector = (k - n4) & 7;
-        else if (mode == "rc8") selector = k;
-        else if (mode == "ecl") selector = std::max(k, n4);
-        else if (mode == "ecr") selector = std::min(k, n4);
-        else if (mode == "rc16") selector = (k & 1) * 2 + (n4 & 1);
-        else selector = c >> (4 * n4) & 15;
+        if (mode == "f4e")
+          selector = (k + n4) & 7;
+        else if (mode == "b4e")
+          selector = (k - n4) & 7;
+        else if (mode == "rc8")
+          selector = k;
+        else if (mode == "ecl")
+          selector = std::max(k, n4);
+        else if (mode == "ecr")
+          selector = std::min(k, n4);
+        else if (mode == "rc16")
+          selector = (k & 1) * 2 + (n4 & 1);
+        else
+          selector = c >> (4 * n4) & 15;
         uint64_t byte = bytes >> (8 * (selector & 7)) & 0xff;
         if (selector & 8) byte = byte & 0x80 ? 0xff : 0; // the sign, repeated
         d |= byte << (8 * n4);

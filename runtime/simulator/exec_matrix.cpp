@@ -1,0 +1,180 @@
+// exec_matrix.cpp - matrices: ldmatrix, stmatrix, movmatrix, mma.sync. PTX ISA 9.7.14.
+//
+// The register operands of an instruction, in the order of the text, lie as offsets in the slots that follow it. Main
+// slot of ldmatrix and stmatrix: as of loads and stores (exec_memory.cpp).
+#include "runtime/simulator/control.h"
+#include "runtime/simulator/handlers.h"
+#include "runtime/simulator/lanes.h"
+#include "runtime/simulator/memory_flags.h"
+#include "runtime/simulator/mma_tile.h"
+
+namespace tilejit::runtime::simulator {
+namespace {
+
+inline const u32* offsets_of(const Insn* ip) { return reinterpret_cast<const u32*>(ip + 1); }
+inline const Insn* after(const Insn* ip, u32 offsets) { return ip + 1 + (offsets + 7) / 8; }
+inline u32* lanes_at(Warp* w, u32 offset) { return reinterpret_cast<u32*>(w->file + offset); }
+
+// --- mma.sync --------------------------------------------------------------------------------------------------------
+
+template <u32 groups, u32 accumulators>
+inline const Insn* find_rows(Warp* w, const Insn* ip, MmaRows& rows) {
+  const u32* at = offsets_of(ip);
+  for (u32 i = 0; i < accumulators; ++i) rows.d[i] = lanes_at(w, *at++);
+  for (u32 i = 0; i < 2 * groups; ++i) rows.a[i] = lanes_at(w, *at++);
+  for (u32 i = 0; i < groups; ++i) rows.b[i] = lanes_at(w, *at++);
+  for (u32 i = 0; i < accumulators; ++i) rows.c[i] = lanes_at(w, *at++);
+  return after(ip, 3 * groups + 2 * accumulators);
+}
+
+template <Element element, u32 groups, bool half>
+const Insn* mma_sync(Warp* w, const Insn* ip) {
+  MmaRows rows;
+  const Insn* next = find_rows<groups, half ? 2 : 4>(w, ip, rows);
+  mma<element, groups, half>(rows);
+  return next;
+}
+
+#if defined(__AVX512F__)
+template <u32 groups>
+[[gnu::target("avx512bf16")]] const Insn* mma_sync_unit(Warp* w, const Insn* ip) {
+  MmaRows rows;
+  const Insn* next = find_rows<groups, 4>(w, ip, rows);
+  mma_bf16_unit<groups>(rows);
+  return next;
+}
+inline bool has_unit() { return __builtin_cpu_supports("avx512bf16"); }
+#endif
+
+template <Element element, bool half>
+Fn choose_mma(u32 groups) {
+#if defined(__AVX512F__)
+  if (element == Element::bf16 && has_unit()) return groups == 2 ? mma_sync_unit<2> : mma_sync_unit<1>;
+#endif
+  return groups == 2 ? mma_sync<element, 2, half> : mma_sync<element, 1, half>;
+}
+
+// --- ldmatrix, stmatrix, movmatrix -----------------------------------------------------------------------------------
+// Eight rows of eight 16-bit elements. In a register lane l holds elements 2(l % 4) and 2(l % 4) + 1 of row l / 4, so a
+// register is the eight rows of 16 bytes one after the other.
+
+struct Matrix {
+  __m128i row[8];
+};
+
+inline Matrix transposed(const Matrix& m) {
+  __m128i a[8], b[8];
+  for (int i = 0; i < 4; ++i) {
+    a[2 * i] = _mm_unpacklo_epi16(m.row[2 * i], m.row[2 * i + 1]);
+    a[2 * i + 1] = _mm_unpackhi_epi16(m.row[2 * i], m.row[2 * i + 1]);
+  }
+  // a: rows 01 columns 0-3, 01 4-7, 23 0-3, 23 4-7, ...
+  for (int i = 0; i < 2; ++i)
+    for (int high = 0; high < 2; ++high) {
+      b[4 * i + 2 * high] = _mm_unpacklo_epi32(a[4 * i + high], a[4 * i + 2 + high]);
+      b[4 * i + 2 * high + 1] = _mm_unpackhi_epi32(a[4 * i + high], a[4 * i + 2 + high]);
+    }
+  // b: rows 0-3 columns 01, 23, 45, 67, then rows 4-7
+  Matrix t;
+  for (int i = 0; i < 4; ++i) {
+    t.row[2 * i] = _mm_unpacklo_epi64(b[i], b[i + 4]);
+    t.row[2 * i + 1] = _mm_unpackhi_epi64(b[i], b[i + 4]);
+  }
+  return t;
+}
+
+template <bool transpose>
+const Insn* movmatrix(Warp* w, const Insn* ip) {
+  Matrix m;
+  std::memcpy(&m, lanes_at(w, ip->a), 128);
+  if (transpose) m = transposed(m);
+  std::memcpy(lanes_at(w, ip->d), &m, 128);
+  return ip + 1;
+}
+
+/// Where the 16 bytes of each matrix row lie; null where the lane that gives the address does not run.
+struct MatrixRows {
+  u8* at[32];
+  MatrixRows(Warp* w, const Insn* ip, u32 count, bool write) {
+    const u32 flags = ip->d, mask = w->active & (predicate(w, ip->c) ^ ip->aux);
+    for (u32 lane = 0; lane < count; ++lane) {
+      u64 x;
+      if (flags & address_row64)
+        x = row<u64>(w, ip->a)[lane] + static_cast<u64>(static_cast<s32>(ip->imm));
+      else if (flags & address_row32)
+        x = row<u32>(w, ip->a)[lane] + ip->imm;
+      else
+        x = scalar<u64>(w, ip->a) + static_cast<u64>(static_cast<s32>(ip->imm));
+      if (flags & generic_address) x -= shared_window;
+      at[lane] = w->shared + x;
+      if (!(mask >> lane & 1))
+        at[lane] = nullptr;
+      else if (x % 16 != 0)
+        fault(w, ip, Fault::misaligned, Space::shared, lane, x, 16, write);
+      else if (x >= w->shared_bytes || w->shared_bytes - x < 16)
+        fault(w, ip, Fault::out_of_bounds, Space::shared, lane, x, 16, write);
+    }
+  }
+};
+
+template <u32 matrices, bool transpose>
+const Insn* ldmatrix(Warp* w, const Insn* ip) {
+  const MatrixRows rows(w, ip, 8 * matrices, false);
+  for (u32 k = 0; k < matrices; ++k) {
+    Matrix m;
+    for (u32 r = 0; r < 8; ++r) {
+      const u8* from = rows.at[8 * k + r];
+      m.row[r] = from ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)) : _mm_set1_epi8(-1);
+    }
+    if (transpose) m = transposed(m);
+    std::memcpy(lanes_at(w, offsets_of(ip)[k]), &m, 128);
+  }
+  return after(ip, matrices);
+}
+
+template <u32 matrices, bool transpose>
+const Insn* stmatrix(Warp* w, const Insn* ip) {
+  const MatrixRows rows(w, ip, 8 * matrices, true);
+  for (u32 k = 0; k < matrices; ++k) {
+    Matrix m;
+    std::memcpy(&m, lanes_at(w, offsets_of(ip)[k]), 128);
+    if (transpose) m = transposed(m);
+    for (u32 r = 0; r < 8; ++r)
+      if (u8* to = rows.at[8 * k + r]) _mm_storeu_si128(reinterpret_cast<__m128i*>(to), m.row[r]);
+  }
+  return after(ip, matrices);
+}
+
+template <bool load, u32 matrices>
+Fn choose_move(bool transpose) {
+  if constexpr (load)
+    return transpose ? ldmatrix<matrices, true> : ldmatrix<matrices, false>;
+  else
+    return transpose ? stmatrix<matrices, true> : stmatrix<matrices, false>;
+}
+template <bool load>
+Fn choose_move(const Request& r) {
+  const bool transpose = has(r, Mod::trans);
+  if (has(r, Mod::x4)) return choose_move<load, 4>(transpose);
+  if (has(r, Mod::x2)) return choose_move<load, 2>(transpose);
+  return choose_move<load, 1>(transpose);
+}
+
+} // namespace
+
+Fn ISA(select_matrix)(const Request& r) {
+  switch (r.form) {
+  case Form::ldmatrix: return choose_move<true>(r);
+  case Form::stmatrix: return choose_move<false>(r);
+  case Form::movmatrix: return movmatrix<true>;
+  case Form::mma_bf16: return choose_mma<Element::bf16, false>(r.shape.k / 8);
+  case Form::mma_tf32: return choose_mma<Element::tf32, false>(r.shape.k / 4);
+  case Form::mma_f16:
+    if (r.types[0] != r.types[3]) return nullptr;
+    return r.types[0] == Type::f16 ? choose_mma<Element::f16, true>(r.shape.k / 8)
+                                   : choose_mma<Element::f16, false>(r.shape.k / 8);
+  default: return nullptr;
+  }
+}
+
+} // namespace tilejit::runtime::simulator

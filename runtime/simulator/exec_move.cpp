@@ -1,0 +1,277 @@
+// exec_move.cpp - moves, selection, predicates, execution under a mask, and the exchanges of a warp: shfl, vote, match,
+// redux, elect. PTX ISA 9.7.9 "mov", 9.7.6 "selp", 9.7.13 "Parallel Synchronization".
+//
+// Instructions that look at other lanes carry their guard themselves, in the slot after them.
+#include "runtime/simulator/control.h"
+#include "runtime/simulator/handlers.h"
+#include "runtime/simulator/lanes.h"
+
+namespace tilejit::runtime::simulator {
+namespace {
+
+template <class T> struct Mov { using D = T; using A = T; static inline T apply(T a) { return a; } };
+
+template <class T, unsigned K>
+const Insn* selp(Warp* w, const Insn* ip) {
+  auto* d = row<T>(w, ip->d);
+  const auto* a = row<T>(w, K & 1 ? ip->d : ip->a);
+  const auto* b = row<T>(w, K & 2 ? ip->d : ip->b);
+  const T sa = K & 1 ? scalar<T>(w, ip->a) : 0, sb = K & 2 ? scalar<T>(w, ip->b) : 0;
+  u32 m = predicate(w, ip->c) ^ ip->aux;
+  LANES d[i] = m >> i & 1 ? (K & 1 ? sa : a[i]) : (K & 2 ? sb : b[i]);
+  return ip + 1;
+}
+template <class T>
+const Insn* selp_scalar(Warp* w, const Insn* ip) {
+  put_scalar<T>(w, ip->d, (predicate(w, ip->c) ^ ip->aux) & 1 ? scalar<T>(w, ip->a) : scalar<T>(w, ip->b));
+  return ip + 1;
+}
+template <class T> Fn pick_selp(const Request& r) {
+  if (r.scalar) return selp_scalar<T>;
+  static constexpr Fn table[] = {selp<T, 0>, selp<T, 1>, selp<T, 2>, selp<T, 3>};
+  return table[r.kinds & 3];
+}
+template <class T, bool is_float> struct Slct {
+  using D = T; using A = T; using B = T; using C = typename Choose<is_float, f32, s32>::type;
+  static inline T apply(T a, T b, C c) { return c >= C(0) ? a : b; }
+};
+
+// Predicates: whole masks. `imm` and `aux` turn sources round.
+#define PREDICATE(name, expression)                                                                                              \
+  const Insn* name(Warp* w, const Insn* ip) {                                                                                    \
+    u32 a = predicate(w, ip->a) ^ ip->imm, b = predicate(w, ip->b) ^ ip->aux;                                                    \
+    (void)b;                                                                                                                     \
+    predicate(w, ip->d) = expression;                                                                                            \
+    return ip + 1;                                                                                                               \
+  }
+PREDICATE(pred_and, a& b) PREDICATE(pred_or, a | b) PREDICATE(pred_xor, a ^ b) PREDICATE(pred_mov, a) PREDICATE(pred_not, ~a)
+
+// --- execution under a mask: the next instruction, a pure one, in some lanes only ------------------------------------
+
+template <class T>
+const Insn* masked(Warp* w, const Insn* ip) {
+  u32 m = w->active & (predicate(w, ip->c) ^ ip->aux);
+  const Insn* next = ip + 1;
+  if (!m) return next + 1;
+  if (m == w->live) return next->fn(w, next);
+  T* d = reinterpret_cast<T*>(w->file + ip->d);
+  alignas(64) T old[32];
+  LANES old[i] = d[i];
+  const Insn* after = next->fn(w, next);
+  LANES d[i] = m >> i & 1 ? d[i] : old[i];
+  return after;
+}
+const Insn* masked_predicate(Warp* w, const Insn* ip) {
+  u32 m = w->active & (predicate(w, ip->c) ^ ip->aux);
+  const Insn* next = ip + 1;
+  u32 old = predicate(w, ip->d);
+  const Insn* after = next->fn(w, next);
+  u32& d = predicate(w, ip->d);
+  d = (d & m) | (old & ~m);
+  return after;
+}
+/// For scalars: all lanes or none.
+const Insn* skip(Warp* w, const Insn* ip) {
+  return w->active & (predicate(w, ip->c) ^ ip->aux) ? ip + 1 : ip + 2;
+}
+
+// --- exchanges -------------------------------------------------------------------------------------------------------
+// Main slot: d, a, b, c, imm = offset of a predicate result (0: none). Next slot: d = guard, a = its xor mask,
+// b = member mask (an operand), c = kinds: 1 b is a row, 2 c is a row, 4 member mask is a row, 8 the result is a scalar,
+// 16 not .sync (no member mask).
+
+struct Exchange {
+  u32 mask = 0; ///< lanes that execute
+  bool wait = false;
+};
+inline Exchange enter(Warp* w, const Insn* ip) {
+  const Insn* more = ip + 1;
+  Exchange e;
+  e.mask = w->active & (predicate(w, more->d) ^ more->a);
+  if (more->c & 16 || !e.mask) return e;
+  u32 members = more->c & 4 ? row<u32>(w, more->b)[__builtin_ctz(e.mask)] : scalar<u32>(w, more->b);
+  members &= w->live;
+  e.wait = (members & ~w->active) != 0;
+  return e;
+}
+inline void put_row(Warp* w, u32 offset, u32 mask, const u32* values) {
+  u32* d = row<u32>(w, offset);
+  if (mask == w->live) LANES d[i] = values[i];
+  else LANES d[i] = mask >> i & 1 ? values[i] : d[i];
+}
+inline void put_uniform(Warp* w, const Insn* ip, u32 mask, u32 value) {
+  if (ip[1].c & 8) {
+    put_scalar<u32>(w, ip->d, value);
+    return;
+  }
+  alignas(64) u32 values[32];
+  LANES values[i] = value;
+  put_row(w, ip->d, mask, values);
+}
+inline void put_predicate(Warp* w, u32 offset, u32 mask, u32 value) {
+  u32& d = predicate(w, offset);
+  d = mask == w->live ? value : (d & ~mask) | (value & mask);
+}
+#define ENTER                                                                                                                    \
+  Exchange e = enter(w, ip);                                                                                                     \
+  if (__builtin_expect(e.wait, 0)) return wait_for_lanes(w, ip, ip[1].c & 4 ? row<u32>(w, ip[1].b)[__builtin_ctz(e.mask)] : scalar<u32>(w, ip[1].b)); \
+  if (!e.mask) return ip + 2;
+
+template <Mod mode>
+const Insn* shfl(Warp* w, const Insn* ip) {
+  ENTER
+  u32 kinds = ip[1].c;
+  alignas(64) u32 index[32], inside[32], result[32];
+  const u32* a = row<u32>(w, ip->a);
+  auto step = [](u32 lane, u32 b, u32 c, u32& j, bool& in) {
+    u32 segment = c >> 8 & 31, bound = c & 31, last = (lane & segment) | (bound & ~segment), first = lane & segment;
+    b &= 31;
+    if (mode == Mod::up) j = lane - b, in = s32(j) >= s32(last);
+    else if (mode == Mod::down) j = lane + b, in = j <= last;
+    else if (mode == Mod::bfly) j = lane ^ b, in = j <= last;
+    else j = first | (b & ~segment), in = j <= last;
+    j = in ? j : lane;
+  };
+  if (kinds & 3) {
+    for (u32 i = 0; i < 32; ++i) {
+      bool in;
+      step(i, kinds & 1 ? row<u32>(w, ip->b)[i] : scalar<u32>(w, ip->b), kinds & 2 ? row<u32>(w, ip->c)[i] : scalar<u32>(w, ip->c), index[i], in);
+      inside[i] = in ? ~0u : 0;
+    }
+  } else {
+    u32 b = scalar<u32>(w, ip->b), c = scalar<u32>(w, ip->c);
+    LANES {
+      bool in;
+      step(u32(i), b, c, index[i], in);
+      inside[i] = in ? ~0u : 0;
+    }
+  }
+#if defined(__AVX512F__)
+  __m512i low = _mm512_load_si512(a), high = _mm512_load_si512(a + 16);
+  _mm512_store_si512(result, _mm512_permutex2var_epi32(low, _mm512_load_si512(index), high));
+  _mm512_store_si512(result + 16, _mm512_permutex2var_epi32(low, _mm512_load_si512(index + 16), high));
+#else
+  for (int i = 0; i < 32; ++i) result[i] = a[index[i] & 31];
+#endif
+  put_row(w, ip->d, e.mask, result);
+  if (ip->imm) put_predicate(w, ip->imm, e.mask, mask_of(inside));
+  return ip + 2;
+}
+
+/// a: a predicate, aux: its xor mask.
+template <Mod mode>
+const Insn* vote(Warp* w, const Insn* ip) {
+  ENTER
+  u32 p = (predicate(w, ip->a) ^ ip->aux) & e.mask;
+  bool yes = mode == Mod::all ? p == e.mask : mode == Mod::any ? p != 0 : p == 0 || p == e.mask;
+  if (mode == Mod::ballot) put_uniform(w, ip, e.mask, p);
+  else put_predicate(w, ip->d, e.mask, yes ? ~0u : 0);
+  return ip + 2;
+}
+const Insn* activemask(Warp* w, const Insn* ip) {
+  u32 m = w->active & (predicate(w, ip[1].d) ^ ip[1].a);
+  if (m) put_uniform(w, ip, m, m);
+  return ip + 2;
+}
+template <class T, bool all>
+const Insn* match(Warp* w, const Insn* ip) {
+  ENTER
+  const T* a = reinterpret_cast<const T*>(w->file + ip->a);
+  alignas(64) u32 result[32] = {};
+  bool same = true;
+  T first = a[__builtin_ctz(e.mask)];
+  for (u32 i = 0; i < 32; ++i) {
+    if (!(e.mask >> i & 1)) continue;
+    for (u32 j = 0; j < 32; ++j)
+      if (e.mask >> j & 1 && a[i] == a[j]) result[i] |= 1u << j;
+    same = same && a[i] == first;
+  }
+  if (all)
+    for (u32& x : result) x = same ? e.mask : 0;
+  put_row(w, ip->d, e.mask, result);
+  if (ip->imm) put_predicate(w, ip->imm, e.mask, same ? ~0u : 0);
+  return ip + 2;
+}
+enum class Reduce { add, min, max, smin, smax, and_, or_, xor_ };
+template <Reduce op>
+const Insn* redux(Warp* w, const Insn* ip) {
+  ENTER
+  const u32* a = row<u32>(w, ip->a);
+  u32 x = a[__builtin_ctz(e.mask)];
+  for (u32 rest = e.mask & (e.mask - 1); rest; rest &= rest - 1) {
+    u32 y = a[__builtin_ctz(rest)];
+    switch (op) {
+    case Reduce::add: x += y; break;
+    case Reduce::min: x = x < y ? x : y; break;
+    case Reduce::max: x = x > y ? x : y; break;
+    case Reduce::smin: x = s32(x) < s32(y) ? x : y; break;
+    case Reduce::smax: x = s32(x) > s32(y) ? x : y; break;
+    case Reduce::and_: x &= y; break;
+    case Reduce::or_: x |= y; break;
+    case Reduce::xor_: x ^= y; break;
+    }
+  }
+  put_uniform(w, ip, e.mask, x);
+  return ip + 2;
+}
+const Insn* elect(Warp* w, const Insn* ip) {
+  ENTER
+  u32 leader = u32(__builtin_ctz(e.mask));
+  if (ip->d) put_uniform(w, ip, e.mask, leader);
+  if (ip->imm) put_predicate(w, ip->imm, e.mask, 1u << leader);
+  return ip + 2;
+}
+
+Fn redux_of(const Request& r) {
+  bool is_signed = r.types[0] == Type::s32;
+  if (has(r, Mod::add)) return redux<Reduce::add>;
+  if (has(r, Mod::min)) return is_signed ? redux<Reduce::smin> : redux<Reduce::min>;
+  if (has(r, Mod::max)) return is_signed ? redux<Reduce::smax> : redux<Reduce::max>;
+  return has(r, Mod::and_) ? redux<Reduce::and_> : has(r, Mod::or_) ? redux<Reduce::or_> : redux<Reduce::xor_>;
+}
+
+} // namespace
+
+Fn ISA(select_move)(const Request& r) {
+  bool wide = r.types[0] == Type::b64 || r.types[0] == Type::u64 || r.types[0] == Type::s64 || r.types[0] == Type::f64;
+  switch (r.form) {
+  case Form::mov:
+    if (r.types[0] == Type::pred) return pred_mov;
+    if (r.scalar) return unary_scalar<Mov<u64>>;
+    if (wide) return r.kinds ? unary<Mov<u64>, 1> : unary<Mov<u64>, 0>;
+    return r.kinds ? unary<Mov<u32>, 1> : unary<Mov<u32>, 0>;
+  case Form::selp: return wide ? pick_selp<u64>(r) : pick_selp<u32>(r);
+  case Form::slct:
+    if (wide) return r.types[1] == Type::f32 ? pick3_rows<Slct<u64, true>>(r) : pick3_rows<Slct<u64, false>>(r);
+    return r.types[1] == Type::f32 ? pick3_rows<Slct<u32, true>>(r) : pick3_rows<Slct<u32, false>>(r);
+  case Form::and_: return r.types[0] == Type::pred ? pred_and : nullptr;
+  case Form::or_: return r.types[0] == Type::pred ? pred_or : nullptr;
+  case Form::xor_: return r.types[0] == Type::pred ? pred_xor : nullptr;
+  case Form::not_: return r.types[0] == Type::pred ? pred_not : nullptr;
+  case Form::shfl_sync:
+  case Form::shfl:
+    if (has(r, Mod::up)) return shfl<Mod::up>;
+    if (has(r, Mod::down)) return shfl<Mod::down>;
+    return has(r, Mod::bfly) ? shfl<Mod::bfly> : shfl<Mod::idx>;
+  case Form::vote_sync:
+  case Form::vote: return has(r, Mod::all) ? vote<Mod::all> : has(r, Mod::any) ? vote<Mod::any> : vote<Mod::uni>;
+  case Form::vote_sync_ballot:
+  case Form::vote_ballot: return vote<Mod::ballot>;
+  case Form::activemask: return activemask;
+  case Form::match_any: return wide ? match<u64, false> : match<u32, false>;
+  case Form::match_all: return wide ? match<u64, true> : match<u32, true>;
+  case Form::redux: return redux_of(r);
+  case Form::elect: return elect;
+  default: return nullptr;
+  }
+}
+
+const Handlers& ISA(handlers)() {
+#define NAME_(isa) "x86-64-" #isa
+#define NAME(isa) NAME_(isa)
+  static const Handlers all{NAME(TILEJIT_ISA), ISA(select_int), ISA(select_float), ISA(select_half), ISA(select_convert), ISA(select_move),
+                            ISA(select_memory), ISA(select_matrix), ISA(select_carry), masked<u32>, masked<u64>, masked_predicate, skip};
+  return all;
+}
+
+} // namespace tilejit::runtime::simulator
