@@ -13,9 +13,8 @@ namespace tilejit {
 int opt_main(int argc, char** argv) {
   mlir::DialectRegistry registry;
   tile::register_dialects(registry);
-  for (auto create : {passes::create_place, passes::create_stage_loads, passes::create_lower_conversions,
-                      passes::create_allocate_shared, passes::create_insert_barriers, passes::create_to_llvm})
-    mlir::registerPass(create);
+  for (auto create : passes::kernel_passes) mlir::registerPass(create);
+  mlir::registerPass(passes::create_to_llvm);
   mlir::registerCSEPass();
   mlir::registerCanonicalizerPass();
   return mlir::failed(mlir::MlirOptMain(argc, argv, "tilejit opt: passes over tile programs\n", registry));

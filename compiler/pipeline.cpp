@@ -24,11 +24,7 @@ using Clock = std::chrono::steady_clock;
 void add_placement(OpPassManager& passes) {
   passes.addPass(createCSEPass()); // recorded programs repeat index arithmetic and hold what nobody used
   OpPassManager& kernel = passes.nest<func::FuncOp>();
-  kernel.addPass(passes::create_place());
-  kernel.addPass(passes::create_stage_loads());
-  kernel.addPass(passes::create_lower_conversions());
-  kernel.addPass(passes::create_allocate_shared());
-  kernel.addPass(passes::create_insert_barriers());
+  for (auto create : passes::kernel_passes) kernel.addPass(create());
 }
 
 // Level 2 -> level 3: one thread's code.

@@ -16,5 +16,8 @@ std::unique_ptr<mlir::Pass> create_allocate_shared();   ///< allocate_shared.cpp
 std::unique_ptr<mlir::Pass> create_insert_barriers();   ///< insert_barriers.cpp: barriers by need
 std::unique_ptr<mlir::Pass> create_to_llvm();           ///< to_llvm/: level 2 -> LLVM and NVVM dialects
 
+/// Level 1 -> level 2, over one kernel, in this order. The pipeline runs them and `tilejit opt` knows them by name.
+inline constexpr std::unique_ptr<mlir::Pass> (*kernel_passes[])() = {
+    create_place, create_stage_loads, create_lower_conversions, create_allocate_shared, create_insert_barriers};
 
 } // namespace tilejit::passes

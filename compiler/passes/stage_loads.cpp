@@ -191,7 +191,7 @@ private:
         });
         most = std::max(most, carried + inside + inside / 2); // and the product's result again, as a 16-bit operand
       }
-    return most == 0 || most + words(convert.getType()) <= register_budget;
+    return most != 0 && most + words(convert.getType()) <= register_budget;
   }
 
   static unsigned words(Type type) {

@@ -10,6 +10,7 @@
 namespace tilejit::runtime::simulator {
 
 struct BlockState;
+struct AsyncQueue; // block.h
 
 enum class Wait : uint8_t {
   nothing,
@@ -25,6 +26,7 @@ struct Split {
   Wait wait = Wait::nothing;
   uint32_t id = 0;
   uint32_t need = 0; ///< Wait::lanes: the lanes that must be there
+  const Insn* at = nullptr; ///< Wait::barrier: the instruction, for its result
 };
 
 /// One cp.async of a warp: what it will copy when its group is waited for.
@@ -36,8 +38,6 @@ struct AsyncCopy {
   uint32_t to[32];    ///< shared addresses
   const uint8_t* from[32];
 };
-
-struct AsyncQueue; // async.cpp
 
 struct Warp {
   uint8_t* file = nullptr;
@@ -56,6 +56,7 @@ struct Warp {
   AsyncQueue* async = nullptr;
   uint32_t index = 0;        ///< in the block
   uint32_t fuel = 0;         ///< back edges until others get their turn
+  uint64_t clock = 0;
   uint32_t split_count = 0;  ///< waiting ones
   bool yielded = false;
   Split splits[33];

@@ -75,6 +75,13 @@ private:
 
 } // namespace
 
+bool Emitter::matrix(Operation* op) {
+  if (auto known = dyn_cast<DotOp>(op)) return dot(known), true;
+  if (auto known = dyn_cast<ReduceOp>(op)) return reduce(known), true;
+  if (auto known = dyn_cast<ConvertOp>(op)) return convert(known), true;
+  return false;
+}
+
 void Emitter::dot(DotOp op) {
   RankedTensorType type = op.getType();
   auto shape = [](Value operand) {

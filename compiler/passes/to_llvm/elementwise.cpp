@@ -148,7 +148,15 @@ bool Emitter::elementwise(Operation* op) {
 
 // ---- shape -------------------------------------------------------------------------------------------------------
 
-void Emitter::shape_op(Operation* op) {
+bool Emitter::shape(Operation* op) {
+  if (auto id = dyn_cast<ProgramIdOp>(op)) return define(id, {code_.block_in_grid(id.getAxis())}), true;
+  if (auto size = dyn_cast<SizeOp>(op)) {
+    Value known = views_[size.getView()].sizes[size.getDim()];
+    define(size, {known ? known : code_.number(size.getView().getType().getShape()[size.getDim()])});
+    return true;
+  }
+  if (!isa<SplatOp, IotaOp, BroadcastOp, ExpandDimsOp, TransposeOp>(op) || isa<SharedType>(op->getResult(0).getType()))
+    return false;
   auto type = cast<RankedTensorType>(op->getResult(0).getType());
   LayoutAttr layout = layout_of(type);
   unsigned registers = layout.getValue().count(layout::Axis::reg);
@@ -174,8 +182,10 @@ void Emitter::shape_op(Operation* op) {
     }
     define(broadcast, pack(values, type));
   } else { // transpose, expand_dims: the same registers under other coordinates
-    define(op->getResult(0), words(op->getOperand(0)));
+    Words same = words(op->getOperand(0));
+    define(op->getResult(0), same);
   }
+  return true;
 }
 
 } // namespace tilejit::passes

@@ -79,40 +79,8 @@ void Emitter::block(Block& block) {
 }
 
 void Emitter::emit(Operation* op) {
-  if (elementwise(op)) return;
-  llvm::TypeSwitch<Operation*>(op)
-      .Case([&](scf::ForOp op) { loop(op); })
-      .Case([&](scf::IfOp op) { branch(op); })
-      .Case<scf::YieldOp, YieldOp>([](auto) {}) // read by the op that holds it
-      .Case([&](func::ReturnOp) { code_.finish(); })
-      .Case([&](ProgramIdOp op) { define(op.getResult(), {code_.block_in_grid(op.getAxis())}); })
-      .Case([&](SizeOp op) {
-        Value size = views_[op.getView()].sizes[op.getDim()];
-        define(op.getResult(), {size ? size : code_.number(op.getView().getType().getShape()[op.getDim()])});
-      })
-      .Case<IotaOp, SplatOp, ExpandDimsOp, BroadcastOp>([&](auto op) { shape_op(op); })
-      .Case([&](TransposeOp op) {
-        if (!isa<SharedType>(op.getSource().getType())) shape_op(op);
-      })
-      .Case([&](ToScalarOp op) { define(op.getScalar(), {elements(op.getSource()).front()}); })
-      .Case([&](ReduceOp op) { reduce(op); })
-      .Case([&](DotOp op) { dot(op); })
-      .Case([&](LoadOp op) { load(op); })
-      .Case([&](StoreOp op) { store(op); })
-      .Case([&](ConvertOp op) { convert(op); })
-      .Case<AllocOp, SlotOp>([](auto) {}) // addresses are computed where they are used
-      .Case([&](SharedLoadOp op) { shared_load(op); })
-      .Case([&](SharedStoreOp op) {
-        shared_store(elements(op.getValue()), layout_of(op.getValue()).getValue(), op.getTarget().getType(),
-                     shared_pointer(op.getTarget()));
-      })
-      .Case([&](CopyAsyncOp op) { copy_async(op); })
-      .Case([&](CommitOp) { code_.commit_copies(); })
-      .Case([&](WaitOp op) { code_.wait_copies(op.getPending()); })
-      .Case([&](BarrierOp) { code_.barrier(); })
-      .Default([](Operation* op) {
-        throw CompileError("the lowering does not know '" + op->getName().getStringRef().str() + "'");
-      });
+  if (elementwise(op) || shape(op) || control(op) || global(op) || shared(op) || matrix(op)) return;
+  throw CompileError("the lowering does not know '" + op->getName().getStringRef().str() + "'");
 }
 
 // ---- words -------------------------------------------------------------------------------------------------------
@@ -146,6 +114,15 @@ Words Emitter::pack(ArrayRef<Value> elements, RankedTensorType type) {
 }
 
 // ---- control flow ------------------------------------------------------------------------------------------------
+
+bool Emitter::control(Operation* op) {
+  return llvm::TypeSwitch<Operation*, bool>(op)
+      .Case([&](scf::ForOp op) { return loop(op), true; })
+      .Case([&](scf::IfOp op) { return branch(op), true; })
+      .Case<scf::YieldOp, YieldOp>([](auto) { return true; }) // read by the op that holds it
+      .Case([&](func::ReturnOp) { return code_.finish(), true; })
+      .Default([](Operation*) { return false; });
+}
 
 SmallVector<Type> Emitter::carried_types(ValueRange values) {
   SmallVector<Type> types;

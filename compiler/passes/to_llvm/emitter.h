@@ -47,6 +47,13 @@ private:
   void declare();
   void block(mlir::Block& block);
   void emit(mlir::Operation* op);
+  // Each group lowers the ops that it knows and says whether this was one.
+  bool elementwise(mlir::Operation* op); ///< elementwise.cpp
+  bool shape(mlir::Operation* op);       ///< elementwise.cpp
+  bool control(mlir::Operation* op);     ///< emitter.cpp
+  bool global(mlir::Operation* op);      ///< memory.cpp
+  bool shared(mlir::Operation* op);      ///< shared.cpp
+  bool matrix(mlir::Operation* op);      ///< dot.cpp: products, reductions, conversions
   void loop(mlir::scf::ForOp op);
   void branch(mlir::scf::IfOp op);
   Words& words(Value tile);
@@ -70,9 +77,7 @@ private:
   Value holds_first_copy(const layout::Layout& layout); ///< null: every thread does
 
   // ---- elementwise.cpp ---------------------------------------------------------------------------------------------
-  bool elementwise(mlir::Operation* op); ///< false: not an elementwise op
   Value scalar_op(mlir::Operation* op, ArrayRef<Value> operands, Type element, unsigned lanes);
-  void shape_op(mlir::Operation* op);
 
   // ---- memory.cpp --------------------------------------------------------------------------------------------------
   struct Access; ///< addresses and predicates of a tile's elements in a view
@@ -83,7 +88,6 @@ private:
 
   // ---- shared.cpp --------------------------------------------------------------------------------------------------
   Value shared_pointer(Value shared);
-  void shared_load(tile::SharedLoadOp op);
   void shared_store(ArrayRef<Value> elements, const layout::Layout& layout, tile::SharedType type, Value pointer);
 
   // ---- dot.cpp, reduce.cpp, convert.cpp ----------------------------------------------------------------------------

@@ -284,4 +284,13 @@ void Emitter::copy_async(CopyAsyncOp op) {
   }
 }
 
+bool Emitter::global(Operation* op) {
+  if (auto known = dyn_cast<LoadOp>(op)) return load(known), true;
+  if (auto known = dyn_cast<StoreOp>(op)) return store(known), true;
+  if (auto known = dyn_cast<CopyAsyncOp>(op)) return copy_async(known), true;
+  if (isa<CommitOp>(op)) return code_.commit_copies(), true;
+  if (auto known = dyn_cast<WaitOp>(op)) return code_.wait_copies(known.getPending()), true;
+  return false;
+}
+
 } // namespace tilejit::passes

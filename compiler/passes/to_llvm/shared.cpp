@@ -106,12 +106,6 @@ void SharedReader::read(unsigned instruction) {
 
 Type SharedReader::memory_type() const { return element_.isInteger(1) ? code_.i8 : element_; }
 
-void Emitter::shared_load(SharedLoadOp op) {
-  SharedReader reader(code_, op.getType(), op.getSource().getType(), shared_pointer(op.getSource()),
-                      [&](const layout::Linear::Field& field) { return thread_part(field); });
-  define(op.getResult(), reader.all());
-}
-
 void Emitter::shared_store(ArrayRef<Value> elements, const layout::Layout& layout, SharedType type, Value pointer) {
   unsigned bits = element_bits(type.getElementType());
   auto access = layout::vector_access(layout, type.getLayout(), bits);
@@ -126,6 +120,23 @@ void Emitter::shared_store(ArrayRef<Value> elements, const layout::Layout& layou
     }
     code_.store(code_.vector(values), address[x], access->elements * bits / 8);
   }
+}
+
+bool Emitter::shared(Operation* op) {
+  if (is_view_of_shared(op) || isa<AllocOp>(op)) return true; // addresses are computed where they are used
+  if (isa<BarrierOp>(op)) return code_.barrier(), true;
+  if (auto load = dyn_cast<SharedLoadOp>(op)) {
+    SharedReader reader(code_, load.getType(), load.getSource().getType(), shared_pointer(load.getSource()),
+                        [&](const layout::Linear::Field& field) { return thread_part(field); });
+    define(load, reader.all());
+    return true;
+  }
+  if (auto store = dyn_cast<SharedStoreOp>(op)) {
+    shared_store(elements(store.getValue()), layout_of(store.getValue()).getValue(), store.getTarget().getType(),
+                 shared_pointer(store.getTarget()));
+    return true;
+  }
+  return false;
 }
 
 } // namespace tilejit::passes

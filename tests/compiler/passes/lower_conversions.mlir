@@ -28,7 +28,7 @@ func.func @rename(%x: tensor<64x16xf32, #rows>) -> tensor<64x16xf32, #renamed> a
 // CHECK-LABEL: func.func @reduce
 func.func @reduce(%x: tensor<64x16xf32, #columns>) -> tensor<64xf32, #tile.layout<"i:64 | reg i1 i2 i4 i8 | lane i16 i32 ~ ~ ~ | warp ~">>
     attributes {tile.kernel, tile.warps = 2 : i32} {
-  // CHECK: %[[SCRATCH:.*]] = tile.alloc : !tile.shared<64x2xf32
+  // CHECK: %[[SCRATCH:.*]] = tile.alloc : <64x2xf32
   // CHECK: tile.reduce %arg0 axis 1 scratch %[[SCRATCH]]
   %y = tile.reduce %x axis 1 : (tensor<64x16xf32, #columns>) -> tensor<64xf32, #tile.layout<"i:64 | reg i1 i2 i4 i8 | lane i16 i32 ~ ~ ~ | warp ~">> {
   ^bb0(%a: f32, %b: f32):

@@ -27,9 +27,44 @@ func.func @softmax_product(%q: !tile.view<?x64xbf16, strides = [?, 1], align = 1
   %d = arith.subf %s, %mb : tensor<64x64xf32>
   %e = math.exp2 %d : tensor<64x64xf32>
   %p = arith.truncf %e : tensor<64x64xf32> to tensor<64x64xbf16>
-  // The operand of the second product: a renaming of registers.
-  // CHECK: tile.convert {{.*}} -> tensor<64x64xbf16, #tile.layout<"i:64 j:64 | reg j1 i8 j8 j16 j32 | lane j2 j4 i1 i2 i4 | warp i16 i32">>
+  // The probabilities are the operand of the second product where they are.
+  // CHECK: %[[P:.*]] = arith.truncf
+  // CHECK-NEXT: tile.dot %[[P]]
   %r = tile.dot %p, %kt, %zero : tensor<64x64xbf16>, tensor<64x64xbf16> -> tensor<64x64xf32>
+  tile.store %r, %o[%c0, %c0] dims [0, 1] : tensor<64x64xf32> -> !tile.view<?x64xf32, strides = [?, 1], align = 16>
+  return
+}
+
+// Elementwise programs keep their coalesced loads throughout; a constant takes whatever place its user has.
+// CHECK-LABEL: func.func @elementwise
+func.func @elementwise(%x: !tile.view<?xf32, strides = [1], align = 16>) attributes {tile.kernel, tile.warps = 4 : i32} {
+  %c0 = arith.constant 0 : i32
+  %half = arith.constant dense<0.5> : tensor<1024xf32>
+  // CHECK: tile.load {{.*}} -> tensor<1024xf32, #tile.layout<"i:1024 | reg i1 i2 i512 | lane i4 i8 i16 i32 i64 | warp i128 i256">>
+  %a = tile.load %x[%c0] dims [0] : !tile.view<?xf32, strides = [1], align = 16> -> tensor<1024xf32>
+  // CHECK-NOT: tile.convert
+  %b = arith.mulf %a, %half : tensor<1024xf32>
+  tile.store %b, %x[%c0] dims [0] : tensor<1024xf32> -> !tile.view<?xf32, strides = [1], align = 16>
+  return
+}
+
+// A value that a loop carries is one choice: the accumulator's place from the start, no conversion in the loop.
+// CHECK-LABEL: func.func @carried
+func.func @carried(%x: !tile.view<?x16xbf16, strides = [?, 1], align = 16>, %o: !tile.view<?x64xf32, strides = [?, 1], align = 16>, %n: i32)
+    attributes {tile.kernel, tile.warps = 4 : i32} {
+  %c0 = arith.constant 0 : i32
+  %c1 = arith.constant 1 : i32
+  %zero = arith.constant dense<0.0> : tensor<64x64xf32>
+  %a = tile.load %x[%c0, %c0] dims [0, 1] : !tile.view<?x16xbf16, strides = [?, 1], align = 16> -> tensor<64x16xbf16>
+  %t = tile.transpose %a, [1, 0] : tensor<64x16xbf16> -> tensor<16x64xbf16>
+  // CHECK: scf.for {{.*}} -> (tensor<64x64xf32, #tile.layout<"i:64 j:64 | reg j1 i8 j8 j16 j32 | lane j2 j4 i1 i2 i4 | warp i16 i32">>)
+  // CHECK-NOT: tile.convert
+  // CHECK: scf.yield
+  %r = scf.for %i = %c0 to %n step %c1 iter_args(%acc = %zero) -> (tensor<64x64xf32>) : i32 {
+    %doubled = arith.addf %acc, %acc : tensor<64x64xf32>
+    %next = tile.dot %a, %t, %doubled : tensor<64x16xbf16>, tensor<16x64xbf16> -> tensor<64x64xf32>
+    scf.yield %next : tensor<64x64xf32>
+  }
   tile.store %r, %o[%c0, %c0] dims [0, 1] : tensor<64x64xf32> -> !tile.view<?x64xf32, strides = [?, 1], align = 16>
   return
 }

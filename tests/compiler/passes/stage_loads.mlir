@@ -11,8 +11,8 @@ func.func @rings(%a: !a, %b: !a, %c: !c) attributes {tile.kernel, tile.warps = 4
   %c64 = arith.constant 64 : i32
   %zero = arith.constant dense<0.0> : tensor<64x64xf32>
   %n = tile.size %b, 0 : !a
-  // CHECK-DAG: %[[B:.*]] = tile.alloc : !tile.shared<64x64xbf16, {{.*}}, slots = 2>
-  // CHECK-DAG: %[[A:.*]] = tile.alloc : !tile.shared<64x64xbf16, {{[^s]*}}>
+  // CHECK-DAG: %[[B:.*]] = tile.alloc : <64x64xbf16, {{.*}}, slots = 2>
+  // CHECK-DAG: %[[A:.*]] = tile.alloc : <64x64xbf16, "{{[^"]*}}">
   // The operand that the loop does not change is copied once and held in registers.
   // CHECK: tile.copy_async %arg0
   // CHECK: tile.commit
@@ -49,7 +49,7 @@ func.func @transposed(%a: !a, %b: !a, %c: !c) attributes {tile.kernel, tile.warp
   %zero = arith.constant dense<0.0> : tensor<64x64xf32>
   %x = tile.load %a[%c0, %c0] dims [0, 1] : !a -> tensor<64x64xbf16>
   %y = tile.load %b[%c0, %c0] dims [0, 1] : !a -> tensor<64x64xbf16>
-  // CHECK: tile.transpose %{{.*}}, [1, 0] : <64x64xbf16, {{.*}}> -> <64x64xbf16
+  // CHECK: tile.transpose %{{.*}}, [1, 0] : !tile.shared<64x64xbf16, {{.*}}> -> !tile.shared<64x64xbf16
   %t = tile.transpose %y, [1, 0] : tensor<64x64xbf16> -> tensor<64x64xbf16>
   %s = tile.dot %x, %t, %zero : tensor<64x64xbf16>, tensor<64x64xbf16> -> tensor<64x64xf32>
   tile.store %s, %c[%c0, %c0] dims [0, 1] : tensor<64x64xf32> -> !c

@@ -1,0 +1,66 @@
+// block.h - one block of threads: its warps, barriers and shared memory, and the scheduler that runs it to its end.
+//
+// One host thread runs a block: each warp in turn until it waits, so the order of events is always the same. A block in
+// which nobody can run any more is a deadlock and reported with what everybody waits for.
+#pragma once
+#include "runtime/simulator/control.h"
+#include "runtime/simulator/memory.h"
+
+#include <array>
+#include <deque>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace tilejit::runtime::simulator {
+
+/// cp.async of a warp that have not been waited for: they happen when a wait covers them, and not before.
+struct AsyncQueue {
+  std::vector<AsyncCopy> copies;
+  std::array<uint32_t, 32> groups{}; ///< by lane: commits so far
+};
+
+struct Barrier {
+  uint32_t threads = 0;  ///< that have arrived
+  uint32_t rounded = 0;  ///< the same with whole warps counted as 32, for barriers with a count
+  uint32_t expected = 0; ///< 0: all threads that live
+  uint32_t popc = 0;     ///< bar.red: predicates that hold, of `votes`
+  uint32_t votes = 0;
+};
+
+/// What all blocks of a launch share.
+struct LaunchState {
+  const Program* program = nullptr;
+  GlobalMemory* memory = nullptr;
+  std::array<uint32_t, 3> grid{1, 1, 1}, block{1, 1, 1};
+  std::vector<uint8_t> params;
+  uint64_t shared_bytes = 0; ///< static and dynamic
+  uint64_t dynamic_shared = 0;
+};
+
+struct BlockState {
+  const LaunchState* launch = nullptr;
+  std::array<uint32_t, 3> index{};
+  uint32_t threads = 0, live_threads = 0;
+  std::vector<Warp> warps;
+  std::vector<AsyncQueue> queues;
+  std::array<Barrier, 16> barriers{};
+
+  /// Memory that the blocks of one host thread use one after another.
+  std::unique_ptr<uint8_t[], void (*)(void*)> files{nullptr, nullptr}, shared{nullptr, nullptr}, local{nullptr, nullptr};
+  std::vector<uint64_t> block_counts; ///< by basic block, over all blocks of threads
+
+  /// Prepares for the blocks of a launch.
+  explicit BlockState(const LaunchState& launch);
+  BlockState(const BlockState&) = delete;
+  /// Runs the block to its end.
+  void run(uint64_t linear_index);
+
+private:
+  void begin(uint64_t linear_index);
+  void fill_specials(Warp& w);
+  bool run_warp(Warp& w); ///< true: it did something
+  [[noreturn]] void report_deadlock();
+};
+
+} // namespace tilejit::runtime::simulator

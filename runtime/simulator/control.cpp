@@ -1,0 +1,499 @@
+// control.cpp - control flow, barriers, waits for cp.async; errors at run time.
+#include "runtime/simulator/block.h"
+
+#include "runtime/device.h"
+
+#include <bit>
+#include <cstring>
+#include <xmmintrin.h>
+
+namespace tilejit::runtime::simulator {
+namespace {
+
+uint32_t mask_at(const Warp* w, uint32_t offset) { return *reinterpret_cast<const uint32_t*>(w->file + offset); }
+uint32_t guard(const Warp* w, const Insn* ip) { return w->active & (mask_at(w, ip->c) ^ ip->aux); }
+
+void park(Warp* w, const Insn* pc, uint32_t mask, Wait wait = Wait::nothing, uint32_t id = 0, uint32_t need = 0, const Insn* at = nullptr) {
+  w->splits[w->split_count++] = {pc, mask, wait, id, need, at};
+}
+void remove_split(Warp* w, uint32_t i) { w->splits[i] = w->splits[--w->split_count]; }
+
+/// The warp is in parts, and one of them comes to the begin of a basic block.
+const Insn* meet(Warp* w, const Insn* ip) {
+  for (uint32_t i = 0; i < w->split_count;) {
+    const Split& s = w->splits[i];
+    if (s.pc == ip && (s.wait == Wait::nothing || s.wait == Wait::rejoin)) {
+      w->active |= s.mask;
+      remove_split(w, i);
+    } else ++i;
+  }
+  for (uint32_t i = 0; i < w->split_count; ++i)
+    if (w->splits[i].wait == Wait::nothing && w->splits[i].pc < ip) { // those behind go first
+      park(w, ip, w->active);
+      return nullptr;
+    }
+  if (ip->aux & 1 && w->split_count > 0) {
+    park(w, ip, w->active, Wait::rejoin);
+    return nullptr;
+  }
+  ++w->block_counts[ip->imm];
+  return ip + 1;
+}
+const Insn* head(Warp* w, const Insn* ip) {
+  if (__builtin_expect(w->split_count > 0, 0)) return meet(w, ip);
+  if (ip->aux & 2 && __builtin_expect(--w->fuel == 0, 0)) { // a loop: the other warps get their turn
+    park(w, ip, w->active);
+    w->yielded = true;
+    return nullptr;
+  }
+  ++w->block_counts[ip->imm];
+  return ip + 1;
+}
+const Insn* jump(Warp*, const Insn* ip) { return ip + static_cast<int32_t>(ip->aux); }
+
+/// Lanes are gone: barriers that wait for all threads may be complete.
+void complete_barriers(BlockState& b);
+void end_lanes(Warp* w, uint32_t mask) {
+  w->live &= ~mask;
+  w->active &= ~mask;
+  w->block->live_threads -= static_cast<uint32_t>(std::popcount(mask));
+  complete_barriers(*w->block);
+}
+
+const Insn* branch(Warp* w, const Insn* ip) {
+  uint32_t taken = w->active & (mask_at(w, ip->a) ^ ip->imm);
+  if (!taken) return ip + 1;
+  if (ip->b) { // what it jumps to only ends the thread
+    end_lanes(w, taken);
+    return w->active ? ip + 1 : nullptr;
+  }
+  const Insn* target = ip + static_cast<int32_t>(ip->aux);
+  if (taken == w->active) return target;
+  const Insn *next = ip + 1, *first = target < next ? target : next;
+  park(w, first == target ? next : target, first == target ? w->active & ~taken : taken);
+  w->active = first == target ? taken : w->active & ~taken;
+  return first;
+}
+const Insn* branch_table(Warp* w, const Insn* ip) {
+  const auto* index = reinterpret_cast<const uint32_t*>(w->file + ip->a);
+  const Program& p = *w->block->launch->program;
+  for (uint32_t rest = w->active & (mask_at(w, ip->c) ^ ip[1].a); rest;) {
+    uint32_t lane = static_cast<uint32_t>(std::countr_zero(rest)), same = 0;
+    for (uint32_t m = rest; m; m &= m - 1)
+      if (index[std::countr_zero(m)] == index[lane]) same |= 1u << std::countr_zero(m);
+    if (index[lane] >= ip->imm) fail(w, ip, "the index of brx.idx is beyond its table");
+    park(w, p.targets[ip->aux + index[lane]], same);
+    rest &= ~same;
+  }
+  uint32_t rest = w->active & ~(mask_at(w, ip->c) ^ ip[1].a);
+  if (rest) park(w, ip + 2, rest);
+  return nullptr;
+}
+const Insn* exit_(Warp* w, const Insn* ip) {
+  uint32_t m = guard(w, ip);
+  if (m) end_lanes(w, m);
+  return w->active ? ip + 1 : nullptr;
+}
+const Insn* trap(Warp* w, const Insn* ip) {
+  if (guard(w, ip)) fail(w, ip, "trap: the kernel ended itself");
+  return ip + 1;
+}
+const Insn* nothing(Warp*, const Insn* ip) { return ip + 1; }
+
+// --- barriers --------------------------------------------------------------------------------------------------------
+
+uint32_t scalar_or_lane(const Warp* w, uint32_t offset, bool row) {
+  const auto* at = reinterpret_cast<const uint32_t*>(w->file + offset);
+  return row ? at[std::countr_zero(w->active)] : at[0];
+}
+
+void complete(BlockState& b, uint32_t id) {
+  Barrier& barrier = b.barriers[id];
+  for (Warp& w : b.warps)
+    for (uint32_t i = 0; i < w.split_count; ++i) {
+      Split& s = w.splits[i];
+      if (s.wait != Wait::barrier || s.id != id) continue;
+      s.wait = Wait::nothing;
+      if (!s.at) continue;
+      bool is_popc = s.at->imm == 0, value = s.at->imm == 1 ? barrier.popc == barrier.votes : barrier.popc != 0;
+      auto* d = reinterpret_cast<uint32_t*>(w.file + s.at->d);
+      if (is_popc) {
+        for (uint32_t m = s.mask; m; m &= m - 1) d[std::countr_zero(m)] = barrier.popc;
+      } else *d = value ? *d | s.mask : *d & ~s.mask;
+    }
+  barrier = {};
+}
+bool is_complete(const BlockState& b, const Barrier& barrier) {
+  if (barrier.threads == 0) return false;
+  return barrier.expected ? barrier.rounded >= barrier.expected : barrier.threads >= b.live_threads;
+}
+void complete_barriers(BlockState& b) {
+  for (uint32_t id = 0; id < b.barriers.size(); ++id)
+    if (is_complete(b, b.barriers[id])) complete(b, id);
+}
+
+/// Main slot: a = barrier, b = count (0: all threads), c = guard, aux = its xor mask, d = result, imm = 0 popc, 1 and,
+/// 2 or. Next slot: d = predicate, a = its xor mask, b = 1: the barrier's number is a row, 2: the count is.
+struct Arrival {
+  uint32_t id = 0, mask = 0;
+};
+Arrival arrive(Warp* w, const Insn* ip) {
+  const Insn* more = ip + 1;
+  Arrival a{scalar_or_lane(w, ip->a, more->b & 1), guard(w, ip)};
+  if (!a.mask) return a;
+  if (a.id >= 16) fail(w, ip, "a block has 16 barriers, 0 to 15");
+  Barrier& barrier = w->block->barriers[a.id];
+  uint32_t count = ip->b ? scalar_or_lane(w, ip->b, more->b & 2) : 0;
+  if (count % 32 != 0 || (ip->b && count == 0)) fail(w, ip, "the number of threads of a barrier is a multiple of 32, and not 0");
+  barrier.expected = count;
+  barrier.threads += static_cast<uint32_t>(std::popcount(a.mask));
+  barrier.rounded += a.mask == w->live ? 32u : static_cast<uint32_t>(std::popcount(a.mask));
+  return a;
+}
+const Insn* wait_at(Warp* w, const Insn* ip, const Arrival& a, const Insn* at) {
+  if (!a.mask) return ip + 2;
+  uint32_t others = w->active & ~a.mask;
+  park(w, ip + 2, a.mask, Wait::barrier, a.id, 0, at);
+  if (others) park(w, ip + 2, others);
+  if (is_complete(*w->block, w->block->barriers[a.id])) complete(*w->block, a.id);
+  return nullptr;
+}
+const Insn* bar_sync(Warp* w, const Insn* ip) { return wait_at(w, ip, arrive(w, ip), nullptr); }
+const Insn* bar_arrive(Warp* w, const Insn* ip) {
+  Arrival a = arrive(w, ip);
+  if (a.mask && is_complete(*w->block, w->block->barriers[a.id])) complete(*w->block, a.id);
+  return ip + 2;
+}
+const Insn* bar_red(Warp* w, const Insn* ip) {
+  Arrival a = arrive(w, ip);
+  if (a.mask) {
+    Barrier& barrier = w->block->barriers[a.id];
+    barrier.popc += static_cast<uint32_t>(std::popcount(a.mask & (mask_at(w, ip[1].d) ^ ip[1].a)));
+    barrier.votes += static_cast<uint32_t>(std::popcount(a.mask));
+  }
+  return wait_at(w, ip, a, ip);
+}
+/// a = member mask. Next slot as above.
+const Insn* bar_warp(Warp* w, const Insn* ip) {
+  uint32_t m = guard(w, ip);
+  if (!m) return ip + 2;
+  uint32_t need = scalar_or_lane(w, ip->a, ip[1].b & 1) & w->live;
+  return need & ~w->active ? wait_for_lanes(w, ip, need) : ip + 2;
+}
+
+// --- cp.async --------------------------------------------------------------------------------------------------------
+
+void perform(Warp* w, const AsyncCopy& copy, uint32_t mask) {
+  for (uint32_t m = mask; m; m &= m - 1) {
+    int lane = std::countr_zero(m);
+    uint8_t* to = w->shared + copy.to[lane];
+    if (copy.valid[lane] == 16 && copy.bytes == 16) {
+      std::memcpy(to, copy.from[lane], 16);
+      continue;
+    }
+    if (copy.valid[lane]) std::memcpy(to, copy.from[lane], copy.valid[lane]);
+    std::memset(to + copy.valid[lane], 0, copy.bytes - copy.valid[lane]);
+  }
+}
+/// What the lanes of `mask` have issued and not committed becomes a group.
+void commit(Warp* w, uint32_t mask) {
+  AsyncQueue& q = *w->async;
+  for (uint32_t m = mask; m; m &= m - 1) ++q.groups[std::countr_zero(m)];
+  size_t count = q.copies.size();
+  for (size_t i = 0; i < count; ++i) {
+    if (q.copies[i].group != 0) continue;
+    uint32_t lanes = q.copies[i].mask & mask;
+    if (!lanes) continue;
+    uint32_t number = q.groups[std::countr_zero(lanes)], same = 0;
+    for (uint32_t m = lanes; m; m &= m - 1)
+      if (q.groups[std::countr_zero(m)] == number) same |= 1u << std::countr_zero(m);
+    if (same != q.copies[i].mask) { // lanes that have not committed, or are at another number
+      AsyncCopy rest = q.copies[i];
+      rest.mask &= ~same;
+      q.copies[i].mask = same;
+      q.copies.push_back(rest);
+      if (lanes != same) ++count;
+    }
+    q.copies[i].group = number;
+  }
+}
+/// All but the last `pending` groups of each lane are done, and with `uncommitted` everything.
+void wait(Warp* w, uint32_t mask, uint32_t pending, bool uncommitted) {
+  AsyncQueue& q = *w->async;
+  size_t kept = 0;
+  for (size_t i = 0; i < q.copies.size(); ++i) {
+    AsyncCopy& copy = q.copies[i];
+    uint32_t ready = 0;
+    for (uint32_t m = copy.mask & mask; m; m &= m - 1) {
+      int lane = std::countr_zero(m);
+      if (uncommitted || (copy.group != 0 && copy.group + pending <= q.groups[lane])) ready |= 1u << lane;
+    }
+    if (ready) perform(w, copy, ready);
+    copy.mask &= ~ready;
+    if (copy.mask) {
+      if (kept != i) q.copies[kept] = copy;
+      ++kept;
+    }
+  }
+  q.copies.resize(kept);
+}
+const Insn* copy_commit(Warp* w, const Insn* ip) {
+  if (uint32_t m = guard(w, ip)) commit(w, m);
+  return ip + 1;
+}
+/// imm: groups that may stay; a = 1: everything, committed or not.
+const Insn* copy_wait(Warp* w, const Insn* ip) {
+  if (uint32_t m = guard(w, ip)) wait(w, m, ip->imm, ip->a != 0);
+  return ip + 1;
+}
+
+/// %clock and its kin count instructions, roughly: basic blocks that this warp has begun.
+const Insn* clock(Warp* w, const Insn* ip) {
+  w->clock += 16;
+  uint64_t value = ip->imm ? w->clock >> 32 : w->clock;
+  std::memcpy(w->file + ip->d, &value, sizeof value);
+  return ip + 1;
+}
+
+std::string place(const Warp* w, const Insn* ip) {
+  const Program& p = *w->block->launch->program;
+  const Meta& meta = p.meta[static_cast<size_t>(ip - p.code.data())];
+  std::string text = "kernel '" + p.name + "'";
+  std::string source = p.module->describe(meta.location);
+  if (!source.empty()) text += ", " + source;
+  return text + ", PTX line " + std::to_string(meta.line) + " '" + std::string(p.module->source_line(meta.line)) + "'";
+}
+std::string tuple(const std::array<uint32_t, 3>& x) {
+  return "(" + std::to_string(x[0]) + ", " + std::to_string(x[1]) + ", " + std::to_string(x[2]) + ")";
+}
+std::string thread(const Warp* w, uint32_t lane) {
+  const std::array<uint32_t, 3>& shape = w->block->launch->block;
+  uint32_t t = w->index * 32 + lane;
+  return "block " + tuple(w->block->index) + ", thread " + tuple({t % shape[0], t / shape[0] % shape[1], t / shape[0] / shape[1]});
+}
+
+} // namespace
+
+const Insn* wait_for_lanes(Warp* w, const Insn* ip, uint32_t need) {
+  need &= w->live;
+  uint32_t here = w->active;
+  for (uint32_t i = 0; i < w->split_count;) { // others that stand at the same place come along
+    const Split& s = w->splits[i];
+    if (s.pc == ip && s.wait == Wait::lanes) {
+      here |= s.mask;
+      remove_split(w, i);
+    } else ++i;
+  }
+  bool complete = (need & ~here) == 0;
+  park(w, ip, here, complete ? Wait::nothing : Wait::lanes, 0, need);
+  return nullptr;
+}
+
+AsyncCopy& new_copy(Warp* w) { return w->async->copies.emplace_back(); }
+
+bool find_allocation(Warp* w, uint64_t address, uint64_t bytes) {
+  GlobalMemory::Range r = w->block->launch->memory->find(address);
+  if (r.begin == r.end || address < r.begin || address >= r.end || r.end - address < bytes) return false;
+  w->allocation_begin = r.begin;
+  w->allocation_end = r.end;
+  return true;
+}
+
+void fault(Warp* w, const Insn* ip, Fault what, Space space, uint32_t lane, uint64_t address, uint64_t bytes, bool write) {
+  char hex[32];
+  std::snprintf(hex, sizeof hex, "0x%llx", static_cast<unsigned long long>(address));
+  std::string text = place(w, ip) + ": " + thread(w, lane) + (write ? " writes " : " reads ") + std::to_string(bytes) + " bytes at " +
+                     std::string(name_of(space)) + " address " + hex + ", ";
+  if (what == Fault::misaligned) text += "which is not a multiple of " + std::to_string(bytes);
+  else if (space == Space::shared)
+    text += "but the block has " + std::to_string(w->shared_bytes) + " bytes of shared memory (" +
+            std::to_string(w->block->launch->dynamic_shared) + " of them dynamic)";
+  else if (space == Space::local) text += "but a thread has " + std::to_string(w->local_bytes) + " bytes of local memory";
+  else if (space == Space::param)
+    text += write ? "but parameters cannot be written" : "but the parameters are " + std::to_string(w->param_bytes) + " bytes";
+  else text += w->block->launch->memory->describe_nearest(address);
+  throw Error(text);
+}
+
+void fail(Warp* w, const Insn* ip, const char* what) {
+  throw Error(place(w, ip) + ": " + thread(w, static_cast<uint32_t>(std::countr_zero(w->active | 1u << 31))) + ": " + what);
+}
+
+const ControlHandlers& control_handlers() {
+  static const ControlHandlers all{head, jump, branch, branch_table, exit_, trap, bar_sync, bar_arrive, bar_red, bar_warp, copy_commit, copy_wait, nothing, clock};
+  return all;
+}
+
+// --- the scheduler ---------------------------------------------------------------------------------------------------
+
+bool BlockState::run_warp(Warp& w) {
+  bool did_something = false;
+  for (;;) {
+    uint32_t best = none, rejoin = 0;
+    for (uint32_t i = 0; i < w.split_count; ++i) {
+      const Split& s = w.splits[i];
+      if (s.wait == Wait::nothing && (best == none || s.pc < w.splits[best].pc)) best = i;
+      if (s.wait == Wait::rejoin && s.pc == w.splits[0].pc) ++rejoin;
+      if (s.wait == Wait::lanes && (s.need & w.live & ~s.mask) == 0 && best == none) best = i; // those it waited for have ended
+    }
+    if (best == none && w.split_count > 0 && rejoin == w.split_count) best = 0; // all that live are there
+    if (best == none) return did_something;
+    Split s = w.splits[best];
+    remove_split(&w, best);
+    for (uint32_t i = 0; i < w.split_count;)
+      if (w.splits[i].pc == s.pc && (w.splits[i].wait == s.wait || w.splits[i].wait == Wait::nothing)
+          && s.wait != Wait::barrier) {
+        s.mask |= w.splits[i].mask;
+        remove_split(&w, i);
+      } else ++i;
+    did_something = true;
+    w.active = s.mask;
+    w.yielded = false;
+    w.fuel = 1024;
+    const Insn* ip = s.pc;
+    _mm_setcsr(launch->program->default_mode);
+    do ip = ip->fn(&w, ip);
+    while (ip);
+    if (w.yielded) return true;
+  }
+}
+
+void BlockState::run(uint64_t linear_index) {
+  begin(linear_index);
+  struct RestoreMode {
+    unsigned mode = _mm_getcsr();
+    ~RestoreMode() { _mm_setcsr(mode); }
+  } restore;
+  while (live_threads > 0) {
+    bool progress = false;
+    for (Warp& w : warps)
+      if (w.live) progress |= run_warp(w);
+    if (!progress) report_deadlock();
+  }
+}
+
+void BlockState::report_deadlock() {
+  std::string text;
+  const Warp* first = nullptr;
+  size_t shown = 0;
+  for (const Warp& w : warps)
+    for (uint32_t i = 0; i < w.split_count; ++i) {
+      const Split& s = w.splits[i];
+      if (!first) first = &w;
+      if (++shown > 8) continue;
+      const Program& p = *launch->program;
+      uint32_t line = p.meta[static_cast<size_t>(s.pc - p.code.data()) - (s.wait == Wait::barrier ? 2 : 0)].line;
+      char lanes[16];
+      std::snprintf(lanes, sizeof lanes, "0x%08x", s.mask);
+      text += "\n  warp " + std::to_string(w.index) + ", lanes " + lanes + ", line " + std::to_string(line) + " '" +
+              std::string(p.module->source_line(line)) + "': waits for ";
+      if (s.wait == Wait::barrier) {
+        const Barrier& b = barriers[s.id];
+        text += "barrier " + std::to_string(s.id) + ", where " + std::to_string(b.expected ? b.rounded : b.threads) + " of " +
+                std::to_string(b.expected ? b.expected : live_threads) + " threads have arrived";
+      } else if (s.wait == Wait::lanes) {
+        std::snprintf(lanes, sizeof lanes, "0x%08x", s.need & w.live & ~s.mask);
+        text += std::string("lanes ") + lanes + " of its warp to come to the same instruction";
+      } else text += "the other lanes of its warp";
+    }
+  if (shown > 8) text += "\n  and " + std::to_string(shown - 8) + " more";
+  throw Error("kernel '" + launch->program->name + "': deadlock in block " + tuple(index) + ": no thread can go on" + text);
+}
+
+BlockState::BlockState(const LaunchState& l) : launch(&l) {
+  const Program& p = *l.program;
+  threads = l.block[0] * l.block[1] * l.block[2];
+  uint32_t count = (threads + 31) / 32;
+  warps.resize(count);
+  queues.resize(count);
+  auto memory = [](uint64_t bytes) {
+    return std::unique_ptr<uint8_t[], void (*)(void*)>(static_cast<uint8_t*>(std::aligned_alloc(128, (bytes + 255) / 128 * 128)), std::free);
+  };
+  files = memory(uint64_t{count} * p.file_bytes);
+  shared = memory(l.shared_bytes);
+  local = memory(uint64_t{count} * 32 * p.local_bytes);
+  std::memset(files.get(), 0, uint64_t{count} * p.file_bytes);
+  block_counts.assign(p.block_instructions.size(), 0);
+  for (uint32_t i = 0; i < count; ++i) {
+    Warp& w = warps[i];
+    w.file = files.get() + uint64_t{i} * p.file_bytes;
+    w.shared = shared.get();
+    w.shared_bytes = l.shared_bytes;
+    w.arena = l.memory->arena();
+    w.params = l.params.data();
+    w.param_bytes = l.params.size();
+    w.local = local.get() + uint64_t{i} * 32 * p.local_bytes;
+    w.local_bytes = p.local_bytes;
+    w.block_counts = block_counts.data();
+    w.block = this;
+    w.async = &queues[i];
+    w.index = i;
+    for (const auto& [offset, value] : p.constants) std::memcpy(w.file + offset, &value, sizeof value);
+  }
+}
+
+void BlockState::fill_specials(Warp& w) {
+  const auto& shape = launch->block;
+  for (const SpecialSlot& s : launch->program->specials) {
+    auto value = [&](uint32_t lane) -> uint64_t {
+      uint32_t t = w.index * 32 + lane;
+      std::array<uint32_t, 3> tid{t % shape[0], t / shape[0] % shape[1], t / shape[0] / shape[1]};
+      switch (s.special) {
+      case Special::tid: return tid[s.component];
+      case Special::ntid: return shape[s.component];
+      case Special::ctaid:
+      case Special::clusterid: return index[s.component];
+      case Special::nctaid:
+      case Special::nclusterid: return launch->grid[s.component];
+      case Special::laneid: return lane;
+      case Special::warpid: return w.index;
+      case Special::nwarpid: return warps.size();
+      case Special::nsmid: return 1;
+      case Special::cluster_nctaid:
+      case Special::cluster_nctarank: return 1;
+      case Special::lanemask_eq: return 1u << lane;
+      case Special::lanemask_le: return (2ull << lane) - 1;
+      case Special::lanemask_lt: return (1ull << lane) - 1;
+      case Special::lanemask_ge: return uint32_t(~((1ull << lane) - 1));
+      case Special::lanemask_gt: return uint32_t(~((2ull << lane) - 1));
+      case Special::dynamic_smem_size: return launch->dynamic_shared;
+      case Special::total_smem_size:
+      case Special::aggr_smem_size: return launch->shared_bytes;
+      case Special::warp_size: return 32;
+      default: return 0; // one multiprocessor, one cluster of one block; is_explicit_cluster: no
+      }
+    };
+    if (s.row) {
+      auto* row = reinterpret_cast<uint32_t*>(w.file + s.offset);
+      for (uint32_t lane = 0; lane < 32; ++lane) row[lane] = static_cast<uint32_t>(value(lane));
+    } else {
+      uint64_t x = value(0);
+      std::memcpy(w.file + s.offset, &x, sizeof x);
+    }
+  }
+}
+
+void BlockState::begin(uint64_t linear_index) {
+  const Program& p = *launch->program;
+  index = {static_cast<uint32_t>(linear_index % launch->grid[0]), static_cast<uint32_t>(linear_index / launch->grid[0] % launch->grid[1]),
+           static_cast<uint32_t>(linear_index / launch->grid[0] / launch->grid[1])};
+  live_threads = threads;
+  barriers = {};
+  std::memset(shared.get(), 0xff, launch->shared_bytes);
+  std::memset(local.get(), 0xff, warps.size() * 32 * p.local_bytes);
+  for (Warp& w : warps) {
+    uint32_t lanes = std::min(32u, threads - w.index * 32);
+    w.live = lanes == 32 ? ~0u : (1u << lanes) - 1;
+    w.clock = 0;
+    w.split_count = 0;
+    w.allocation_begin = 1, w.allocation_end = 0;
+    w.splits[w.split_count++] = {p.code.data(), w.live, Wait::nothing, 0, 0, nullptr};
+    w.async->copies.clear();
+    w.async->groups.fill(0);
+    for (uint32_t offset : p.undefined_rows32) std::memset(w.file + offset, 0xff, 128);
+    for (uint32_t offset : p.undefined_rows64) std::memset(w.file + offset, 0xff, 256);
+    fill_specials(w);
+  }
+}
+
+} // namespace tilejit::runtime::simulator
