@@ -104,11 +104,12 @@ struct Waves {
 /// make them differ; then the slowest warp counts.  nullopt: the instruction does not fit.
 std::optional<Waves> wavefronts(Access access, const Layout& registers, const Layout& shared, unsigned bits);
 
-/// A shared layout that all uses (one or two, writer and reader) have without bank conflict.  What the hardware knows
-/// comes first (span 128, 64, 32 bytes: then TMA and wgmma can share the tile); a layout is solved for where that is
-/// cheaper, unless must_be_tma.  A matrix access that cannot be had becomes a vector access; where digits do not agree
-/// the tile is row-major with padding.  Never fails.  `contiguous`: the dim that must lie in a row (what a tensor copy
-/// or wide asynchronous copies write), -1 for any.
+/// The cheapest shared layout (wavefronts + instructions) found for its uses, one or two: writer and reader.  It has no
+/// bank conflict unless a wider access is worth one, as happens with copies and mixed bits on lanes.  What the hardware
+/// knows comes first (span 128, 64, 32 bytes: then TMA and wgmma can share the tile); a layout is solved for where that
+/// is cheaper, unless must_be_tma.  A matrix access that cannot be had becomes a vector access; where digits do not
+/// agree the tile is row-major with padding.  Never fails.  `contiguous`: the dim that must lie in a row (what a tensor
+/// copy or wide asynchronous copies write), -1 for any.
 struct Use {
   Access access;
   Layout registers;

@@ -14,7 +14,7 @@ uint32_t mask_at(const Warp* w, uint32_t offset) { return *reinterpret_cast<cons
 uint32_t guard(const Warp* w, const Insn* ip) { return w->active & (mask_at(w, ip->c) ^ ip->aux); }
 
 void park(Warp* w, const Insn* pc, uint32_t mask, Wait wait = Wait::nothing, uint32_t id = 0, uint32_t need = 0, const Insn* at = nullptr) {
-  w->splits[w->split_count++] = {pc, mask, wait, id, need, at};
+  w->splits[w->split_count++] = {pc, mask, wait, id, need, at, _mm_getcsr()};
 }
 void remove_split(Warp* w, uint32_t i) { w->splits[i] = w->splits[--w->split_count]; }
 
@@ -98,7 +98,10 @@ const Insn* trap(Warp* w, const Insn* ip) {
   if (guard(w, ip)) fail(w, ip, "trap: the kernel ended itself");
   return ip + 1;
 }
-const Insn* nothing(Warp*, const Insn* ip) { return ip + 1; }
+const Insn* set_mode(Warp*, const Insn* ip) {
+  _mm_setcsr(ip->imm);
+  return ip + 1;
+}
 
 // --- barriers --------------------------------------------------------------------------------------------------------
 
@@ -320,7 +323,7 @@ void fail(Warp* w, const Insn* ip, const char* what) {
 }
 
 const ControlHandlers& control_handlers() {
-  static const ControlHandlers all{head, jump, branch, branch_table, exit_, trap, bar_sync, bar_arrive, bar_red, bar_warp, copy_commit, copy_wait, nothing, clock};
+  static const ControlHandlers all{head, jump, branch, branch_table, exit_, trap, bar_sync, bar_arrive, bar_red, bar_warp, copy_commit, copy_wait, set_mode, clock};
   return all;
 }
 
@@ -351,7 +354,7 @@ bool BlockState::run_warp(Warp& w) {
     w.yielded = false;
     w.fuel = 1024;
     const Insn* ip = s.pc;
-    _mm_setcsr(launch->program->default_mode);
+    _mm_setcsr(s.mode);
     do ip = ip->fn(&w, ip);
     while (ip);
     if (w.yielded) return true;
@@ -487,7 +490,7 @@ void BlockState::begin(uint64_t linear_index) {
     w.clock = 0;
     w.split_count = 0;
     w.allocation_begin = 1, w.allocation_end = 0;
-    w.splits[w.split_count++] = {p.code.data(), w.live, Wait::nothing, 0, 0, nullptr};
+    w.splits[w.split_count++] = {p.code.data(), w.live, Wait::nothing, 0, 0, nullptr, p.default_mode};
     w.async->copies.clear();
     w.async->groups.fill(0);
     for (uint32_t offset : p.undefined_rows32) std::memset(w.file + offset, 0xff, 128);

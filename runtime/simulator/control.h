@@ -32,7 +32,7 @@ struct ControlHandlers {
   Fn branch;         ///< a: predicate, imm: its xor mask, aux: distance; b: 1 when the taken lanes end instead
   Fn branch_table;   ///< a: row of indices, aux: first of Program::targets, imm: how many
   Fn exit;           ///< c: guard, aux: its xor mask
-  Fn trap, bar_sync, bar_arrive, bar_red, bar_warp, copy_commit, copy_wait, nothing, clock;
+  Fn trap, bar_sync, bar_arrive, bar_red, bar_warp, copy_commit, copy_wait, set_mode, clock;
 };
 const ControlHandlers& control_handlers();
 

@@ -12,36 +12,32 @@ namespace tilejit::runtime::simulator {
 namespace {
 
 inline const u32* offsets_of(const Insn* ip) { return reinterpret_cast<const u32*>(ip + 1); }
-inline const Insn* after(const Insn* ip, u32 offsets) { return ip + 1 + (offsets + 7) / 8; }
 inline u32* lanes_at(Warp* w, u32 offset) { return reinterpret_cast<u32*>(w->file + offset); }
 
 // --- mma.sync --------------------------------------------------------------------------------------------------------
 
 template <u32 groups, u32 accumulators>
-inline const Insn* find_rows(Warp* w, const Insn* ip, MmaRows& rows) {
+inline MmaRows find_rows(Warp* w, const Insn* ip) {
+  MmaRows rows;
   const u32* at = offsets_of(ip);
   for (u32 i = 0; i < accumulators; ++i) rows.d[i] = lanes_at(w, *at++);
   for (u32 i = 0; i < 2 * groups; ++i) rows.a[i] = lanes_at(w, *at++);
   for (u32 i = 0; i < groups; ++i) rows.b[i] = lanes_at(w, *at++);
   for (u32 i = 0; i < accumulators; ++i) rows.c[i] = lanes_at(w, *at++);
-  return after(ip, 3 * groups + 2 * accumulators);
+  return rows;
 }
 
 template <Element element, u32 groups, bool half>
 const Insn* mma_sync(Warp* w, const Insn* ip) {
-  MmaRows rows;
-  const Insn* next = find_rows<groups, half ? 2 : 4>(w, ip, rows);
-  mma<element, groups, half>(rows);
-  return next;
+  mma<element, groups, half>(find_rows<groups, half ? 2 : 4>(w, ip));
+  return ip + 3;
 }
 
 #if defined(__AVX512F__)
 template <u32 groups>
 [[gnu::target("avx512bf16")]] const Insn* mma_sync_unit(Warp* w, const Insn* ip) {
-  MmaRows rows;
-  const Insn* next = find_rows<groups, 4>(w, ip, rows);
-  mma_bf16_unit<groups>(rows);
-  return next;
+  mma_bf16_unit<groups>(find_rows<groups, 4>(w, ip));
+  return ip + 3;
 }
 inline bool has_unit() { return __builtin_cpu_supports("avx512bf16"); }
 #endif
@@ -83,13 +79,12 @@ inline Matrix transposed(const Matrix& m) {
   return t;
 }
 
-template <bool transpose>
 const Insn* movmatrix(Warp* w, const Insn* ip) {
   Matrix m;
-  std::memcpy(&m, lanes_at(w, ip->a), 128);
-  if (transpose) m = transposed(m);
-  std::memcpy(lanes_at(w, ip->d), &m, 128);
-  return ip + 1;
+  std::memcpy(&m, lanes_at(w, offsets_of(ip)[1]), 128);
+  m = transposed(m);
+  std::memcpy(lanes_at(w, offsets_of(ip)[0]), &m, 128);
+  return ip + 2;
 }
 
 /// Where the 16 bytes of each matrix row lie; null where the lane that gives the address does not run.
@@ -129,7 +124,7 @@ const Insn* ldmatrix(Warp* w, const Insn* ip) {
     if (transpose) m = transposed(m);
     std::memcpy(lanes_at(w, offsets_of(ip)[k]), &m, 128);
   }
-  return after(ip, matrices);
+  return ip + 2;
 }
 
 template <u32 matrices, bool transpose>
@@ -142,7 +137,7 @@ const Insn* stmatrix(Warp* w, const Insn* ip) {
     for (u32 r = 0; r < 8; ++r)
       if (u8* to = rows.at[8 * k + r]) _mm_storeu_si128(reinterpret_cast<__m128i*>(to), m.row[r]);
   }
-  return after(ip, matrices);
+  return ip + 2;
 }
 
 template <bool load, u32 matrices>
@@ -166,7 +161,7 @@ Fn ISA(select_matrix)(const Request& r) {
   switch (r.form) {
   case Form::ldmatrix: return choose_move<true>(r);
   case Form::stmatrix: return choose_move<false>(r);
-  case Form::movmatrix: return movmatrix<true>;
+  case Form::movmatrix: return movmatrix;
   case Form::mma_bf16: return choose_mma<Element::bf16, false>(r.shape.k / 8);
   case Form::mma_tf32: return choose_mma<Element::tf32, false>(r.shape.k / 4);
   case Form::mma_f16:

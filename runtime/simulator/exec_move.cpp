@@ -11,6 +11,12 @@ namespace {
 
 template <class T> struct Mov { using D = T; using A = T; static inline T apply(T a) { return a; } };
 
+struct Pack64 { using D = u64; using A = u32; using B = u32; static inline u64 apply(u32 a, u32 b) { return u64(b) << 32 | a; } };
+struct Pack32 { using D = u32; using A = u32; using B = u32; static inline u32 apply(u32 a, u32 b) { return (a & 0xffff) | b << 16; } };
+struct Pack16 { using D = u32; using A = u32; using B = u32; static inline u32 apply(u32 a, u32 b) { return (a & 0xff) | (b & 0xff) << 8; } };
+struct Low { using D = u32; using A = u64; static inline u32 apply(u64 a) { return u32(a); } };
+struct High { using D = u32; using A = u64; static inline u32 apply(u64 a) { return u32(a >> 32); } };
+
 template <class T, unsigned K>
 const Insn* selp(Warp* w, const Insn* ip) {
   auto* d = row<T>(w, ip->d);
@@ -64,6 +70,7 @@ const Insn* masked(Warp* w, const Insn* ip) {
 const Insn* masked_predicate(Warp* w, const Insn* ip) {
   u32 m = w->active & (predicate(w, ip->c) ^ ip->aux);
   const Insn* next = ip + 1;
+  if (m == w->live) return next->fn(w, next);
   u32 old = predicate(w, ip->d);
   const Insn* after = next->fn(w, next);
   u32& d = predicate(w, ip->d);
@@ -266,11 +273,29 @@ Fn ISA(select_move)(const Request& r) {
   }
 }
 
+Fn ISA(select_helper)(Helper helper) {
+  switch (helper) {
+  case Helper::splat32: return unary<Mov<u32>, 1>;
+  case Helper::splat64: return unary<Mov<u64>, 1>;
+  case Helper::pack64: return binary<Pack64, 0>;
+  case Helper::pack32: return binary<Pack32, 0>;
+  case Helper::pack16: return binary<Pack16, 0>;
+  case Helper::low: return unary<Low, 0>;
+  case Helper::high: return unary<High, 0>;
+  case Helper::predicate_move: return pred_mov;
+  case Helper::predicate_not: return pred_not;
+  case Helper::predicate_and: return pred_and;
+  case Helper::predicate_or: return pred_or;
+  case Helper::predicate_xor: return pred_xor;
+  }
+  return nullptr;
+}
+
 const Handlers& ISA(handlers)() {
 #define NAME_(isa) "x86-64-" #isa
 #define NAME(isa) NAME_(isa)
   static const Handlers all{NAME(TILEJIT_ISA), ISA(select_int), ISA(select_float), ISA(select_half), ISA(select_convert), ISA(select_move),
-                            ISA(select_memory), ISA(select_matrix), ISA(select_carry), masked<u32>, masked<u64>, masked_predicate, skip};
+                            ISA(select_memory), ISA(select_matrix), ISA(select_carry), ISA(select_helper), masked<u32>, masked<u64>, masked_predicate, skip};
   return all;
 }
 

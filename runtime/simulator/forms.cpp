@@ -41,9 +41,9 @@ constexpr std::pair<std::string_view, std::string_view> sets[] = {
     {"ROP", "and|or|xor|add|inc|dec|min|max"},
     {"DIM", "1d|2d|3d|4d|5d"},
     {"TMAMODE", "tile|im2col|im2col::w|tile::gather4|tile::scatter4"},
-    {"TMAFIELD",
-     "global_address|rank|box_dim|global_dim|global_stride|element_stride|elemtype|interleave_layout|swizzle_mode|"
-     "fill_mode"},
+    {"TMAFIELD", "global_address|rank|box_dim|global_dim|global_stride|element_stride|elemtype|interleave_layout|"
+                 "swizzle_mode|swizzle_atomicity|"
+                 "fill_mode"},
     {"INT", "u16|s16|u32|s32|u64|s64"},
     {"INT8", "u8|s8|u16|s16|u32|s32|u64|s64"},
     {"BITS", "b16|b32|b64"},
@@ -387,6 +387,8 @@ std::string nearest_form(std::string_view text) {
   double best_score = 0;
   std::string best_text;
   for (const Row& row : rows()) {
+    size_t distance = edit_distance(row.opcode[0], words[0]);
+    if (2 * distance > words[0].size()) continue; // another word altogether
     // The spelling of this row that keeps as many of the text's words as it can.
     double score = 0;
     std::string spelling;
@@ -400,7 +402,7 @@ std::string nearest_form(std::string_view text) {
       use(row.opcode[i], same);
       if (i == 0) {
         auto longest = static_cast<double>(std::max(row.opcode[0].size(), words[0].size()));
-        score += same ? 8 : -8 * static_cast<double>(edit_distance(row.opcode[0], words[0])) / longest;
+        score += same ? 8 : -8 * static_cast<double>(distance) / longest;
       }
     }
     for (const auto& s : row.modifiers) {
@@ -423,8 +425,9 @@ std::string nearest_form(std::string_view text) {
 }
 
 std::string describe_unknown(const Instruction& i) {
-  return "line " + std::to_string(i.line) + ": '" + std::string(i.text) +
-         "' is not known to the simulator (nearest: " + nearest_form(i.text) + ")";
+  std::string nearest = nearest_form(i.text);
+  return "line " + std::to_string(i.line) + ": '" + std::string(i.text) + "' is not known to the simulator" +
+         (nearest.empty() ? "" : " (nearest: " + nearest + ")");
 }
 
 std::vector<std::string> spellings(const FormInfo& info, size_t limit) {

@@ -81,7 +81,7 @@ private:
   std::unordered_map<std::string_view, std::unique_ptr<Spelling>> spellings_; ///< keys are views of the PTX
 };
 
-/// A spelling of the table that is nearest to `text`: for messages.
+/// A spelling of the table that is nearest to `text`: for messages. Empty where nothing is near.
 std::string nearest_form(std::string_view text);
 
 /// Every concrete spelling of a row ("add.ftz.f32", ...), at most `limit`: for conformance tests and dictionaries.

@@ -8,6 +8,14 @@
 
 namespace tilejit::runtime::simulator {
 
+/// Steps that lowering needs and that are no instruction of their own.
+enum class Helper : uint8_t {
+  splat32, splat64,         ///< a row of a scalar
+  pack64, pack32, pack16,   ///< {a, b} with a in the low half: of 32, 16, 8 bits each
+  low, high,                ///< half of a 64-bit row
+  predicate_move, predicate_not, predicate_and, predicate_or, predicate_xor, ///< imm, aux: xor masks of a, b
+};
+
 struct Handlers {
   const char* name;
   /// Each gives the handler of the form, or null: not here, or not for these kinds of operands.
@@ -20,6 +28,7 @@ struct Handlers {
   Fn (*select_matrix)(const Request&); ///< ldmatrix, stmatrix, movmatrix, mma
   /// add.cc and its kin: the carry that goes out (a predicate), or the sum.
   Fn (*select_carry)(bool out, bool subtract, bool wide);
+  Fn (*select_helper)(Helper);
   Fn masked32, masked64, masked_predicate, skip; ///< the next instruction under a mask, see exec_move.cpp
 };
 const Handlers& handlers();
@@ -36,6 +45,7 @@ Fn ISA(select_move)(const Request&);
 Fn ISA(select_memory)(const Request&);
 Fn ISA(select_matrix)(const Request&);
 Fn ISA(select_carry)(bool out, bool subtract, bool wide);
+Fn ISA(select_helper)(Helper);
 const Handlers& ISA(handlers)();
 #endif
 

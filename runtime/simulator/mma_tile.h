@@ -271,24 +271,22 @@ inline bool has_subnormal(const MmaRows& r) {
   return static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(least))) < 0x7f;
 }
 
-inline constexpr uint32_t flush_subnormals = 0x8040; // MXCSR: FTZ | DAZ
-
-/// Runs `work` with the host flushing subnormals, or not.
-template <typename Work>
-inline void with_mxcsr(uint32_t bits, Work work) {
+/// The chain with subnormals kept, on a host that flushes them (MXCSR: FTZ | DAZ) before and after.
+template <int Groups>
+[[gnu::noinline]] inline void mma_gradual(const MmaRows& r) {
   const uint32_t before = _mm_getcsr();
-  _mm_setcsr((before & ~flush_subnormals) | bits);
+  _mm_setcsr(before & ~0x8040u);
   asm volatile("" ::: "memory");
-  work();
+  mma_chain<Element::bf16, Groups, false>(r);
   asm volatile("" ::: "memory");
   _mm_setcsr(before);
 }
 
 template <Element E, int Groups, bool half>
 inline void mma(const MmaRows& r) {
-  bool gradual = false;
-  if constexpr (E == Element::bf16) gradual = has_subnormal<Groups>(r);
-  with_mxcsr(gradual ? 0 : flush_subnormals, [&] { mma_chain<E, Groups, half>(r); });
+  if constexpr (E == Element::bf16)
+    if (__builtin_expect(has_subnormal<Groups>(r), false)) return mma_gradual<Groups>(r);
+  mma_chain<E, Groups, half>(r);
 }
 
 #if defined(__AVX512F__)
@@ -307,8 +305,7 @@ template <int Groups>
     for (int i = 0; i < Groups; ++i) b[i][s] = see(_mm512_load_si512(r.b[i] + 16 * s));
   }
   if (__builtin_expect(_mm512_cmplt_epu16_mask(least, _mm512_set1_epi16(0x7f)) != 0, false)) {
-    with_mxcsr(0, [&] { mma_chain<Element::bf16, Groups, false>(r); });
-    return;
+    return mma_gradual<Groups>(r);
   }
   __m512 acc[2][2][2]; // h, p, half of the lanes
   for (int h = 0; h < 2; ++h)

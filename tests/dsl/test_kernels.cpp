@@ -1,5 +1,7 @@
 // The small kernels of kernels.h, compiled and run, against float64 references written from the definitions. The
 // tolerances follow from the formats: one rounding to the output's type, and one of f32 for each addition.
+#include "compiler/target/target.h"
+#include "runtime/ptxas.h"
 #include "tests/dsl/kernels.h"
 #include "tests/dsl/support.h"
 
@@ -237,4 +239,32 @@ TEST_CASE("a kernel that failed to compile may be tried again") {
   CHECK(error_of([&] { jit.compile("sm_90a", std::vector<ArgumentSpec>{spec}); }) != "");
   CHECK(jit.compile("sm_90a", std::vector<ArgumentSpec>{spec})->name == "fails");
   CHECK(jit.compilations() == 1);
+}
+
+TEST_CASE("ptxas accepts each kernel for each target, without spills (needs ptxas)") {
+  std::optional<std::string> ptxas = runtime::find_ptxas();
+  if (!ptxas) {
+    WARN("skipped: there is no ptxas here");
+    return;
+  }
+  auto rows = [](DType type) { return tensor_spec("", type, {dynamic, dynamic}); };
+  auto vector = tensor_spec("", bf16, {dynamic});
+  std::vector<std::pair<Kernel, std::vector<ArgumentSpec>>> kernels = {
+      {vector_add(), {vector, vector, vector}},
+      {softmax(), {rows(bf16), rows(bf16)}},
+      {matmul(), {rows(bf16), rows(bf16), rows(f32)}},
+      {matmul({.transpose_a = true, .transpose_b = true}), {rows(f16), rows(f16), rows(f16)}},
+      {matmul({.precision = Precision::tf32x3}), {rows(f32), rows(f32), rows(f32)}},
+  };
+  for (auto& [kernel, specs] : kernels)
+    for (const Target& target : targets()) {
+      INFO(kernel.name() << " for " << target.name);
+      CompiledKernel compiled = compile(kernel.record(specs), {.target = std::string(target.name)});
+      runtime::PtxasResult result = runtime::run_ptxas(*ptxas, compiled.ptx, compiled.target);
+      INFO(result.messages);
+      REQUIRE(result.accepted);
+      REQUIRE(result.entries.size() == 1);
+      CHECK(result.entries[0].spill_store_bytes == 0);
+      CHECK(result.entries[0].stack_bytes == 0);
+    }
 }

@@ -144,7 +144,7 @@ TEST_CASE("a wrong address is reported with everything that is known about it") 
   std::string text = sim.error_of(ptx, 2, 64, {buffer->address()});
   CHECK_THAT(text, Catch::Contains("out-of-bounds") || Catch::Contains("out of bounds"));
   CHECK_THAT(text, Catch::Contains("'k'") || Catch::Contains("kernel k"));
-  CHECK_THAT(text, Catch::Contains("line 15"));
+  CHECK_THAT(text, Catch::Contains("line 16"));
   CHECK_THAT(text, Catch::Contains("attention.cpp:71"));
   CHECK_THAT(text, Catch::Contains("(1, 0, 0)"));  // block
   CHECK_THAT(text, Catch::Contains("(36, 0, 0)")); // thread 100 - 64
@@ -346,5 +346,5 @@ TEST_CASE("a launch that can't be is refused with the reason") {
   CHECK(sim.error_of(kernel_text({}, "", "sm_80"), 1, 32, {}) == "");
   CHECK_THAT(sim.error_of(".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry other() { ret; }", 1, 32, {}),
              Catch::Contains("'k'"));
-  CHECK_THAT(sim.error_of(kernel_text({}, "mul.lo.u32 %r1, %r2, %nowhere;"), 1, 32, {}), Catch::Contains("line 7"));
+  CHECK_THAT(sim.error_of(kernel_text({}, "mul.lo.u32 %r1, %r2, %nowhere;"), 1, 32, {}), Catch::Contains("line 8"));
 }

@@ -268,7 +268,7 @@ TEST_CASE("instructions that are not known are all named, with the nearest that 
                          "line 8: 'mma.sp.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32' is not known to the simulator "
                          "(nearest: mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32)"));
     CHECK_THAT(text, Catch::Contains("line 9: 'add.u33'"));
-    CHECK_THAT(text, Catch::Contains("line 10: 'frobnicate.b32'"));
+    CHECK_THAT(text, Catch::EndsWith("line 10: 'frobnicate.b32' is not known to the simulator"));
   }
   // Another entry of the same file is not in the way.
   Module two = parse(header + ".entry a() { frob; }\n.entry b() { ret; }\n");

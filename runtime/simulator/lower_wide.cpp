@@ -1,0 +1,276 @@
+// lower_wide.cpp - lowering of instructions with many operands: memory, matrices, exchanges between lanes, barriers.
+// The places of fields and words are described with the handlers (exec_memory.cpp, exec_matrix.cpp, exec_move.cpp,
+// control.cpp).
+#include "runtime/simulator/lowering.h"
+#include "runtime/simulator/memory_flags.h"
+
+#include <bit>
+#include <cstring>
+
+namespace tilejit::runtime::simulator {
+namespace {
+
+using Kind = Operand::Kind;
+
+
+std::span<const Operand> elements_of(const Function& f, const Operand& o) {
+  return o.is(Kind::vector) ? f.elements(o) : std::span<const Operand>(&o, 1);
+}
+
+} // namespace
+
+bool Lowering::load(const Instruction& i) {
+  auto operands = f_.operands(i);
+  const Operand& a = *f_.operand(i, 'a');
+  auto parts = elements_of(f_, operands[0]);
+  Request r = request(i);
+  Type type = i.type();
+  r.form = Form::ld;
+  if (i.form == Form::ld_nc && r.space == Space::generic) r.space = Space::global; // ldu without a space
+  if (r.space == Space::constant) r.space = Space::global;                         // constants lie in global memory
+  uint32_t bits = bits_of(type);
+  std::vector<uint32_t> rows;
+  std::vector<std::pair<const Operand*, uint32_t>> extend; // 64-bit registers that get less
+  bool all_scalar = true, any_scalar = false;
+  for (const Operand& e : parts) {
+    bool scalar = e.is(Kind::reg) && is_scalar(e.index);
+    all_scalar = all_scalar && (scalar || e.is(Kind::sink));
+    any_scalar = any_scalar || scalar;
+  }
+  if (any_scalar && !all_scalar) return false;
+  if (bits == 128) { // two halves each
+    if (parts.size() != 1 || any_scalar) return false;
+    r.types[0] = Type::b64;
+    r.mods[r.mod_count++] = Mod::v2;
+    for (uint32_t half = 0; half < 2; ++half) rows.push_back(parts[0].is(Kind::reg) ? place(parts[0].index, half) : scratch());
+  } else {
+    for (const Operand& e : parts) {
+      bool widen = e.is(Kind::reg) && is_wide(e.index) && bits < 64 && !any_scalar;
+      rows.push_back(widen || e.is(Kind::sink) ? scratch() : place(e.index));
+      if (widen) extend.emplace_back(&e, rows.back());
+    }
+  }
+  Address at = address(a);
+  r.scalar = any_scalar;
+  if (any_scalar && at.flags) return false;
+  Fn fn = h_.select_memory(r);
+  if (!fn) return false;
+  uint32_t flags = at.flags | (is_signed(type) && bits < 32 ? sign_extend : 0);
+  emit(fn, {.d = flags, .a = at.offset, .c = guard_.offset, .imm = at.imm, .aux = guard_.turned});
+  emit_words(rows, 1);
+  for (auto [e, row] : extend) {
+    bool is_signed_type = is_signed(type);
+    // A load of 8 or 16 bits has been extended to 32 already.
+    if (!operate(request(Form::cvt, {is_signed_type ? Type::s64 : Type::u64, is_signed_type ? Type::s32 : Type::u32}), Width::row64, place(e->index), {{row, false}}, {false}))
+      return false;
+  }
+  return true;
+}
+
+bool Lowering::store(const Instruction& i) {
+  const Operand &a = *f_.operand(i, 'a'), &b = *f_.operand(i, 'b');
+  Request r = request(i);
+  uint32_t bits = bits_of(i.type());
+  std::vector<uint32_t> rows;
+  if (bits == 128) {
+    if (!b.is(Kind::reg)) return false;
+    r.types[0] = Type::b64;
+    r.mods[r.mod_count++] = Mod::v2;
+    rows = {place(b.index, 0), place(b.index, 1)};
+  } else {
+    for (const Operand& e : elements_of(f_, b)) {
+      bool wide_register = e.is(Kind::reg) && is_wide(e.index);
+      uint32_t at = row(e, wide_register || bits == 64);
+      if (wide_register && bits < 64) {
+        uint32_t narrow = scratch();
+        helper(Helper::low, Width::row32, narrow, at, 0, false);
+        at = narrow;
+      }
+      rows.push_back(at);
+    }
+  }
+  Address at = address(a);
+  Fn fn = h_.select_memory(r);
+  if (!fn) return false;
+  emit(fn, {.d = at.flags, .a = at.offset, .c = guard_.offset, .imm = at.imm, .aux = guard_.turned});
+  emit_words(rows, 1);
+  return true;
+}
+
+bool Lowering::atomic(const Instruction& i) {
+  const Operand* d = f_.operand(i, 'd');
+  const Operand &a = *f_.operand(i, 'a'), &b = *f_.operand(i, 'b');
+  const Operand* c = f_.operand(i, 'c');
+  if (b.is(Kind::vector) || i.vector_length() > 1) return false;
+  Request r = request(i);
+  bool wide = bits_of(i.type()) == 64;
+  Insn words;
+  words.d = d && d->is(Kind::reg) ? place(d->index) : 0;
+  words.a = row(b, wide);
+  words.b = c ? row(*c, wide) : 0;
+  if (d && d->is(Kind::reg) && is_scalar(d->index)) return false;
+  Address at = address(a);
+  Fn fn = h_.select_memory(r);
+  if (!fn) return false;
+  emit(fn, {.d = at.flags, .a = at.offset, .c = guard_.offset, .imm = at.imm, .aux = guard_.turned});
+  emit(nullptr, words);
+  // Sums of floats depend on their order, and results that are looked at on who comes first.
+  if (r.space != Space::shared && (is_float(i.type()) || words.d)) p_->ordered_blocks = true;
+  return true;
+}
+
+bool Lowering::copy_async(const Instruction& i) {
+  switch (i.form) {
+  case Form::cp_async_commit_group: emit(c_.copy_commit, {.c = guard_.offset, .aux = guard_.turned}); return true;
+  case Form::cp_async_wait_group:
+    emit(c_.copy_wait, {.c = guard_.offset, .imm = static_cast<uint32_t>(f_.operands(i)[0].value), .aux = guard_.turned});
+    return true;
+  case Form::cp_async_wait_all: emit(c_.copy_wait, {.a = 1, .c = guard_.offset, .aux = guard_.turned}); return true;
+  default: break;
+  }
+  const Operand &to = *f_.operand(i, 'd'), &from = *f_.operand(i, 'a'), &size = *f_.operand(i, 'b');
+  const Operand *reads = f_.operand(i, 'c'), *ignore = f_.operand(i, 'p');
+  if (size.value != 4 && size.value != 8 && size.value != 16) return false;
+  Address d = address(to), a = address(from);
+  Insn words;
+  words.d = a.flags;
+  words.a = a.offset;
+  words.b = a.imm;
+  words.c = static_cast<uint32_t>(size.value);
+  words.imm = reads ? row(*reads, false) : 0;
+  if (ignore) {
+    Guard p = predicate(*ignore);
+    words.aux = p.offset;
+    if (p.turned) {
+      words.aux = temporary_predicate(0);
+      emit(h_.select_helper(Helper::predicate_move), {.d = words.aux, .a = p.offset, .imm = p.turned});
+    }
+  }
+  emit(h_.select_memory(request(i)), {.d = d.flags, .a = d.offset, .c = guard_.offset, .imm = d.imm, .aux = guard_.turned});
+  emit(nullptr, words);
+  return true;
+}
+
+bool Lowering::matrix_move(const Instruction& i) {
+  auto operands = f_.operands(i);
+  Fn fn = h_.select_matrix(request(i));
+  if (!fn) return false;
+  std::vector<uint32_t> rows;
+  if (i.form == Form::movmatrix) {
+    rows = {destination(operands[0], false), row(operands[1], false)};
+    emit(fn, {.c = guard_.offset, .aux = guard_.turned});
+    emit_words(rows, 1);
+    return true;
+  }
+  const Operand& data = i.form == Form::ldmatrix ? *f_.operand(i, 'd') : *f_.operand(i, 'b');
+  for (const Operand& e : elements_of(f_, data)) rows.push_back(i.form == Form::ldmatrix ? destination(e, false) : row(e, false));
+  Address at = address(*f_.operand(i, 'a'));
+  uint32_t flags = at.flags | (i.space() == Space::generic ? generic_address : 0);
+  emit(fn, {.d = flags, .a = at.offset, .c = guard_.offset, .imm = at.imm, .aux = guard_.turned});
+  emit_words(rows, 1);
+  return true;
+}
+
+bool Lowering::product(const Instruction& i) {
+  Fn fn = h_.select_matrix(request(i));
+  if (!fn) return false;
+  bool wide = i.form == Form::mma_f64;
+  std::vector<uint32_t> rows;
+  for (char role : {'d', 'a', 'b', 'c'})
+    for (const Operand& e : elements_of(f_, *f_.operand(i, role))) rows.push_back(role == 'd' ? destination(e, wide) : row(e, wide));
+  emit(fn, {.c = guard_.offset, .aux = guard_.turned});
+  emit_words(rows, wide ? 3 : 2);
+  return true;
+}
+
+bool Lowering::exchange(const Instruction& i) {
+  auto operands = f_.operands(i);
+  const Operand &result = operands[0], &d = result.is(Kind::pair) ? f_.elements(result)[0] : result;
+  const Operand* second = result.is(Kind::pair) ? &f_.elements(result)[1] : nullptr;
+  Insn main, words;
+  words.d = guard_.offset;
+  words.a = guard_.turned;
+  auto either = [&](const Operand& o, uint32_t flag) {
+    Source s = source(o);
+    if (!s.scalar) words.c |= flag;
+    return s.offset;
+  };
+  auto members = [&](const Operand* o) {
+    if (o) words.b = either(*o, 4);
+    else words.c |= 16;
+  };
+  bool to_predicate = d.type == Type::pred;
+  bool elect_nothing = i.form == Form::elect && d.is(Kind::sink);
+  main.d = elect_nothing ? 0 : destination(d, false);
+  if (!to_predicate && d.is(Kind::reg) && is_scalar(d.index)) words.c |= 8;
+  if (second && second->is(Kind::reg)) main.imm = place(second->index);
+  switch (i.form) {
+  case Form::shfl:
+  case Form::shfl_sync:
+    if (words.c & 8) return false;
+    main.a = row(*f_.operand(i, 'a'), false);
+    main.b = either(*f_.operand(i, 'b'), 1);
+    main.c = either(*f_.operand(i, 'c'), 2);
+    members(f_.operand(i, 'e'));
+    break;
+  case Form::vote:
+  case Form::vote_ballot:
+  case Form::vote_sync:
+  case Form::vote_sync_ballot: {
+    Guard p = predicate(*f_.operand(i, 'p'));
+    main.a = p.offset;
+    main.aux = p.turned;
+    members(f_.operand(i, 'a'));
+    break;
+  }
+  case Form::activemask: words.c |= 16; break;
+  case Form::match_any:
+  case Form::match_all:
+    if (words.c & 8) return false;
+    main.a = row(*f_.operand(i, 'a'), bits_of(i.type()) == 64);
+    members(f_.operand(i, 'b'));
+    break;
+  case Form::redux:
+    main.a = row(*f_.operand(i, 'a'), false);
+    members(f_.operand(i, 'b'));
+    break;
+  case Form::elect:
+    if (words.c & 8) return false;
+    members(f_.operand(i, 'a'));
+    break;
+  default: return false;
+  }
+  emit(h_.select_move(request(i)), main);
+  emit(nullptr, words);
+  return true;
+}
+
+bool Lowering::barrier(const Instruction& i) {
+  const Operand &a = *f_.operand(i, 'a'), *b = f_.operand(i, 'b'), *p = f_.operand(i, 'p');
+  Insn main, words;
+  main.c = guard_.offset;
+  main.aux = guard_.turned;
+  Source id = source(a);
+  main.a = id.offset;
+  words.b = id.scalar ? 0 : 1;
+  if (b) {
+    Source count = source(*b);
+    main.b = count.offset;
+    words.b |= count.scalar ? 0 : 2;
+  }
+  Fn fn = i.form == Form::bar_sync ? c_.bar_sync : i.form == Form::bar_arrive ? c_.bar_arrive : i.form == Form::bar_warp_sync ? c_.bar_warp : c_.bar_red;
+  if (i.form == Form::bar_red_popc || i.form == Form::bar_red_pred) {
+    const Operand& d = f_.operands(i)[0];
+    main.imm = i.form == Form::bar_red_popc ? 0 : i.has(Mod::and_) ? 1 : 2;
+    if (d.is(Kind::reg) && is_scalar(d.index)) return false;
+    main.d = destination(d, false);
+    Guard predicate_guard = predicate(*p);
+    words.d = predicate_guard.offset;
+    words.a = predicate_guard.turned;
+  }
+  emit(fn, main);
+  emit(nullptr, words);
+  return true;
+}
+
+} // namespace tilejit::runtime::simulator

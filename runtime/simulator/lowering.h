@@ -1,0 +1,139 @@
+// lowering.h - the class behind `lower`: lower.cpp (blocks, operands, arithmetic), lower_wide.cpp (memory, matrices,
+// exchanges, barriers).
+//
+// Operands are resolved to rows or scalars of the warp's file; where there is no handler for a mixture, scalars are
+// spread over scratch rows first. An instruction that runs in some lanes only (guard, or a block that a varying branch
+// controls) gets a `masked` instruction in front of it, unless it takes the mask itself.
+#pragma once
+#include "runtime/simulator/cfg.h"
+#include "runtime/simulator/control.h"
+#include "runtime/simulator/handlers.h"
+#include "runtime/simulator/liveness.h"
+#include "runtime/simulator/uniform.h"
+
+#include <initializer_list>
+#include <map>
+#include <optional>
+
+namespace tilejit::runtime::simulator {
+
+class Lowering {
+public:
+  Lowering(std::shared_ptr<const Module> module, uint32_t entry, std::array<uint32_t, 3> shape, const std::vector<uint64_t>& addresses);
+  std::shared_ptr<const Program> run();
+
+private:
+  struct Source {
+    uint32_t offset = 0;
+    bool scalar = false;
+  };
+  struct Guard { ///< lanes: active & (predicate(offset) ^ turned)
+    uint32_t offset = 0, turned = ~0u;
+  };
+  struct Address {
+    uint32_t offset = 0, flags = 0, imm = 0;
+  };
+  struct Fixup {
+    size_t insn = 0;
+    uint32_t block = 0;
+  };
+  enum class Width : uint8_t { row32, row64, predicate, scalar };
+
+  // --- blocks (lower.cpp)
+  void layout();
+  void choose_mode();
+  void block(uint32_t b);
+  void instruction(const Instruction& i);
+  bool control_flow(const Instruction& i);
+  void leave_block(uint32_t b);
+  void jump_to(uint32_t block);
+  bool ends_thread(uint32_t block) const { return block == cfg_.exit() || ends_thread_[block]; }
+  std::optional<uint32_t> mode_of(const Instruction& i) const;
+  void set_mode(uint32_t mode);
+  void unsupported(const Instruction& i);
+
+  // --- the file
+  uint32_t tail(uint32_t bytes, uint32_t align);
+  uint32_t constant(uint64_t value);
+  uint32_t special(Special s, uint32_t component, bool row);
+  uint32_t scratch() { return scratch_first_ + 256 * (scratch_used_++ % scratch_rows); }
+  uint32_t temporary_predicate(uint32_t n) const { return predicates_first_ + 4 * (allocation_.predicates + n); }
+  uint32_t place(uint32_t reg, uint32_t half = 0) const;
+  bool is_scalar(uint32_t reg) const { return allocation_.place[reg].file == Place::File::uniform; }
+  bool is_wide(uint32_t reg) const { return bits_of(f_.registers[reg].type) == 64; }
+
+  // --- operands
+  Source source(const Operand& o, bool want_scalar = false);
+  uint32_t row(const Operand& o, bool wide); ///< spread over a scratch row where it is a scalar
+  uint32_t spread(Source s, bool wide);
+  /// Predicate operand: offset and xor mask.
+  Guard predicate(const Operand& o);
+  uint32_t destination(const Operand& o, bool wide); ///< a register's place, or a scratch row for `_`
+  Address address(const Operand& o);
+  const std::vector<uint64_t>& addresses_;
+  uint64_t variable_address(const Operand& o) const;
+
+  // --- code
+  Insn& emit(Fn fn, Insn fields = {});
+  void emit_masked(Width width, uint32_t d); ///< before an instruction that writes `d`
+  void emit_words(std::initializer_list<uint32_t> words);
+  void emit_words(const std::vector<uint32_t>& words, uint32_t slots);
+  Fn select(const Request& r) const;
+  Request request(const Instruction& i) const;
+  Request request(Form form, std::initializer_list<Type> types, std::initializer_list<Mod> mods = {}) const;
+  /// One operation with 1 to 3 sources. `wide[n]`: source n has 64 bits. False: there is no handler.
+  bool operate(Request r, Width width, uint32_t d, std::vector<Source> sources, const std::vector<bool>& wide, Insn fields = {});
+  bool helper(Helper h, Width width, uint32_t d, uint32_t a, uint32_t b = 0, bool final = true);
+
+  // --- instructions
+  bool arithmetic(const Instruction& i);
+  bool move(const Instruction& i);
+  bool move_part(uint32_t d, uint32_t a, uint32_t bits, uint32_t whole, uint32_t index);
+  bool convert(const Instruction& i);
+  bool compare(const Instruction& i);
+  bool set(const Instruction& i);
+  bool carry(const Instruction& i);
+  bool convert_address(const Instruction& i);
+  bool predicate_logic(const Instruction& i);
+  // lower_wide.cpp
+  bool load(const Instruction& i);
+  bool store(const Instruction& i);
+  bool atomic(const Instruction& i);
+  bool copy_async(const Instruction& i);
+  bool matrix_move(const Instruction& i);
+  bool product(const Instruction& i);
+  bool exchange(const Instruction& i);
+  bool barrier(const Instruction& i);
+
+  std::shared_ptr<const Module> module_;
+  const Module& m_;
+  uint32_t entry_;
+  const Function& f_;
+  std::array<uint32_t, 3> shape_;
+  const Handlers& h_;
+  const ControlHandlers& c_;
+  SharedLayout shared_;
+  Cfg cfg_;
+  Uniformity uniformity_;
+  Liveness liveness_;
+  RowAllocation allocation_;
+  std::shared_ptr<Program> p_;
+
+  static constexpr uint32_t scratch_rows = 24, temporary_predicates = 8;
+  uint32_t uniforms_first_ = 0, predicates_first_ = 0, rows64_first_ = 0, rows32_first_ = 0, scratch_first_ = 0, scratch_used_ = 0;
+  std::map<uint64_t, uint32_t> constants_;
+  std::map<std::array<uint32_t, 3>, uint32_t> specials_;
+  std::vector<size_t> block_begin_;
+  std::vector<Fixup> fixups_;
+  std::vector<bool> ends_thread_;
+  std::string errors_;
+  uint32_t errors_count_ = 0;
+
+  // of the instruction at hand
+  Guard guard_;
+  bool guarded_ = false, varying_ = false;
+  Meta meta_;
+  uint32_t mode_ = 0;
+};
+
+} // namespace tilejit::runtime::simulator

@@ -1,0 +1,201 @@
+// How fast the simulator is: warp-instructions and matrix operations per second, by kind of code.
+//
+//   bench_simulator [SECONDS]     about SECONDS (default 1) for each line
+//
+// TILEJIT_SIMULATOR_ISA and TILEJIT_SIMULATOR_THREADS choose what is measured. A line is the best of its runs: other
+// work on the machine only ever makes one slower.
+#include "tests/runtime/simulator/simulate.h"
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+using namespace tilejit::runtime;
+using namespace tilejit::runtime::simulator::test;
+
+namespace {
+
+struct Workload {
+  std::string name, setup, body;
+  double instructions = 0; ///< of the body
+  double operations = 0;   ///< floating-point operations of tensor cores, a warp and body
+  int warps = 8;           ///< a block
+};
+
+std::string r(const char* prefix, int index) { return prefix + std::to_string(index); }
+
+double count_instructions(const std::string& text) {
+  double n = 0;
+  for (char c : text) n += c == ';';
+  return n;
+}
+
+Workload alu_mix() {
+  Workload w{"ALU mix (fma add mul add.s32 xor setp selp)", "", "", 0, 0, 8};
+  for (int i = 0; i < 32; ++i) {
+    std::string a = r("%f", i % 8), b = r("%f", 8 + i % 4), x = r("%r", 10 + i % 8), y = r("%r", 20 + i % 4),
+                p = r("%p", 2 + i % 4);
+    w.body += "fma.rn.f32 " + a + ", " + a + ", " + b + ", " + r("%f", 12) + "; add.f32 " + b + ", " + b + ", " + a +
+              "; mul.f32 " + r("%f", 16 + i % 8) + ", " + a + ", " + b + "; add.s32 " + x + ", " + x + ", " + y +
+              "; xor.b32 " + y + ", " + y + ", " + x + "; setp.gt.f32 " + p + ", " + a + ", " + b + "; selp.b32 " +
+              r("%r", 30 + i % 8) + ", " + x + ", " + y + ", " + p + ";\n";
+  }
+  return w;
+}
+
+/// What a flash-attention kernel does with 64 scores of a thread between its two products.
+Workload softmax(bool ftz) {
+  Workload w{ftz ? "softmax step, .ftz" : "softmax step",
+             "mov.u32 %r100, buffer; mad.lo.u32 %r100, %r2, 16, %r100;\n",
+             "",
+             0,
+             0,
+             8};
+  std::string f = ftz ? ".ftz" : "";
+  auto s = [](int i) { return r("%s", i); };
+  for (int i = 0; i < 64; ++i) w.body += "max" + f + ".f32 %f0, %f0, " + s(i) + ";\n";
+  for (int lanes : {1, 2})
+    w.body += "mov.b32 %r3, %f0; shfl.sync.bfly.b32 %r4, %r3, " + std::to_string(lanes) +
+              ", 31, -1; mov.b32 %f1, %r4; max" + f + ".f32 %f0, %f0, %f1;\n";
+  w.body += "neg.f32 %f2, %f0;\n";
+  for (int i = 0; i < 64; ++i) w.body += "fma.rn" + f + ".f32 " + s(i) + ", " + s(i) + ", %f3, %f2;\n";
+  for (int i = 0; i < 64; ++i) w.body += "ex2.approx.ftz.f32 " + s(i) + ", " + s(i) + ";\n";
+  for (int i = 0; i < 64; ++i)
+    w.body += "add" + f + ".f32 " + r("%f", 4 + i % 4) + ", " + r("%f", 4 + i % 4) + ", " + s(i) + ";\n";
+  for (int i = 0; i < 32; ++i)
+    w.body += "cvt.rn.bf16x2.f32 " + r("%r", 10 + i) + ", " + s(2 * i + 1) + ", " + s(2 * i) + ";\n";
+  for (int i = 0; i < 8; ++i) {
+    std::string list = "{" + r("%r", 10 + 4 * i) + ", " + r("%r", 11 + 4 * i) + ", " + r("%r", 12 + 4 * i) + ", " +
+                       r("%r", 13 + 4 * i) + "}";
+    w.body += "st.shared.v4.b32 [%r100], " + list + "; ld.shared.v4.b32 " + list + ", [%r100];\n";
+  }
+  return w;
+}
+
+Workload mma(const std::string& instruction, int a, int b, int c, double operations) {
+  Workload w{instruction, "", "", 0, 0, 8};
+  auto list = [](const char* prefix, int first, int count) {
+    std::string text = "{";
+    for (int i = 0; i < count; ++i) text += (i ? ", " : "") + r(prefix, first + i);
+    return text + "}";
+  };
+  for (int n = 0; n < 16; ++n) {
+    const char* accumulators = c == 2 ? "%r" : "%s";
+    std::string d = list(accumulators, c == 2 ? 60 + 2 * n : 4 * n, c);
+    w.body += instruction + " " + d + ", " + list("%r", 10, a) + ", " + list("%r", 20 + 2 * n, b) + ", " + d + ";\n";
+  }
+  w.operations = 16 * operations;
+  return w;
+}
+
+Workload repeated(const std::string& name, const std::string& line, int times, const std::string& setup = "") {
+  Workload w{name, setup, "", 0, 0, 8};
+  for (int i = 0; i < times; ++i) w.body += line + "\n";
+  return w;
+}
+
+void measure(Simulator& sim, Workload w, double seconds) {
+  w.instructions = count_instructions(w.body);
+  const int blocks = 16;
+  auto text = [&](int trips) {
+    return kernel_text({"u64"},
+                       ".reg .f32 %s<64>;\n" + thread_index + w.setup + "mov.u32 %r190, 0;\nLOOP:\n" + w.body +
+                           "add.u32 %r190, %r190, 1; setp.lt.u32 %p1, %r190, " + std::to_string(trips) +
+                           "; @%p1 bra LOOP;",
+                       "sm_90a", ".shared .align 16 .b8 buffer[65536];");
+  };
+  auto run = [&](int trips) {
+    tilejit::CompiledKernel kernel;
+    kernel.name = "k", kernel.target = sim.device->target(), kernel.ptx = text(trips),
+    kernel.threads = static_cast<uint32_t>(32 * w.warps);
+    auto module = sim.device->load(kernel);
+    Launch launch;
+    launch.grid = {blocks, 1, 1};
+    launch.parameters = {uint64_t{0}};
+    auto begin = std::chrono::steady_clock::now();
+    sim.device->launch(*module, launch);
+    sim.device->synchronize();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
+  int trips = 8;
+  double time = run(trips);
+  while (time < seconds / 8 && trips < (1 << 24)) trips *= 2, time = run(trips);
+  double spent = time;
+  while (spent < seconds) {
+    double again = run(trips);
+    spent += again;
+    time = std::min(time, again);
+  }
+  double warps = static_cast<double>(blocks) * w.warps * trips;
+  std::printf("%-76s %8.1f M warp-instructions/s", w.name.c_str(), warps * (w.instructions + 3) / time * 1e-6);
+  if (w.operations > 0) std::printf(" %8.1f GFLOP/s", warps * w.operations / time * 1e-9);
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  double seconds = argc > 1 ? std::atof(argv[1]) : 1;
+  Simulator sim;
+  std::printf("%s, %u cores\n", sim.device->name().c_str(), std::thread::hardware_concurrency());
+  const std::string own =
+      "mov.u32 %r100, buffer; mad.lo.u32 %r100, %r2, 4, %r100; and.b32 %r101, %r2, 31; mul.lo.u32 %r101, %r101, 11; "
+      "and.b32 %r101, %r101, 31; mov.u32 %r102, buffer; mad.lo.u32 %r101, %r101, 4, %r102;\n";
+  measure(sim, alu_mix(), seconds);
+  measure(sim, softmax(false), seconds);
+  measure(sim, softmax(true), seconds);
+  measure(sim, mma("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", 4, 2, 4, 4096), seconds);
+  measure(sim, mma("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", 4, 2, 4, 4096), seconds);
+  measure(sim, mma("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16", 4, 2, 2, 4096), seconds);
+  measure(sim, mma("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32", 4, 2, 4, 2048), seconds);
+  measure(sim, repeated("alone: add.f32", "add.f32 %f1, %f1, %f2; add.f32 %f3, %f3, %f4;", 32), seconds);
+  measure(sim, repeated("alone: ex2.approx.ftz.f32", "ex2.approx.ftz.f32 %f1, %f2; ex2.approx.ftz.f32 %f3, %f4;", 32),
+          seconds);
+  measure(sim,
+          repeated("alone: cvt.rn.bf16x2.f32", "cvt.rn.bf16x2.f32 %r3, %f1, %f2; cvt.rn.bf16x2.f32 %r4, %f3, %f4;", 32),
+          seconds);
+  measure(sim,
+          repeated("alone: shfl.sync.bfly",
+                   "shfl.sync.bfly.b32 %r3, %r4, 1, 31, -1; shfl.sync.bfly.b32 %r4, %r3, 8, 31, -1;", 32),
+          seconds);
+  measure(sim,
+          repeated("alone: guarded add.f32, half of the lanes",
+                   "@%p2 add.f32 %f1, %f1, %f2; @%p2 add.f32 %f3, %f3, %f4;", 32,
+                   "and.b32 %r3, %r2, 1; setp.eq.u32 %p2, %r3, 1;\n"),
+          seconds);
+  measure(sim,
+          repeated("alone: uniform add.u32", "add.u32 %r3, %r3, %r4; add.u32 %r5, %r5, %r6;", 32,
+                   "mov.u32 %r3, %ctaid.x; mov.u32 %r4, 3; mov.u32 %r5, %ntid.x; mov.u32 %r6, %nctaid.x;\n"),
+          seconds);
+  measure(sim,
+          repeated("alone: ld.shared.b32, contiguous", "ld.shared.b32 %r3, [%r100]; ld.shared.b32 %r4, [%r100+4];", 32,
+                   own),
+          seconds);
+  measure(sim,
+          repeated("alone: st.shared.b32, contiguous", "st.shared.b32 [%r100], %r3; st.shared.b32 [%r100+4], %r4;", 32,
+                   own),
+          seconds);
+  measure(
+      sim,
+      repeated("alone: ld.shared.b32, permuted", "ld.shared.b32 %r3, [%r101]; ld.shared.b32 %r4, [%r101+4];", 32, own),
+      seconds);
+  measure(
+      sim,
+      repeated("alone: st.shared.b32, permuted", "st.shared.b32 [%r101], %r3; st.shared.b32 [%r101+4], %r4;", 32, own),
+      seconds);
+  measure(sim,
+          repeated("alone: ld.shared.v4.b32", "ld.shared.v4.b32 {%r3, %r4, %r5, %r6}, [%r103];", 64,
+                   "mov.u32 %r103, buffer; mad.lo.u32 %r103, %r2, 16, %r103;\n"),
+          seconds);
+  measure(sim,
+          repeated("alone: ldmatrix.x4", "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r3, %r4, %r5, %r6}, [%r103];", 64,
+                   "mov.u32 %r103, buffer; mad.lo.u32 %r103, %r2, 16, %r103;\n"),
+          seconds);
+  measure(sim,
+          repeated("alone: ldmatrix.x4.trans",
+                   "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%r3, %r4, %r5, %r6}, [%r103];", 64,
+                   "mov.u32 %r103, buffer; mad.lo.u32 %r103, %r2, 16, %r103;\n"),
+          seconds);
+}

@@ -1,0 +1,281 @@
+// Matrix instructions, element by element: fragments from the index formulas of the PTX manual, sums in the order that
+// the simulator defines.
+#include "tests/runtime/simulator/simulate.h"
+
+#include <catch2/catch.hpp>
+
+#include <cmath>
+
+using namespace tilejit::runtime;
+using namespace tilejit::runtime::simulator::test;
+
+namespace {
+
+enum class Kind { bf16, f16, tf32 };
+
+float f16_value(uint16_t h) {
+  int exponent = h >> 10 & 31, mantissa = h & 1023;
+  float magnitude = exponent == 31  ? (mantissa ? NAN : INFINITY)
+                    : exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -24)
+                                    : std::ldexp(static_cast<float>(1024 + mantissa), exponent - 25);
+  return h & 0x8000 ? -magnitude : magnitude;
+}
+/// Nearest even, by looking at both neighbours.
+uint16_t nearest_f16(float x) {
+  if (x != x) return 0x7fff;
+  uint16_t sign = std::signbit(x) ? 0x8000 : 0;
+  double magnitude = std::fabs(static_cast<double>(x));
+  if (magnitude >= 65520) return sign | 0x7c00;
+  uint16_t low = 0, high = 0x7c00; // f16 numbers are ordered as their bits
+  while (high - low > 1) {
+    uint16_t middle = static_cast<uint16_t>((low + high) / 2);
+    (f16_value(middle) <= magnitude ? low : high) = middle;
+  }
+  double up = high == 0x7c00 ? 65536.0 : f16_value(high), down = f16_value(low);
+  if (magnitude - down > up - magnitude || (magnitude - down == up - magnitude && low % 2)) return sign | high;
+  return sign | low;
+}
+float value_of(Kind kind, uint32_t bits) {
+  if (kind == Kind::bf16) return bits_to<float>(bits << 16);
+  if (kind == Kind::f16) return f16_value(static_cast<uint16_t>(bits));
+  return bits_to<float>(bits & 0xffffe000);
+}
+
+/// The registers of one operand: [lane][register], and which element of the matrix each of their elements is.
+struct Shape {
+  Kind kind;
+  int k;
+  bool half; ///< f16 accumulators
+
+  int per_register() const { return kind == Kind::tf32 ? 1 : 2; }
+  int a_registers() const { return 16 * k / 32 / per_register(); }
+  int b_registers() const { return 8 * k / 32 / per_register(); }
+  int c_registers() const { return half ? 2 : 4; }
+
+  // PTX ISA, "Matrix Fragments for mma.m16n8k4/k8/k16": i is the element's number in the lane's vector.
+  void a(int lane, int i, int& row, int& column) const {
+    int group = lane / 4, in_group = lane % 4;
+    if (kind == Kind::tf32) {
+      row = i % 2 ? group + 8 : group;
+      column = i < 2 ? in_group : in_group + 4;
+    } else {
+      row = (i % 4) < 2 ? group : group + 8;
+      column = in_group * 2 + (i & 1) + (i >= 4 ? 8 : 0);
+    }
+  }
+  void b(int lane, int i, int& row, int& column) const {
+    int group = lane / 4, in_group = lane % 4;
+    column = group;
+    row = kind == Kind::tf32 ? in_group + 4 * i : in_group * 2 + (i & 1) + (i >= 2 ? 8 : 0);
+  }
+  static void c(int lane, int i, int& row, int& column) {
+    row = i < 2 ? lane / 4 : lane / 4 + 8;
+    column = lane % 4 * 2 + (i & 1);
+  }
+  std::string name() const {
+    std::string type = kind == Kind::bf16  ? "bf16"
+                       : kind == Kind::f16 ? "f16"
+                                           : "tf32",
+                accumulator = half ? "f16" : "f32";
+    return "mma.sync.aligned.m16n8k" + std::to_string(k) + ".row.col." + accumulator + "." + type + "." + type + "." +
+           accumulator;
+  }
+};
+
+const Shape shapes[] = {{Kind::bf16, 8, false}, {Kind::bf16, 16, false}, {Kind::f16, 8, false},
+                        {Kind::f16, 16, false}, {Kind::f16, 8, true},    {Kind::f16, 16, true},
+                        {Kind::tf32, 4, false}, {Kind::tf32, 8, false}};
+
+std::string list(int first, int count) {
+  std::string text = "{";
+  for (int i = 0; i < count; ++i) text += (i ? ", %r" : "%r") + std::to_string(first + i);
+  return text + "}";
+}
+std::string transfer(bool load, int parameter, int first, int count) {
+  std::string text = element("%rd1", parameter, "%r0", 4 * count);
+  for (int i = 0; i < count; ++i) {
+    std::string at = "[%rd1+" + std::to_string(4 * i) + "]", reg = "%r" + std::to_string(first + i);
+    text += load ? "ld.global.b32 " + reg + ", " + at + ";\n" : "st.global.b32 " + at + ", " + reg + ";\n";
+  }
+  return text;
+}
+
+/// Runs one instruction for `warps` warps; operands are [warp][lane][register].
+std::vector<uint32_t> run_mma(const Shape& s, const std::vector<uint32_t>& a, const std::vector<uint32_t>& b,
+                              const std::vector<uint32_t>& c, uint32_t warps) {
+  Simulator sim;
+  auto da = sim.upload(a), db = sim.upload(b), dc = sim.upload(c), dd = sim.upload(std::vector<uint32_t>(c.size()));
+  std::string text = thread_index + transfer(true, 1, 10, s.a_registers()) + transfer(true, 2, 20, s.b_registers()) +
+                     transfer(true, 3, 30, s.c_registers()) + s.name() + " " + list(40, s.c_registers()) + ", " +
+                     list(10, s.a_registers()) + ", " + list(20, s.b_registers()) + ", " + list(30, s.c_registers()) +
+                     ";\n" + transfer(false, 0, 40, s.c_registers());
+  sim.run(kernel_text({"u64", "u64", "u64", "u64"}, text), warps, 32,
+          {dd->address(), da->address(), db->address(), dc->address()});
+  return sim.download<uint32_t>(*dd);
+}
+
+struct Matrices {
+  float a[16][16] = {}, b[16][8] = {}, c[16][8] = {};
+};
+Matrices unpack(const Shape& s, const uint32_t* a, const uint32_t* b, const uint32_t* c) {
+  Matrices m;
+  int n = s.per_register(), row, column;
+  auto part = [&](const uint32_t* registers, int count, int lane, int i) {
+    uint32_t bits = registers[lane * count + i / n];
+    return value_of(s.kind, n == 2 ? bits >> (16 * (i % 2)) & 0xffff : bits);
+  };
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int i = 0; i < s.a_registers() * n; ++i)
+      s.a(lane, i, row, column), m.a[row][column] = part(a, s.a_registers(), lane, i);
+    for (int i = 0; i < s.b_registers() * n; ++i)
+      s.b(lane, i, row, column), m.b[row][column] = part(b, s.b_registers(), lane, i);
+    for (int i = 0; i < 4; ++i) {
+      Shape::c(lane, i, row, column);
+      m.c[row][column] = s.half ? f16_value(static_cast<uint16_t>(c[lane * 2 + i / 2] >> (16 * (i % 2))))
+                                : bits_to<float>(c[lane * 4 + i]);
+    }
+  }
+  return m;
+}
+
+} // namespace
+
+TEST_CASE("mma.sync: every shape and type, bit for bit against a chain of fused multiply-adds") {
+  Random random;
+  for (const Shape& s : shapes) {
+    const uint32_t warps = 40;
+    auto number = [&](Kind kind) -> uint32_t { // of either sign, away from the ends of the exponent's range
+      uint32_t r = random();
+      if (kind == Kind::bf16) return (r & 0x807f) | (120 + (r >> 16) % 12) << 7;
+      if (kind == Kind::f16) return (r & 0x83ff) | (r >> 16) % 19 << 10; // with subnormal ones
+      return (r & 0x807fffff) | (120 + (r >> 25) % 12) << 23;
+    };
+    auto fill = [&](int registers, auto make) {
+      std::vector<uint32_t> x(size_t{warps} * 32 * static_cast<size_t>(registers));
+      for (uint32_t& v : x) v = make();
+      return x;
+    };
+    auto operand = [&] { return s.per_register() == 2 ? number(s.kind) | number(s.kind) << 16 : number(s.kind); };
+    auto a = fill(s.a_registers(), operand), b = fill(s.b_registers(), operand);
+    auto c = fill(s.c_registers(),
+                  [&] { return s.half ? number(Kind::f16) | number(Kind::f16) << 16 : number(Kind::tf32); });
+    auto d = run_mma(s, a, b, c, warps);
+    for (uint32_t w = 0; w < warps; ++w) {
+      size_t at = size_t{w} * 32;
+      Matrices m = unpack(s, &a[at * static_cast<size_t>(s.a_registers())],
+                          &b[at * static_cast<size_t>(s.b_registers())], &c[at * static_cast<size_t>(s.c_registers())]);
+      for (int lane = 0; lane < 32; ++lane)
+        for (int i = 0; i < 4; ++i) {
+          int row, column;
+          Shape::c(lane, i, row, column);
+          float sum = m.c[row][column];
+          for (int k = 0; k < s.k; k += 2)
+            for (int odd : {1, 0}) sum = std::fma(m.a[row][k + odd], m.b[k + odd][column], sum);
+          size_t lane_at = (at + static_cast<size_t>(lane)) * static_cast<size_t>(s.c_registers());
+          INFO(s.name() << " warp " << w << " row " << row << " column " << column);
+          if (s.half)
+            REQUIRE((d[lane_at + static_cast<size_t>(i / 2)] >> (16 * (i % 2)) & 0xffff) == nearest_f16(sum));
+          else
+            REQUIRE(d[lane_at + static_cast<size_t>(i)] == bits_to<uint32_t>(sum));
+        }
+    }
+  }
+}
+
+TEST_CASE("mma.sync at the ends of the range") {
+  auto constant = [](const Shape& s, uint32_t a, uint32_t b, uint32_t c) {
+    std::vector<uint32_t> x(32 * static_cast<size_t>(s.a_registers()), a),
+        y(32 * static_cast<size_t>(s.b_registers()), b), z(32 * static_cast<size_t>(s.c_registers()), c);
+    return run_mma(s, x, y, z, 1);
+  };
+  const Shape bf16{Kind::bf16, 16, false}, f16{Kind::f16, 16, false}, tf32{Kind::tf32, 8, false},
+      half{Kind::f16, 16, true};
+  // A subnormal bf16 counts: 2^-130 * 2^100 * 16.
+  CHECK(constant(bf16, 0x00080008, 0x71807180, 0)[5] == bits_to<uint32_t>(std::ldexp(1.0f, -26)));
+  // A subnormal accumulator is flushed, as is a subnormal tf32.
+  CHECK(constant(bf16, 0, 0x3f803f80, 0x00000100)[5] == 0);
+  CHECK(constant(tf32, 0x00400000, 0x71800000, 0)[5] == 0);
+  // Subnormal f16 are exact.
+  CHECK(constant(f16, 0x00010001, 0x00010001, 0)[5] == bits_to<uint32_t>(std::ldexp(16.0f, -48)));
+  // Infinities and NaN; NaN has one pattern.
+  CHECK(constant(bf16, 0x7f807f80, 0x3f803f80, 0)[5] == 0x7f800000);
+  CHECK(constant(bf16, 0x7f807f80, 0, 0)[5] == 0x7fffffff);
+  CHECK(constant(f16, 0xfe01fe01, 0x3c003c00, 0)[5] == 0x7fffffff);
+  CHECK(constant(tf32, 0x3f800000, 0xffc12345, 0)[5] == 0x7fffffff);
+  CHECK(constant(half, 0x7bff7bff, 0x7bff7bff, 0)[5] == 0x7c007c00);
+  CHECK(constant(half, 0x7e007e00, 0x3c003c00, 0)[5] == 0x7fff7fff);
+  // tf32 uses 10 bits of mantissa.
+  CHECK(constant(tf32, 0x3f801fff, 0x3f800000, 0)[5] == bits_to<uint32_t>(8.0f));
+  // f16 accumulators are rounded once: 2048 + 16 * 1 is exact, one after the other would stay 2048.
+  CHECK(constant(half, 0x3c003c00, 0x3c003c00, 0x68006800)[5] == 0x68086808);
+}
+
+namespace {
+
+/// Shared memory holds u16 number i at byte 2i; lane l gives the address of row (5 l mod 32), whose stride is 48 bytes.
+std::string matrix_text(const std::string& instruction, int registers, bool load) {
+  std::string text = "mov.u32 %r0, %tid.x; mov.u32 %r1, buffer; mov.u32 %r2, %r0;\n"
+                     "FILL: mul.lo.u32 %r3, %r2, 0x20002; add.u32 %r3, %r3, 0x10000; mad.lo.u32 %r4, %r2, 4, %r1;\n" +
+                     std::string(load ? "" : "mov.u32 %r3, 0xffffffff;\n") +
+                     "st.shared.b32 [%r4], %r3; add.u32 %r2, %r2, 32; setp.lt.u32 %p1, %r2, 384; @%p1 bra FILL;\n"
+                     "mul.lo.u32 %r5, %r0, 5; and.b32 %r5, %r5, 31; mad.lo.u32 %r5, %r5, 48, %r1; bar.sync 0;\n";
+  if (!load)
+    for (int i = 0; i < registers; ++i) // element e of register i of lane l: 1000 i + 2 l + e
+      text += "mul.lo.u32 %r6, %r0, 0x20002; add.u32 %r" + std::to_string(10 + i) + ", %r6, " +
+              std::to_string(0x10000 + 1000 * 0x10001 * i) + ";\n";
+  text += instruction + "\n";
+  if (load) return text + transfer(false, 0, 10, registers);
+  return text + "bar.sync 0; ld.param.u64 %rd1, [p0]; mov.u32 %r2, %r0;\n"
+                "OUT: mad.lo.u32 %r4, %r2, 4, %r1; ld.shared.b32 %r3, [%r4]; mad.wide.u32 %rd2, %r2, 4, %rd1; "
+                "st.global.b32 [%rd2], %r3;\n"
+                "add.u32 %r2, %r2, 32; setp.lt.u32 %p1, %r2, 384; @%p1 bra OUT;";
+}
+
+} // namespace
+
+TEST_CASE("ldmatrix and stmatrix, one, two and four matrices, transposed and not") {
+  Simulator sim;
+  for (int n : {1, 2, 4})
+    for (bool transposed : {false, true})
+      for (bool wide : {false, true})
+        for (bool load : {true, false}) {
+          std::string address = wide ? "[%rd5+0]" : "[%r5]",
+                      modifiers = ".sync.aligned.m8n8.x" + std::to_string(n) + (transposed ? ".trans" : "");
+          std::string code = wide ? "cvt.u64.u32 %rd5, %r5;\n" : "";
+          code += load ? "ldmatrix" + modifiers + ".shared.b16 " + list(10, n) + ", " + address + ";"
+                       : "stmatrix" + modifiers + ".shared.b16 " + address + ", " + list(10, n) + ";";
+          auto out = sim.upload(std::vector<uint32_t>(load ? 32 * static_cast<size_t>(n) : 384, 0));
+          INFO(code);
+          sim.run(kernel_text({"u64"}, matrix_text(code, n, load), "sm_90a", ".shared .align 16 .b8 buffer[1536];"), 1,
+                  32, {out->address()});
+          auto got = sim.download<uint32_t>(*out);
+          std::vector<uint16_t> memory(768, 0xffff);
+          for (int k = 0; k < n; ++k)
+            for (int lane = 0; lane < 32; ++lane)
+              for (int e = 0; e < 2; ++e) {
+                // PTX ISA, "ldmatrix": the fragment of a thread; .trans exchanges row and column.
+                int row = lane / 4, column = lane % 4 * 2 + e;
+                if (transposed) std::swap(row, column);
+                int at = (5 * (8 * k + row) & 31) * 24 + column;
+                if (load) {
+                  REQUIRE((got[static_cast<size_t>(lane * n + k)] >> (16 * e) & 0xffff) == static_cast<uint32_t>(at));
+                } else {
+                  memory[static_cast<size_t>(at)] = static_cast<uint16_t>(1000 * k + 2 * lane + e);
+                }
+              }
+          if (!load)
+            for (size_t i = 0; i < 768; ++i) REQUIRE((got[i / 2] >> (16 * (i % 2)) & 0xffff) == memory[i]);
+        }
+}
+
+TEST_CASE("movmatrix transposes") {
+  Simulator sim;
+  auto got = sim.words(
+      "mul.lo.u32 %r3, %r0, 0x20002; add.u32 %r3, %r3, 0x10000; movmatrix.sync.aligned.m8n8.trans.b16 %r9, %r3;", 1,
+      32);
+  for (uint32_t lane = 0; lane < 32; ++lane)
+    for (uint32_t e = 0; e < 2; ++e) {
+      uint32_t row = lane / 4, column = lane % 4 * 2 + e; // of the result; the source has them exchanged
+      REQUIRE((got[lane] >> (16 * e) & 0xffff) == column * 8 + row);
+    }
+}
