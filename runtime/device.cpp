@@ -2,13 +2,7 @@
 #include "runtime/device.h"
 
 #include "runtime/cuda/driver.h"
-#if __has_include("runtime/simulator/device.h")
 #include "runtime/simulator/device.h"
-#else
-namespace tilejit::runtime {
-std::shared_ptr<Device> open_simulator(const std::string& target = "sm_90a");
-}
-#endif
 
 #include <charconv>
 

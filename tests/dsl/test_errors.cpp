@@ -73,6 +73,10 @@ TEST_CASE("whole tiles") {
         "a combine function works on its scalars and can't use a tile, f32 [64]");
   FAILS({ Var v = 0.0; return {reduce(t[0], 0, [&](auto& a, auto& b) { v = a; return a; })}; },
         "a combine function can't assign a Var from outside; it returns its result");
+  FAILS({ return {reduce(t[0], 0, [&](auto& a, auto& b) { for (Index i : range(4)) a + i; return b; })}; },
+        "range: a combine function can't hold a loop");
+  FAILS({ return {reduce(t[0], 0, [&](auto& a, auto& b) { return a + sum(full(f32, {4}, b), 0); })}; },
+        "a combine function works on its scalars and can't use a tile, f32 [4]");
 }
 
 TEST_CASE("shapes that no tile has") {

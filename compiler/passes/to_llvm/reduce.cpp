@@ -32,7 +32,7 @@ void Emitter::reduce(ReduceOp op) {
     for (size_t r = 0; r < target.size(); ++r) {
       SmallVector<Value> next, sum;
       for (size_t t = 0; t < sources; ++t) next.push_back(from[t][r]), sum.push_back(result[t][target[r]]);
-      if (sum[0]) next = combine(op, sum, next);
+      if (result[0][target[r]]) next = combine(op, sum, next);
       for (size_t t = 0; t < sources; ++t) result[t][target[r]] = next[t];
     }
     return result;
