@@ -4,6 +4,7 @@
 #include "lib/attention/softmax/attention.h"
 #include "runtime/device.h"
 #include "runtime/files.h"
+#include "runtime/simulator/device.h"
 #include "runtime/tensor.h"
 #include "tools/demo_reference.h"
 #include "tools/kernel_report.h"
@@ -13,6 +14,7 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
@@ -141,7 +143,12 @@ int run_demo(const Options& options) {
   attention::AttentionOutputs outputs;
   fmt::print("\nRunning {} tokens ...\n", tokens);
   std::fflush(stdout);
-  double seconds = tools::with_progress("running", [&] { outputs = run(*device, problem); });
+  std::atomic<double> share = -1; // of the blocks that are done; only the simulator tells
+  if (auto* simulator = dynamic_cast<runtime::SimulatorDevice*>(device.get()))
+    simulator->set_progress(
+        [&](uint64_t done, uint64_t total) { share = static_cast<double>(done) / static_cast<double>(total); });
+  double seconds =
+      tools::with_progress("running", [&] { outputs = run(*device, problem); }, [&] { return share.load(); });
   if (gpu) { // warm now: the mean of some calls, by the device's own clock
     constexpr int repeats = 20;
     seconds = device->time([&] {
@@ -151,6 +158,12 @@ int run_demo(const Options& options) {
   }
   fmt::print("  {:<18}{:.3g} s, {:.3g} GFLOP/s on {}\n", "time", seconds, operations(tokens) / seconds * 1e-9,
              device->name());
+  if (auto* simulator = dynamic_cast<runtime::SimulatorDevice*>(device.get())) {
+    simulator->set_progress(nullptr);
+    const runtime::LaunchCounters& counters = simulator->last_launch();
+    fmt::print("  {:<18}{} of {} blocks, {:.3g} million a second\n", "warp instructions", counters.warp_instructions,
+               counters.blocks, static_cast<double>(counters.warp_instructions) / seconds * 1e-6);
+  }
 
   demo::AttentionShape shape{.queries = tokens,
                              .keys = tokens,

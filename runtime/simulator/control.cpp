@@ -14,7 +14,7 @@ uint32_t mask_at(const Warp* w, uint32_t offset) { return *reinterpret_cast<cons
 uint32_t guard(const Warp* w, const Insn* ip) { return w->active & (mask_at(w, ip->c) ^ ip->aux); }
 
 void park(Warp* w, const Insn* pc, uint32_t mask, Wait wait = Wait::nothing, uint32_t id = 0, uint32_t need = 0, const Insn* at = nullptr) {
-  w->splits[w->split_count++] = {pc, mask, wait, id, need, at, _mm_getcsr()};
+  w->splits[w->split_count++] = {pc, mask, wait, id, need, at, _mm_getcsr(), false};
 }
 void remove_split(Warp* w, uint32_t i) { w->splits[i] = w->splits[--w->split_count]; }
 
@@ -28,12 +28,17 @@ const Insn* meet(Warp* w, const Insn* ip) {
     } else ++i;
   }
   for (uint32_t i = 0; i < w->split_count; ++i)
-    if (w->splits[i].wait == Wait::nothing && w->splits[i].pc < ip) { // those behind go first
+    if (w->splits[i].wait == Wait::nothing && !w->splits[i].spins && w->splits[i].pc < ip) { // those behind go first
       park(w, ip, w->active);
       return nullptr;
     }
   if (ip->aux & 1 && w->split_count > 0) {
     park(w, ip, w->active, Wait::rejoin);
+    return nullptr;
+  }
+  if (ip->aux & 2 && --w->fuel == 0) { // a loop that may wait for lanes of its own warp: they get their turn
+    park(w, ip, w->active);
+    w->splits[w->split_count - 1].spins = true;
     return nullptr;
   }
   ++w->block_counts[ip->imm];
@@ -95,8 +100,10 @@ const Insn* exit_(Warp* w, const Insn* ip) {
   return w->active ? ip + 1 : nullptr;
 }
 const Insn* trap(Warp* w, const Insn* ip) {
-  if (guard(w, ip)) fail(w, ip, "trap: the kernel ended itself");
-  return ip + 1;
+  uint32_t m = guard(w, ip);
+  if (!m) return ip + 1;
+  w->active = m;
+  fail(w, ip, "trap: the kernel ended itself");
 }
 const Insn* set_mode(Warp*, const Insn* ip) {
   _mm_setcsr(ip->imm);
@@ -306,14 +313,14 @@ void fault(Warp* w, const Insn* ip, Fault what, Space space, uint32_t lane, uint
   char hex[32];
   std::snprintf(hex, sizeof hex, "0x%llx", static_cast<unsigned long long>(address));
   std::string text = place(w, ip) + ": " + thread(w, lane) + (write ? " writes " : " reads ") + std::to_string(bytes) + " bytes at " +
-                     std::string(name_of(space)) + " address " + hex + ", ";
-  if (what == Fault::misaligned) text += "which is not a multiple of " + std::to_string(bytes);
+                     std::string(name_of(space)) + " address " + hex + ", " + (what == Fault::misaligned ? "misaligned: " : "out of bounds: ");
+  if (what == Fault::misaligned) text += "it must be a multiple of " + std::to_string(bytes);
   else if (space == Space::shared)
-    text += "but the block has " + std::to_string(w->shared_bytes) + " bytes of shared memory (" +
+    text += "the block has " + std::to_string(w->shared_bytes) + " bytes of shared memory (" +
             std::to_string(w->block->launch->dynamic_shared) + " of them dynamic)";
-  else if (space == Space::local) text += "but a thread has " + std::to_string(w->local_bytes) + " bytes of local memory";
+  else if (space == Space::local) text += "a thread has " + std::to_string(w->local_bytes) + " bytes of local memory";
   else if (space == Space::param)
-    text += write ? "but parameters cannot be written" : "but the parameters are " + std::to_string(w->param_bytes) + " bytes";
+    text += write ? "parameters cannot be written" : "the parameters are " + std::to_string(w->param_bytes) + " bytes";
   else text += w->block->launch->memory->describe_nearest(address);
   throw Error(text);
 }
@@ -332,14 +339,19 @@ const ControlHandlers& control_handlers() {
 bool BlockState::run_warp(Warp& w) {
   bool did_something = false;
   for (;;) {
-    uint32_t best = none, rejoin = 0;
+    uint32_t best = none, rejoin = 0, spinning = 0;
     for (uint32_t i = 0; i < w.split_count; ++i) {
       const Split& s = w.splits[i];
-      if (s.wait == Wait::nothing && (best == none || s.pc < w.splits[best].pc)) best = i;
+      spinning += s.spins;
+      if (s.wait == Wait::nothing && !s.spins && (best == none || s.pc < w.splits[best].pc)) best = i;
       if (s.wait == Wait::rejoin && s.pc == w.splits[0].pc) ++rejoin;
       if (s.wait == Wait::lanes && (s.need & w.live & ~s.mask) == 0 && best == none) best = i; // those it waited for have ended
     }
     if (best == none && w.split_count > 0 && rejoin == w.split_count) best = 0; // all that live are there
+    if (best == none && spinning > 0) { // all have had their turn; now the other warps
+      for (uint32_t i = 0; i < w.split_count; ++i) w.splits[i].spins = false;
+      return true;
+    }
     if (best == none) return did_something;
     Split s = w.splits[best];
     remove_split(&w, best);
@@ -490,7 +502,7 @@ void BlockState::begin(uint64_t linear_index) {
     w.clock = 0;
     w.split_count = 0;
     w.allocation_begin = 1, w.allocation_end = 0;
-    w.splits[w.split_count++] = {p.code.data(), w.live, Wait::nothing, 0, 0, nullptr, p.default_mode};
+    w.splits[w.split_count++] = {p.code.data(), w.live, Wait::nothing, 0, 0, nullptr, p.default_mode, false};
     w.async->copies.clear();
     w.async->groups.fill(0);
     for (uint32_t offset : p.undefined_rows32) std::memset(w.file + offset, 0xff, 128);

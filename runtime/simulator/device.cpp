@@ -52,6 +52,14 @@ uint32_t host_threads() {
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
+/// "sm_90a" -> 90, "a".
+std::pair<uint32_t, std::string_view> parts_of(std::string_view target) {
+  uint32_t number = 0;
+  if (!target.starts_with("sm_")) return {0, target};
+  auto [end, error] = std::from_chars(target.data() + 3, target.data() + target.size(), number);
+  return {error == std::errc() ? number : 0, target.substr(static_cast<size_t>(end - target.data()))};
+}
+
 class Simulator final : public SimulatorDevice {
 public:
   explicit Simulator(std::string target) : target_(std::move(target)), threads_(host_threads()), memory_(std::make_shared<GlobalMemory>()) {}
@@ -95,6 +103,7 @@ private:
       throw Error(std::string(what) + ": bytes " + std::to_string(offset) + " to " + std::to_string(offset + bytes) + " of a buffer of " +
                   std::to_string(buffer.size()) + " bytes");
   }
+  void require_target(std::string_view ptx) const;
   void initialize(LoadedModule& module, std::vector<uint64_t>& addresses);
   std::vector<uint8_t> parameters(const LoadedModule& module, const Launch& launch) const;
   void run(LaunchState& state);
@@ -105,6 +114,14 @@ private:
   std::function<void(uint64_t, uint64_t)> progress_;
   LaunchCounters counters_;
 };
+
+/// PTX for an older architecture runs; that with features of one architecture (sm_90a) only on that one.
+void Simulator::require_target(std::string_view ptx) const {
+  auto [number, suffix] = parts_of(ptx);
+  auto [ours, ours_suffix] = parts_of(target_);
+  bool fits = suffix.empty() ? number <= ours : number == ours && (ours_suffix == suffix || ours_suffix == "a");
+  if (!fits) throw Error("the PTX is for " + std::string(ptx) + " and cannot run on " + target_ + ": compile for " + target_ + ", or open simulator:" + std::string(ptx));
+}
 
 /// Gives the module's global and constant variables memory and their initial values.
 void Simulator::initialize(LoadedModule& module, std::vector<uint64_t>& addresses) {
@@ -135,6 +152,7 @@ std::shared_ptr<runtime::Module> Simulator::load(const CompiledKernel& kernel) {
   auto module = std::make_shared<LoadedModule>();
   module->compiled = kernel;
   module->ptx = std::make_shared<simulator::Module>(parse(kernel.ptx));
+  require_target(module->ptx->target);
   uint32_t entry = module->ptx->find_function(kernel.name);
   if (entry == none || !module->ptx->functions[entry].is_entry)
     throw Error("the PTX has no entry '" + kernel.name + "'");
@@ -143,7 +161,7 @@ std::shared_ptr<runtime::Module> Simulator::load(const CompiledKernel& kernel) {
   std::vector<uint64_t> addresses;
   initialize(*module, addresses);
   module->program = lower(module->ptx, entry, {kernel.threads, 1, 1}, addresses);
-  uint64_t shared = module->program->static_shared + kernel.shared_bytes, most = target_ < "sm_90" ? 163 * 1024 : 227 * 1024;
+  uint64_t shared = module->program->static_shared + kernel.shared_bytes, most = parts_of(target_).first < 90 ? 163 * 1024 : 227 * 1024;
   if (shared > most)
     throw Error("kernel '" + kernel.name + "' wants " + std::to_string(shared) + " bytes of shared memory a block: " + target_ + " has " + std::to_string(most));
   return module;
@@ -245,14 +263,8 @@ void Simulator::run(LaunchState& state) {
 } // namespace
 
 std::shared_ptr<SimulatorDevice> open_simulator(const std::string& target) {
-  bool known = target.starts_with("sm_") && target.size() >= 5;
-  uint32_t number = 0;
-  if (known) {
-    auto [end, error] = std::from_chars(target.data() + 3, target.data() + target.size(), number);
-    std::string_view suffix(end, static_cast<size_t>(target.data() + target.size() - end));
-    known = error == std::errc() && (suffix.empty() || suffix == "a" || suffix == "f");
-  }
-  if (!known) throw Error("there is no target '" + target + "': use sm_80, sm_90a, ...");
+  auto [number, suffix] = parts_of(target);
+  if (number < 10 || !(suffix.empty() || suffix == "a" || suffix == "f")) throw Error("there is no target '" + target + "': use sm_80, sm_90a, ...");
   if (number < 80) throw Error("the simulator knows sm_80 and later, not " + target);
   return std::make_shared<Simulator>(target);
 }

@@ -453,8 +453,12 @@ bool Lowering::control_flow(const Instruction& i) {
   case Form::bra: {
     set_mode(p_->default_mode);
     uint32_t target = cfg_.block_of_label[f_.operands(i)[0].index];
+    uint32_t at = static_cast<uint32_t>(&i - f_.body.data()), next = at + 1 == f_.body.size() ? cfg_.exit() : cfg_.block_of[at + 1];
     if (!guarded_) jump_to(target);
-    else if (ends_thread(target)) emit(c_.branch, {.a = guard_.offset, .b = 1, .imm = guard_.turned});
+    else if (!ends_thread(target) && (next == none || ends_thread(next))) { // those that go on are the ones that jump
+      emit(c_.branch, {.a = guard_.offset, .b = 1, .imm = ~guard_.turned});
+      jump_to(target);
+    } else if (ends_thread(target)) emit(c_.branch, {.a = guard_.offset, .b = 1, .imm = guard_.turned});
     else {
       fixups_.push_back({p_->code.size(), target});
       emit(c_.branch, {.a = guard_.offset, .imm = guard_.turned});

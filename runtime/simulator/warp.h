@@ -28,6 +28,7 @@ struct Split {
   uint32_t need = 0; ///< Wait::lanes: the lanes that must be there
   const Insn* at = nullptr; ///< Wait::barrier: the instruction, for its result
   uint32_t mode = 0;        ///< MXCSR
+  bool spins = false;       ///< it has run through a loop for long: others go first
 };
 
 /// One cp.async of a warp: what it will copy when its group is waited for.

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <thread>
 
 using namespace tilejit::runtime;
@@ -95,6 +96,12 @@ Workload repeated(const std::string& name, const std::string& line, int times, c
   return w;
 }
 
+double cpu_seconds() {
+  timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
 void measure(Simulator& sim, Workload w, double seconds) {
   w.instructions = count_instructions(w.body);
   const int blocks = 16;
@@ -105,6 +112,7 @@ void measure(Simulator& sim, Workload w, double seconds) {
                            "; @%p1 bra LOOP;",
                        "sm_90a", ".shared .align 16 .b8 buffer[65536];");
   };
+  double cpu = 1e9; // a trip
   auto run = [&](int trips) {
     tilejit::CompiledKernel kernel;
     kernel.name = "k", kernel.target = sim.device->target(), kernel.ptx = text(trips),
@@ -114,8 +122,10 @@ void measure(Simulator& sim, Workload w, double seconds) {
     launch.grid = {blocks, 1, 1};
     launch.parameters = {uint64_t{0}};
     auto begin = std::chrono::steady_clock::now();
+    double cpu_begin = cpu_seconds();
     sim.device->launch(*module, launch);
     sim.device->synchronize();
+    cpu = std::min(cpu, (cpu_seconds() - cpu_begin) / trips);
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   };
   int trips = 8;
@@ -127,9 +137,13 @@ void measure(Simulator& sim, Workload w, double seconds) {
     spent += again;
     time = std::min(time, again);
   }
-  double warps = static_cast<double>(blocks) * w.warps * trips;
-  std::printf("%-76s %8.1f M warp-instructions/s", w.name.c_str(), warps * (w.instructions + 3) / time * 1e-6);
-  if (w.operations > 0) std::printf(" %8.1f GFLOP/s", warps * w.operations / time * 1e-9);
+  double warps = static_cast<double>(blocks) * w.warps, cores = std::thread::hardware_concurrency();
+  auto rate = [&](double work, const char* unit, double scale) {
+    std::printf(" %8.1f %8.1f %s", warps * work * trips / time * scale, warps * work / cpu * cores * scale, unit);
+  };
+  std::printf("%-56s", w.name.c_str());
+  rate(w.instructions + 3, "M warp-instructions/s", 1e-6);
+  if (w.operations > 0) rate(w.operations, "GFLOP/s", 1e-9);
   std::printf("\n");
   std::fflush(stdout);
 }

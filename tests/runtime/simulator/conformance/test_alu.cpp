@@ -12,7 +12,7 @@ using runtime::simulator::InstructionClass;
 namespace {
 
 void check_rows(std::initializer_list<InstructionClass> classes) {
-  auto device = runtime::open_device("simulator");
+  auto device = runtime::open_device("simulator:sm_100a");
   size_t spellings = 0, compared = 0;
   std::map<std::string, size_t> undefined; // rows without a reference
   for (const auto& row : runtime::simulator::all_forms()) {

@@ -207,7 +207,7 @@ std::vector<Case> float_cases() {
 } // namespace
 
 TEST_CASE("mma: floating point") {
-  auto device = runtime::open_device("simulator");
+  auto device = runtime::open_device("simulator:sm_100a");
   for (const Case& t : float_cases()) {
     check_exactly(*device, t);
     check_closely(*device, t);
@@ -215,7 +215,7 @@ TEST_CASE("mma: floating point") {
 }
 
 TEST_CASE("mma: double precision") {
-  auto device = runtime::open_device("simulator");
+  auto device = runtime::open_device("simulator:sm_100a");
   check_exactly(*device, {8, 8, 4, F64, F64, F64, F64});
   check_closely(*device, {8, 8, 4, F64, F64, F64, F64});
   for (int k : {4, 8, 16}) {
@@ -225,7 +225,7 @@ TEST_CASE("mma: double precision") {
 }
 
 TEST_CASE("mma: integers") {
-  auto device = runtime::open_device("simulator");
+  auto device = runtime::open_device("simulator:sm_100a");
   for (const Element& a : {S8, U8})
     for (const Element& b : {S8, U8}) {
       check_exactly(*device, {8, 8, 16, S32, a, b, S32});
@@ -246,7 +246,7 @@ TEST_CASE("mma: integers") {
 }
 
 TEST_CASE("ldmatrix, stmatrix, movmatrix: every element") {
-  auto device = runtime::open_device("simulator");
+  auto device = runtime::open_device("simulator:sm_100a");
   // 64 rows of 16 bytes in shared memory; element e of row r is 256 r + e. Each lane gives the address of a row of its
   // own.
   auto element = [](uint32_t row, uint32_t e) { return 256 * row + e; };

@@ -49,7 +49,7 @@ constexpr uint32_t member_masks[] = {0xffffffff, 0x0000ffff, 0xaaaaaaaa, 0x80000
 } // namespace
 
 TEST_CASE("shuffles") {
-  auto device = runtime::open_device("simulator");
+  auto device = runtime::open_device("simulator:sm_100a");
   for (std::string mode : {"up", "down", "bfly", "idx"})
     for (uint32_t c : {0x1fu, 0x0u, 0x181fu, 0x1e1fu, 0x1000u, 0x1c07u, 0x0010u})
       for (int kind = 0; kind < 3; ++kind) { // b: a constant, the same for all lanes, one for each
@@ -75,7 +75,7 @@ TEST_CASE("shuffles") {
 }
 
 TEST_CASE("votes, activemask, elect: among any members") {
-  auto device = runtime::open_device("simulator");
+  auto device = runtime::open_device("simulator:sm_100a");
   for (uint32_t members : member_masks)
     for (uint32_t pattern : {0u, 0xffffffffu, 0x12345678u, members}) {
       std::vector<uint32_t> input(32);
@@ -113,7 +113,7 @@ TEST_CASE("votes, activemask, elect: among any members") {
 }
 
 TEST_CASE("matches and reductions: among any members") {
-  auto device = runtime::open_device("simulator");
+  auto device = runtime::open_device("simulator:sm_100a");
   for (uint32_t members : member_masks)
     for (uint32_t range : {1u, 3u, 0xffffffffu}) {
       auto input = random_words(32, range);
@@ -157,7 +157,7 @@ TEST_CASE("matches and reductions: among any members") {
 }
 
 TEST_CASE("carry chains: 128-bit sums, differences and products") {
-  auto device = runtime::open_device("simulator");
+  auto device = runtime::open_device("simulator:sm_100a");
   auto input = random_words(32 * 8, 5);
   for (size_t lane = 0; lane < 8; ++lane) // long carries
     for (size_t k = 0; k < 8; ++k)
