@@ -303,7 +303,7 @@ def Tile_CopyAsyncOp : Tile_Op<"copy_async", [MemoryEffects<[MemRead, MemWrite]>
   let summary = "global -> shared without registers (cp.async), zero outside the view (level 2)";
   let description = [{
     `threads` is the layout of the copying threads: the registers of a lane are the elements that it copies. Where
-    `enable` is false nothing is read and the target holds zeros. Complete after a `tile.wait` that covers its group.
+    `enable` is false nothing is read or written. Complete after a `tile.wait` that covers its group.
   }];
   let arguments = (ins Tile_ViewType:$view, Variadic<I32>:$indices, Tile_SharedType:$target, I1:$enable,
                        DenseI32ArrayAttr:$dims, Tile_LayoutAttr:$threads);

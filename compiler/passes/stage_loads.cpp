@@ -17,6 +17,7 @@
 // After it: a product's operand is a tile in operand layout or a shared tile. Rings are read and written only under this
 // protocol, so `insert-barriers` leaves them alone.
 #include "compiler/layout/questions.h"
+#include "compiler/passes/access.h"
 #include "compiler/passes/pass.h"
 #include "compiler/passes/transfer.h"
 
@@ -69,16 +70,15 @@ bool collect_converts(Value value, SmallVectorImpl<ConvertOp>& converts) {
   return !converts.empty();
 }
 
+// Pipelining computes an index from the loop's counter in a few more steps than the load does.
+constexpr unsigned pipelining_depth = 3;
+
 // Bytes that one lane copies at a time.
 unsigned copy_bytes(LoadOp load) {
   ViewType view = load.getView().getType();
-  unsigned bits = element_bits(view.getElementType());
-  int contiguous = -1;
-  for (auto [d, dim] : llvm::enumerate(load.getDims()))
-    if (dim == view.getContiguousDim()) contiguous = d;
-  if (contiguous < 0) return 0;
-  return layout::global_vector(layout_of(load.getResult()).getValue(), contiguous, bits, view.getAlign(),
-                               view.getAlign() * 8 / bits) * bits / 8;
+  return access_elements(view, load.getIndices(), load.getDims(), load.getType().getShape(),
+                         layout_of(load.getResult()).getValue(), pipelining_depth) *
+         element_bits(view.getElementType()) / 8;
 }
 
 std::optional<Staged> match(LoadOp load) {
@@ -86,8 +86,10 @@ std::optional<Staged> match(LoadOp load) {
   Staged staged{load, {}, {}};
   if (!collect_converts(load.getResult(), staged.converts)) return std::nullopt;
   Layout writer = layout_of(load.getResult()).getValue();
-  staged.shared = transfer_tile(writer, seen_from_load(staged.converts.front(), load),
-                                element_bits(load.getType().getElementType()));
+  unsigned bits = element_bits(load.getType().getElementType());
+  int contiguous = contiguous_tile_dim(load.getView().getType(), load.getDims());
+  staged.shared = transfer_tile(writer, seen_from_load(staged.converts.front(), load), bits, contiguous);
+  if (!copy_access(writer, staged.shared, contiguous, bits, copy_bytes(load))) return std::nullopt;
   return staged;
 }
 
@@ -140,7 +142,7 @@ private:
   void read_from(Staged& staged, Value tile, Operation* at) {
     for (ConvertOp convert : staged.converts) {
       bool in_registers = at && worth_registers(convert);
-      builder_.setInsertionPoint(in_registers ? at : convert);
+      builder_.setInsertionPoint(at ? at : convert); // the tile has landed there
       Value source = transposed_like(convert.getSource(), staged.load, tile);
       for (OpOperand& use : llvm::make_early_inc_range(convert.getResult().getUses())) {
         auto dot = dyn_cast<DotOp>(use.getOwner());

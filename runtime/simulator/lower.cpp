@@ -401,7 +401,7 @@ void Lowering::set_mode(uint32_t mode) {
 // --- blocks ----------------------------------------------------------------------------------------------------------
 
 void Lowering::unsupported(const Instruction& i) {
-  if (++errors_count_ > 50) return;
+  if (!unsupported_.insert(std::string(i.text)).second || unsupported_.size() > 50) return; // each spelling once
   errors_ += (errors_.empty() ? "" : "\n") + std::string("line ") + std::to_string(i.line) + ": the simulator cannot run '" + std::string(i.text) + "' yet";
 }
 

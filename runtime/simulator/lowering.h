@@ -13,6 +13,7 @@
 
 #include <initializer_list>
 #include <map>
+#include <set>
 #include <optional>
 
 namespace tilejit::runtime::simulator {
@@ -127,7 +128,7 @@ private:
   std::vector<Fixup> fixups_;
   std::vector<bool> ends_thread_;
   std::string errors_;
-  uint32_t errors_count_ = 0;
+  std::set<std::string> unsupported_;
 
   // of the instruction at hand
   Guard guard_;

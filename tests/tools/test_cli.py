@@ -13,7 +13,7 @@ import unittest
 
 import npy
 
-TILEJIT, FAKE_LIBCUDA = sys.argv[1:3]
+TILEJIT, FAKE_LIBCUDA = map(os.path.abspath, sys.argv[1:3])
 NO_DRIVER = {"TILEJIT_LIBCUDA": "libcuda-that-is-not-there.so.1"}
 
 

@@ -128,7 +128,16 @@ void add_inspect(CLI::App& program) {
       ->type_name("TYPE");
   command->add_option("--gpu", options->target, "What to compile for: sm_90a (default) or sm_80")->type_name("TARGET");
   command->add_option("-o,--output", options->output, "File to write instead of standard output")->type_name("FILE");
-  command->callback([options] { inspect(*options); });
+  command->callback([options] {
+    try {
+      inspect(*options);
+    } catch (const CompileError& error) { // names file and line where it has one, else we name the file
+      std::string message = error.what();
+      if (is_file(options->subject) && !message.starts_with(options->subject))
+        message = options->subject + ": " + message;
+      throw CompileError(message);
+    }
+  });
 }
 
 } // namespace tilejit::tools

@@ -26,6 +26,12 @@ int main(int argc, char** argv) {
     return code;
   };
   try {
+    // CLI11 would say that a subcommand is required, and not that this is none.
+    if (argc > 1 && argv[1][0] != '-' && !program.get_subcommand_no_throw(argv[1])) {
+      std::vector<std::string> known;
+      for (const CLI::App* command : program.get_subcommands({})) known.push_back(command->get_name());
+      throw tools::InputError(tools::unknown_name("subcommand", argv[1], known));
+    }
     program.parse(argc, argv);
     std::cout.flush();
     if (!std::cout) return complain("cannot write to standard output", 1);

@@ -199,12 +199,14 @@ Value Code::shuffle_from(Value word, Value lane) {
   return intrinsic("llvm.nvvm.shfl.sync.idx.i32", i32, {number(-1), word, lane, number(31)});
 }
 void Code::barrier() { intrinsic("llvm.nvvm.barrier.cta.sync.aligned.all", {}, {number(0)}); }
-void Code::copy_async(Value shared, Value global, unsigned bytes, Value source_bytes) {
-  std::string name = std::string("llvm.nvvm.cp.async.") + (bytes == 16 ? "cg" : "ca") + ".shared.global." +
-                     std::to_string(bytes) + (source_bytes ? ".s" : "");
-  SmallVector<Value> operands{shared, global};
-  if (source_bytes) operands.push_back(source_bytes);
-  intrinsic(name, {}, operands);
+void Code::copy_async(Value shared, Value global, unsigned bytes, Value source_bytes, Value enable) {
+  std::string cache = bytes == 16 ? "cg" : "ca", size = std::to_string(bytes); // cg, past L1, exists for 16 bytes only
+  if (!enable) {
+    intrinsic("llvm.nvvm.cp.async." + cache + ".shared.global." + size + ".s", {}, {shared, global, source_bytes});
+    return;
+  }
+  assembly("{ .reg .pred p; setp.ne.b32 p, $0, 0; @p cp.async." + cache + ".shared.global [$1], [$2], " + size + ", $3; }",
+           "r,r,l,r", {}, {zero_extend(enable, i32), shared, global, source_bytes}, true);
 }
 void Code::commit_copies() { intrinsic("llvm.nvvm.cp.async.commit.group", {}, {}); }
 void Code::wait_copies(unsigned pending) { intrinsic("llvm.nvvm.cp.async.wait.group", {}, {number(pending)}); }

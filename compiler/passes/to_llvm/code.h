@@ -79,7 +79,8 @@ public:
   Value shuffle_xor(Value word, unsigned mask);
   Value shuffle_from(Value word, Value lane);
   void barrier();
-  void copy_async(Value shared, Value global, unsigned bytes, Value source_bytes);
+  /// Reads `source_bytes` of `bytes` and fills the rest with zeros; nothing happens where `enable` (null: true) is false.
+  void copy_async(Value shared, Value global, unsigned bytes, Value source_bytes, Value enable);
   void commit_copies();
   void wait_copies(unsigned pending);
   SmallVector<Value> ldmatrix(Value shared, unsigned words, bool transposed); ///< words of i32

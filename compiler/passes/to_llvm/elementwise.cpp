@@ -155,6 +155,8 @@ bool Emitter::shape(Operation* op) {
     define(size, {known ? known : code_.number(size.getView().getType().getShape()[size.getDim()])});
     return true;
   }
+  if (auto scalar = dyn_cast<ToScalarOp>(op))
+    return define(scalar.getScalar(), {elements(scalar.getSource()).front()}), true;
   if (!isa<SplatOp, IotaOp, BroadcastOp, ExpandDimsOp, TransposeOp>(op) || isa<SharedType>(op->getResult(0).getType()))
     return false;
   auto type = cast<RankedTensorType>(op->getResult(0).getType());

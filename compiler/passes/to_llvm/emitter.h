@@ -84,7 +84,6 @@ private:
   void load(tile::LoadOp op);
   void store(tile::StoreOp op);
   void copy_async(tile::CopyAsyncOp op);
-  uint32_t divisor(Value index, unsigned depth = 0);
 
   // ---- shared.cpp --------------------------------------------------------------------------------------------------
   Value shared_pointer(Value shared);

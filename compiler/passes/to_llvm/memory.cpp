@@ -4,6 +4,7 @@
 // in 64 bits. The three are added in this order so that LLVM hoists what a loop does not change. An element is inside the
 // view when its 32-bit coordinate, taken as unsigned, is below the size: a negative coordinate is outside, too. Checks that
 // constants answer are left out.
+#include "compiler/passes/access.h"
 #include "compiler/passes/to_llvm/emitter.h"
 #include "compiler/passes/to_llvm/shared_address.h"
 
@@ -15,28 +16,6 @@ using namespace mlir;
 using namespace tilejit::tile;
 
 namespace tilejit::passes {
-
-// A number that surely divides an index (0: the index is 0), from how it is computed.
-uint32_t Emitter::divisor(Value index, unsigned depth) {
-  if (depth > 8) return 1;
-  if (auto argument = dyn_cast<BlockArgument>(index)) {
-    auto loop = dyn_cast<scf::ForOp>(argument.getOwner()->getParentOp());
-    if (!loop || index != loop.getInductionVar()) return 1;
-    return std::gcd(divisor(loop.getLowerBound(), depth + 1), divisor(loop.getStep(), depth + 1));
-  }
-  Operation* op = index.getDefiningOp();
-  if (auto constant = dyn_cast<arith::ConstantOp>(op))
-    return uint32_t(std::abs(cast<IntegerAttr>(constant.getValue()).getInt()));
-  auto operand = [&](unsigned i) { return divisor(op->getOperand(i), depth + 1); };
-  if (isa<arith::AddIOp, arith::SubIOp>(op)) return std::gcd(operand(0), operand(1));
-  if (isa<arith::SelectOp>(op)) return std::gcd(operand(1), operand(2));
-  if (isa<arith::MaxSIOp, arith::MinSIOp>(op)) return std::gcd(operand(0), operand(1));
-  if (isa<arith::MulIOp>(op)) {
-    uint64_t product = uint64_t(operand(0)) * operand(1);
-    return product == 0 ? 0 : uint32_t(product & -product) ? uint32_t(std::min<uint64_t>(product & -product, 1 << 16)) : 1;
-  }
-  return 1;
-}
 
 // Where the elements of a tile lie in a view, for a thread.
 struct Emitter::Access {
@@ -71,14 +50,15 @@ struct Emitter::Access {
       sum = sum ? code.add(sum, part) : part;
     };
     for (auto [dim, index] : llvm::enumerate(indices))
-      if (emitter.divisor(index_values[dim]) != 0) accumulate(index, dim, true);
+      if (index_divisor(index_values[dim]) != 0) accumulate(index, dim, true);
     base = sum ? code.address(values.pointer, sum) : values.pointer;
     sum = {};
     for (auto [d, dim] : llvm::enumerate(dims))
       if (coordinates[d].thread) accumulate(coordinates[d].thread, dim, false);
     if (sum) base = code.address(base, sum);
     find_checks(index_values);
-    find_vector(index_values);
+    contiguous = contiguous_tile_dim(view, dims);
+    vector = access_elements(view, index_values, dims, type.getShape(), layout.getValue());
   }
 
   // The registers, those of one access side by side.
@@ -97,29 +77,12 @@ struct Emitter::Access {
 
   void find_checks(OperandRange index_values) {
     for (auto [d, dim] : llvm::enumerate(dims)) {
-      int64_t size = view.getShape()[dim];
-      auto constant = index_values[dim].getDefiningOp<arith::ConstantOp>();
-      int64_t index = constant ? cast<IntegerAttr>(constant.getValue()).getInt() : -1;
-      checked.push_back(ShapedType::isDynamic(size) || index < 0 || index + type.getDimSize(d) > size);
+      checked.push_back(may_leave(view, index_values, dims, type.getShape(), d));
       Value begin = indices[dim];
       if (checked.back() && coordinates[d].thread) begin = emitter.code_.add(begin, coordinates[d].thread);
       start.push_back(begin);
-      if (view.getContiguousDim() == dim) contiguous = d;
     }
   }
-
-  void find_vector(OperandRange index_values) {
-    if (contiguous < 0) return;
-    unsigned dim = dims[contiguous];
-    uint32_t common = view.getAlign() / std::gcd(view.getAlign(), bytes); // of address, dynamic strides and extent
-    common = std::gcd(common, emitter.divisor(index_values[dim]));
-    if (checked[contiguous] && !ShapedType::isDynamic(view.getShape()[dim])) common = std::gcd<uint32_t>(common, view.getShape()[dim]);
-    for (auto [other, stride] : llvm::enumerate(view.getStrides()))
-      if (other != dim && !ShapedType::isDynamic(stride) && emitter.divisor(index_values[other]) + used(other) != 0)
-        common = std::gcd<uint32_t>(common, std::abs(stride));
-    vector = layout::global_vector(layout.getValue(), contiguous, bytes * 8, view.getAlign(), common);
-  }
-  bool used(unsigned dim) const { return llvm::is_contained(dims, int32_t(dim)); }
 
   // The address of register r's element.
   Value address(unsigned r) {
@@ -270,17 +233,19 @@ void Emitter::copy_async(CopyAsyncOp op) {
   Access access(*this, op.getView(), op.getIndices(), op.getDims(), type, layout);
   unsigned bits = access.bytes * 8;
   Value target = shared_pointer(op.getTarget());
-  auto writes = layout::vector_access(layout.getValue(), shared.getLayout(), bits, access.vector * access.bytes);
-  if (!writes || writes->elements * access.bytes < 4) throw CompileError("a copy of fewer than 4 bytes at a time");
+  auto writes = copy_access(layout.getValue(), shared.getLayout(), access.contiguous, bits, access.vector * access.bytes);
+  if (!writes) throw CompileError("a copy of fewer than 4 bytes at a time"); // stage-loads makes none
   unsigned vector = writes->elements;
   SharedAddress addresses(code_, target, access.bytes, writes->addresses,
                           [&](const layout::Linear::Field& field) { return thread_part(field); });
-  Value enable = scalar(op.getEnable());
+  // A copy that is switched off must leave the slot alone: nobody would wait for the zeros that it wrote.
+  auto constant = op.getEnable().getDefiningOp<arith::ConstantOp>();
+  Value enable = constant && cast<IntegerAttr>(constant.getValue()).getInt() ? Value() : scalar(op.getEnable());
   for (size_t x = 0; x * vector < writes->registers.size(); ++x) {
     unsigned r = writes->registers[x * vector];
-    Value inside = code_.both(access.is_inside(r), enable);
-    Value size = code_.select(inside, code_.number(vector * access.bytes), code_.number(0));
-    code_.copy_async(addresses[x], access.address(r), vector * access.bytes, size);
+    Value whole = code_.number(vector * access.bytes), inside = access.is_inside(r);
+    Value size = inside ? code_.select(inside, whole, code_.number(0)) : whole;
+    code_.copy_async(addresses[x], access.address(r), vector * access.bytes, size, enable);
   }
 }
 
