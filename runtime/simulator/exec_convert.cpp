@@ -94,9 +94,9 @@ template <class To, class From, Round round> struct FloatToInt {
 };
 template <class To, class From> Fn float_to_int(const Request& r) {
   if (has(r, Mod::rzi)) return pick1<FloatToInt<To, From, Round::zero>>(r);
-  if (has(r, Mod::rni)) return pick1_rows<FloatToInt<To, From, Round::nearest>>(r);
-  if (has(r, Mod::rmi)) return pick1_rows<FloatToInt<To, From, Round::down>>(r);
-  return pick1_rows<FloatToInt<To, From, Round::up>>(r);
+  if (has(r, Mod::rni)) return rare1<FloatToInt<To, From, Round::nearest>>(r);
+  if (has(r, Mod::rmi)) return rare1<FloatToInt<To, From, Round::down>>(r);
+  return rare1<FloatToInt<To, From, Round::up>>(r);
 }
 template <class To> Fn int_from_float(const Request& r) {
   switch (r.types[1]) {
@@ -138,10 +138,10 @@ template <class To, class From, Round round, bool sat> struct ToHalf {
   }
 };
 template <class To, class From> Fn half_from(const Request& r) {
-  if (has(r, Mod::rz)) return pick1_rows<ToHalf<To, From, Round::zero, false>>(r);
-  if (has(r, Mod::rm)) return pick1_rows<ToHalf<To, From, Round::down, false>>(r);
-  if (has(r, Mod::rp)) return pick1_rows<ToHalf<To, From, Round::up, false>>(r);
-  return has(r, Mod::sat) ? pick1_rows<ToHalf<To, From, Round::nearest, true>>(r) : pick1_rows<ToHalf<To, From, Round::nearest, false>>(r);
+  if (has(r, Mod::rz)) return rare1<ToHalf<To, From, Round::zero, false>>(r);
+  if (has(r, Mod::rm)) return rare1<ToHalf<To, From, Round::down, false>>(r);
+  if (has(r, Mod::rp)) return rare1<ToHalf<To, From, Round::up, false>>(r);
+  return has(r, Mod::sat) ? rare1<ToHalf<To, From, Round::nearest, true>>(r) : rare1<ToHalf<To, From, Round::nearest, false>>(r);
 }
 /// f16 to f16 and so on, perhaps to an integral value.
 template <class T, bool round_it, Round round> struct HalfToHalf {
@@ -150,11 +150,11 @@ template <class T, bool round_it, Round round> struct HalfToHalf {
   static inline T apply(T a) { return round_it ? round_to<T>(integral(to_f32(a), round)) : a; }
 };
 template <class T> Fn half_to_itself(const Request& r) {
-  if (has(r, Mod::rni)) return pick1_rows<HalfToHalf<T, true, Round::nearest>>(r);
-  if (has(r, Mod::rzi)) return pick1_rows<HalfToHalf<T, true, Round::zero>>(r);
-  if (has(r, Mod::rmi)) return pick1_rows<HalfToHalf<T, true, Round::down>>(r);
-  if (has(r, Mod::rpi)) return pick1_rows<HalfToHalf<T, true, Round::up>>(r);
-  return pick1_rows<HalfToHalf<T, false, Round::zero>>(r);
+  if (has(r, Mod::rni)) return rare1<HalfToHalf<T, true, Round::nearest>>(r);
+  if (has(r, Mod::rzi)) return rare1<HalfToHalf<T, true, Round::zero>>(r);
+  if (has(r, Mod::rmi)) return rare1<HalfToHalf<T, true, Round::down>>(r);
+  if (has(r, Mod::rpi)) return rare1<HalfToHalf<T, true, Round::up>>(r);
+  return rare1<HalfToHalf<T, false, Round::zero>>(r);
 }
 template <class To> Fn half(const Request& r) {
   switch (r.types[1]) {
@@ -201,12 +201,12 @@ template <class T, Round round, bool sat> struct Integral {
 template <class To, class From> Fn float_from(const Request& r) {
   if constexpr (sizeof(To) == sizeof(From) && is_float_type<From>) {
     bool sat = has(r, Mod::sat);
-    if (has(r, Mod::rni)) return sat ? pick1_rows<Integral<To, Round::nearest, true>>(r) : pick1_rows<Integral<To, Round::nearest, false>>(r);
-    if (has(r, Mod::rzi)) return sat ? pick1_rows<Integral<To, Round::zero, true>>(r) : pick1_rows<Integral<To, Round::zero, false>>(r);
-    if (has(r, Mod::rmi)) return sat ? pick1_rows<Integral<To, Round::down, true>>(r) : pick1_rows<Integral<To, Round::down, false>>(r);
-    if (has(r, Mod::rpi)) return sat ? pick1_rows<Integral<To, Round::up, true>>(r) : pick1_rows<Integral<To, Round::up, false>>(r);
+    if (has(r, Mod::rni)) return sat ? rare1<Integral<To, Round::nearest, true>>(r) : rare1<Integral<To, Round::nearest, false>>(r);
+    if (has(r, Mod::rzi)) return sat ? rare1<Integral<To, Round::zero, true>>(r) : rare1<Integral<To, Round::zero, false>>(r);
+    if (has(r, Mod::rmi)) return sat ? rare1<Integral<To, Round::down, true>>(r) : rare1<Integral<To, Round::down, false>>(r);
+    if (has(r, Mod::rpi)) return sat ? rare1<Integral<To, Round::up, true>>(r) : rare1<Integral<To, Round::up, false>>(r);
   }
-  return has(r, Mod::sat) ? pick1_rows<ToFloat<To, From, true>>(r) : pick1<ToFloat<To, From, false>>(r);
+  return has(r, Mod::sat) ? rare1<ToFloat<To, From, true>>(r) : pick1<ToFloat<To, From, false>>(r);
 }
 template <class To> Fn floating(const Request& r) {
 #define FROM(type, T) case Type::type: return float_from<To, T>(r);
@@ -240,8 +240,8 @@ template <class To, Round round, bool relu, bool finite> struct One {
 template <class To, bool pack, Round round> Fn pack_of(const Request& r) {
   bool relu = has(r, Mod::relu), finite = has(r, Mod::satfinite);
 #define P(relu, finite)                                                                                                          \
-  if constexpr (pack) return pick2_rows<Pack<To, round, relu, finite>>(r);                                                        \
-  else return pick1_rows<One<To, round, relu, finite>>(r);
+  if constexpr (pack) return rare2<Pack<To, round, relu, finite>>(r);                                                        \
+  else return rare1<One<To, round, relu, finite>>(r);
   if (relu) {
     if (finite) { P(true, true) }
     P(true, false)
@@ -268,8 +268,8 @@ template <Round round, bool relu, bool finite> struct ToTf32 {
 };
 template <Round round> Fn tf32_of(const Request& r) {
   bool relu = has(r, Mod::relu), finite = has(r, Mod::satfinite);
-  if (relu) return finite ? pick1_rows<ToTf32<round, true, true>>(r) : pick1_rows<ToTf32<round, true, false>>(r);
-  return finite ? pick1_rows<ToTf32<round, false, true>>(r) : pick1_rows<ToTf32<round, false, false>>(r);
+  if (relu) return finite ? rare1<ToTf32<round, true, true>>(r) : rare1<ToTf32<round, true, false>>(r);
+  return finite ? rare1<ToTf32<round, false, true>>(r) : rare1<ToTf32<round, false, false>>(r);
 }
 
 /// e4m3 (no infinity, largest 448) and e5m2 (largest 57344); always saturating, as PTX demands.
@@ -359,26 +359,26 @@ Fn ISA(select_convert)(const Request& r) {
     return has(r, Mod::rna) ? tf32_of<Round::away>(r) : has(r, Mod::rn) ? tf32_of<Round::nearest>(r) : tf32_of<Round::zero>(r);
   case Form::cvt_fp8_pack: {
     bool e4m3 = r.types[0] == Type::e4m3x2;
-    return FP8(Fp8Pack, pick2_rows);
+    return FP8(Fp8Pack, rare2);
   }
   case Form::cvt_fp8_from_half: {
     bool e4m3 = r.types[0] == Type::e4m3x2;
-    return FP8(Fp8FromHalf, pick1_rows);
+    return FP8(Fp8FromHalf, rare1);
   }
   case Form::cvt_fp8_to_half: {
     bool e4m3 = r.types[1] == Type::e4m3x2;
-    return FP8(Fp8ToHalf, pick1_rows);
+    return FP8(Fp8ToHalf, rare1);
   }
   case Form::cvt_pack_int:
     switch (r.types[0]) {
-    case Type::u16: return pick2_rows<PackInt16<u16>>(r);
-    case Type::s16: return pick2_rows<PackInt16<s16>>(r);
-    case Type::u8: return pick3_rows<PackInt<u8, 8>>(r);
-    case Type::s8: return pick3_rows<PackInt<s8, 8>>(r);
-    case Type::u4: return pick3_rows<PackInt<u8, 4>>(r);
-    case Type::s4: return pick3_rows<PackInt<s8, 4>>(r);
-    case Type::u2: return pick3_rows<PackInt<u8, 2>>(r);
-    case Type::s2: return pick3_rows<PackInt<s8, 2>>(r);
+    case Type::u16: return rare2<PackInt16<u16>>(r);
+    case Type::s16: return rare2<PackInt16<s16>>(r);
+    case Type::u8: return rare3<PackInt<u8, 8>>(r);
+    case Type::s8: return rare3<PackInt<s8, 8>>(r);
+    case Type::u4: return rare3<PackInt<u8, 4>>(r);
+    case Type::s4: return rare3<PackInt<s8, 4>>(r);
+    case Type::u2: return rare3<PackInt<u8, 2>>(r);
+    case Type::s2: return rare3<PackInt<s8, 2>>(r);
     default: return nullptr;
     }
   default: return nullptr;

@@ -297,18 +297,18 @@ template <bool less> Fn extreme_of(const Request& r) {
     return ftz ? pick2<Extreme<f32, less, false, true>>(r) : pick2<Extreme<f32, less, false, false>>(r);
   }
   if (xorsign) {
-    if (nan) return ftz ? pick2_rows<ExtremeAbs<less, true, true, true>>(r) : pick2_rows<ExtremeAbs<less, true, false, true>>(r);
-    return ftz ? pick2_rows<ExtremeAbs<less, false, true, true>>(r) : pick2_rows<ExtremeAbs<less, false, false, true>>(r);
+    if (nan) return ftz ? rare2<ExtremeAbs<less, true, true, true>>(r) : rare2<ExtremeAbs<less, true, false, true>>(r);
+    return ftz ? rare2<ExtremeAbs<less, false, true, true>>(r) : rare2<ExtremeAbs<less, false, false, true>>(r);
   }
-  if (nan) return ftz ? pick2_rows<ExtremeAbs<less, true, true, false>>(r) : pick2_rows<ExtremeAbs<less, true, false, false>>(r);
-  return ftz ? pick2_rows<ExtremeAbs<less, false, true, false>>(r) : pick2_rows<ExtremeAbs<less, false, false, false>>(r);
+  if (nan) return ftz ? rare2<ExtremeAbs<less, true, true, false>>(r) : rare2<ExtremeAbs<less, true, false, false>>(r);
+  return ftz ? rare2<ExtremeAbs<less, false, true, false>>(r) : rare2<ExtremeAbs<less, false, false, false>>(r);
 }
 template <bool less> Fn extreme3_of(const Request& r) {
   bool nan = has(r, Mod::NaN), ftz = has(r, Mod::ftz), abs = has(r, Mod::abs);
-  if (nan) return ftz ? abs ? pick3_rows<Extreme3<less, true, true, true>>(r) : pick3_rows<Extreme3<less, true, true, false>>(r)
-                      : abs ? pick3_rows<Extreme3<less, true, false, true>>(r) : pick3_rows<Extreme3<less, true, false, false>>(r);
-  return ftz ? abs ? pick3_rows<Extreme3<less, false, true, true>>(r) : pick3_rows<Extreme3<less, false, true, false>>(r)
-             : abs ? pick3_rows<Extreme3<less, false, false, true>>(r) : pick3_rows<Extreme3<less, false, false, false>>(r);
+  if (nan) return ftz ? abs ? rare3<Extreme3<less, true, true, true>>(r) : rare3<Extreme3<less, true, true, false>>(r)
+                      : abs ? rare3<Extreme3<less, true, false, true>>(r) : rare3<Extreme3<less, true, false, false>>(r);
+  return ftz ? abs ? rare3<Extreme3<less, false, true, true>>(r) : rare3<Extreme3<less, false, true, false>>(r)
+             : abs ? rare3<Extreme3<less, false, false, true>>(r) : rare3<Extreme3<less, false, false, false>>(r);
 }
 
 } // namespace
@@ -322,12 +322,12 @@ Fn ISA(select_float)(const Request& r) {
   case Form::fma_float:
     if (wide) return pick3<Fma<f64>>(r);
     if (r.types[0] != Type::f32) return nullptr;
-    return sat ? pick3_rows<Fma<f32, true>>(r) : pick3<Fma<f32>>(r);
+    return sat ? rare3<Fma<f32, true>>(r) : pick3<Fma<f32>>(r);
   case Form::div_float: return wide ? pick2<Div<f64>>(r) : pick2<Div<f32>>(r);
   case Form::div_approx: return has(r, Mod::full) ? pick2<DivApprox<true>>(r) : pick2<DivApprox<false>>(r);
   case Form::abs_float: return wide ? pick1<Abs<f64>>(r) : ftz ? pick1<AbsFtz>(r) : pick1<Abs<f32>>(r);
   case Form::neg_float: return wide ? pick1<Neg<f64>>(r) : ftz ? pick1<NegFtz>(r) : pick1<Neg<f32>>(r);
-  case Form::copysign: return wide ? pick2_rows<Copysign<f64>>(r) : pick2_rows<Copysign<f32>>(r);
+  case Form::copysign: return wide ? rare2<Copysign<f64>>(r) : rare2<Copysign<f32>>(r);
   case Form::min_float: return extreme_of<true>(r);
   case Form::max_float: return extreme_of<false>(r);
   case Form::min3_float: return extreme3_of<true>(r);

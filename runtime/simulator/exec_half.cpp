@@ -78,28 +78,28 @@ template <class Op> struct Packed3 {
 
 template <template <class, int> class Op, int flags> Fn half1(const Request& r) {
   switch (r.types[0]) {
-  case Type::f16: return pick1_rows<Op<f16, flags>>(r);
-  case Type::bf16: return pick1_rows<Op<bf16, flags>>(r);
-  case Type::f16x2: return pick1_rows<Packed1<Op<f16, flags>>>(r);
-  case Type::bf16x2: return pick1_rows<Packed1<Op<bf16, flags>>>(r);
+  case Type::f16: return rare1<Op<f16, flags>>(r);
+  case Type::bf16: return rare1<Op<bf16, flags>>(r);
+  case Type::f16x2: return rare1<Packed1<Op<f16, flags>>>(r);
+  case Type::bf16x2: return rare1<Packed1<Op<bf16, flags>>>(r);
   default: return nullptr;
   }
 }
 template <template <class, int> class Op, int flags> Fn half2(const Request& r) {
   switch (r.types[0]) {
-  case Type::f16: return pick2_rows<Op<f16, flags>>(r);
-  case Type::bf16: return pick2_rows<Op<bf16, flags>>(r);
-  case Type::f16x2: return pick2_rows<Packed2<Op<f16, flags>>>(r);
-  case Type::bf16x2: return pick2_rows<Packed2<Op<bf16, flags>>>(r);
+  case Type::f16: return rare2<Op<f16, flags>>(r);
+  case Type::bf16: return rare2<Op<bf16, flags>>(r);
+  case Type::f16x2: return rare2<Packed2<Op<f16, flags>>>(r);
+  case Type::bf16x2: return rare2<Packed2<Op<bf16, flags>>>(r);
   default: return nullptr;
   }
 }
 template <int flags> Fn half3(const Request& r) {
   switch (r.types[0]) {
-  case Type::f16: return pick3_rows<Fma<f16, flags>>(r);
-  case Type::bf16: return pick3_rows<Fma<bf16, flags>>(r);
-  case Type::f16x2: return pick3_rows<Packed3<Fma<f16, flags>>>(r);
-  case Type::bf16x2: return pick3_rows<Packed3<Fma<bf16, flags>>>(r);
+  case Type::f16: return rare3<Fma<f16, flags>>(r);
+  case Type::bf16: return rare3<Fma<bf16, flags>>(r);
+  case Type::f16x2: return rare3<Packed3<Fma<f16, flags>>>(r);
+  case Type::bf16x2: return rare3<Packed3<Fma<bf16, flags>>>(r);
   default: return nullptr;
   }
 }
@@ -111,8 +111,8 @@ template <template <class, int> class Op> Fn arithmetic(const Request& r) {
 template <class T, bool less, bool packed> Fn extreme_of(const Request& r) {
   bool nan = has(r, Mod::NaN), ftz = has(r, Mod::ftz);
 #define E(nan, ftz, abs, x)                                                                                                      \
-  if constexpr (packed) return pick2_rows<Packed2<Extreme<T, less, nan, ftz, abs, x>>>(r);                                        \
-  else return pick2_rows<Extreme<T, less, nan, ftz, abs, x>>(r);
+  if constexpr (packed) return rare2<Packed2<Extreme<T, less, nan, ftz, abs, x>>>(r);                                        \
+  else return rare2<Extreme<T, less, nan, ftz, abs, x>>(r);
   if (has(r, Mod::xorsign)) {
     if (nan) { E(true, false, true, true) }
     E(false, false, true, true)

@@ -203,7 +203,6 @@ template <Mod mode> struct PrmtMode {
 };
 
 /// lop3: any function of three bits; its truth table is `imm`.
-template <unsigned K>
 const Insn* lop3(Warp* w, const Insn* ip) {
   u32* d = row<u32>(w, ip->d);
   const u32 *a = row<u32>(w, ip->a), *b = row<u32>(w, ip->b), *c = row<u32>(w, ip->c);
@@ -220,7 +219,7 @@ const Insn* lop3(Warp* w, const Insn* ip) {
 
 /// bfi has four sources: c = position, aux = length.
 template <class T>
-const Insn* bfi(Warp* w, const Insn* ip) {
+[[maybe_unused]] const Insn* bfi(Warp* w, const Insn* ip) {
   auto* d = row<T>(w, ip->d);
   const auto *a = row<T>(w, ip->a), *b = row<T>(w, ip->b);
   const u32 *c = row<u32>(w, ip->c), *e = row<u32>(w, ip->aux);
@@ -236,7 +235,7 @@ const Insn* bfi(Warp* w, const Insn* ip) {
 
 /// The carry out of a + b + carry (a - b - borrow: the borrow) as a predicate; `imm` is 1 when aux holds one that comes in.
 template <class T, bool subtract>
-const Insn* carry(Warp* w, const Insn* ip) {
+[[maybe_unused]] const Insn* carry(Warp* w, const Insn* ip) {
   const auto *a = row<T>(w, ip->a), *b = row<T>(w, ip->b);
   u32 in = ip->imm ? predicate(w, ip->aux) : 0, out = 0;
   for (int i = 0; i < 32; ++i) {
@@ -248,7 +247,7 @@ const Insn* carry(Warp* w, const Insn* ip) {
   return ip + 1;
 }
 template <class T, bool subtract>
-const Insn* add_carry(Warp* w, const Insn* ip) {
+[[maybe_unused]] const Insn* add_carry(Warp* w, const Insn* ip) {
   auto* d = row<T>(w, ip->d);
   const auto *a = row<T>(w, ip->a), *b = row<T>(w, ip->b);
   u32 in = ip->imm ? predicate(w, ip->aux) : 0;
@@ -262,58 +261,76 @@ const Insn* add_carry(Warp* w, const Insn* ip) {
 template <template <class> class Op>
 Fn bits2(const Request& r) { // the same for signed and unsigned
   switch (r.types[0]) {
-  case Type::b16: case Type::u16: case Type::s16: return pick2<Op<u16>>(r);
+  case Type::b16: case Type::u16: case Type::s16: return seldom2<Op<u16>>(r);
   case Type::b32: case Type::u32: case Type::s32: return pick2<Op<u32>>(r);
   case Type::b64: case Type::u64: case Type::s64: return pick2<Op<u64>>(r);
-  case Type::u16x2: case Type::s16x2: if constexpr (sizeof(typename Op<u16>::B) == 2) return pick2_rows<Pair<Op, u16>>(r); else return nullptr;
+  case Type::u16x2: case Type::s16x2: if constexpr (sizeof(typename Op<u16>::B) == 2) return rare2<Pair<Op, u16>>(r); else return nullptr;
   default: return nullptr;
   }
 }
-template <template <class> class Op>
+template <template <class> class Op, bool seldom = false>
 Fn ints2(const Request& r) {
+  if constexpr (!seldom) {
+    if (r.types[0] == Type::u32 || r.types[0] == Type::b32) return pick2<Op<u32>>(r);
+    if (r.types[0] == Type::s32) return pick2<Op<s32>>(r);
+  }
   switch (r.types[0]) {
-  case Type::u16: case Type::b16: return pick2<Op<u16>>(r);
-  case Type::s16: return pick2<Op<s16>>(r);
-  case Type::u32: case Type::b32: return pick2<Op<u32>>(r);
-  case Type::s32: return pick2<Op<s32>>(r);
-  case Type::u64: case Type::b64: return pick2<Op<u64>>(r);
-  case Type::s64: return pick2<Op<s64>>(r);
-  case Type::u16x2: if constexpr (sizeof(typename Op<u16>::B) == 2) return pick2_rows<Pair<Op, u16>>(r); else return nullptr;
-  case Type::s16x2: if constexpr (sizeof(typename Op<u16>::B) == 2) return pick2_rows<Pair<Op, s16>>(r); else return nullptr;
+  case Type::u16: case Type::b16: return seldom2<Op<u16>>(r);
+  case Type::s16: return seldom2<Op<s16>>(r);
+  case Type::u32: case Type::b32: return seldom2<Op<u32>>(r);
+  case Type::s32: return seldom2<Op<s32>>(r);
+  case Type::u64: case Type::b64: return seldom2<Op<u64>>(r);
+  case Type::s64: return seldom2<Op<s64>>(r);
+  case Type::u16x2: if constexpr (sizeof(typename Op<u16>::B) == 2) return rare2<Pair<Op, u16>>(r); else return nullptr;
+  case Type::s16x2: if constexpr (sizeof(typename Op<u16>::B) == 2) return rare2<Pair<Op, s16>>(r); else return nullptr;
   default: return nullptr;
   }
 }
 template <template <class> class Op>
 Fn wide2(const Request& r) {
   switch (r.types[0]) {
-  case Type::u16: return pick2<Op<u16>>(r);
-  case Type::s16: return pick2<Op<s16>>(r);
+  case Type::u16: return seldom2<Op<u16>>(r);
+  case Type::s16: return seldom2<Op<s16>>(r);
   case Type::u32: return pick2<Op<u32>>(r);
   case Type::s32: return pick2<Op<s32>>(r);
   default: return nullptr;
   }
 }
 template <template <class> class Op>
-Fn ints3(const Request& r, bool wide = false) {
+Fn wide3(const Request& r) {
   switch (r.types[0]) {
-  case Type::u16: return pick3<Op<u16>>(r);
-  case Type::s16: return pick3<Op<s16>>(r);
+  case Type::u16: return seldom3<Op<u16>>(r);
+  case Type::s16: return seldom3<Op<s16>>(r);
   case Type::u32: return pick3<Op<u32>>(r);
   case Type::s32: return pick3<Op<s32>>(r);
-  default: break;
+  default: return nullptr;
   }
-  return nullptr;
 }
 template <template <class> class Op>
-Fn ints3_all(const Request& r) {
-  if (r.types[0] == Type::u64) return pick3<Op<u64>>(r);
-  if (r.types[0] == Type::s64) return pick3<Op<s64>>(r);
-  return ints3<Op>(r);
+Fn bits3(const Request& r) { // the same for signed and unsigned
+  switch (r.types[0]) {
+  case Type::u16: case Type::s16: return seldom3<Op<u16>>(r);
+  case Type::u32: case Type::s32: return pick3<Op<u32>>(r);
+  case Type::u64: case Type::s64: return pick3<Op<u64>>(r);
+  default: return nullptr;
+  }
+}
+template <template <class> class Op>
+Fn ints3(const Request& r) {
+  switch (r.types[0]) {
+  case Type::u16: return seldom3<Op<u16>>(r);
+  case Type::s16: return seldom3<Op<s16>>(r);
+  case Type::u32: return seldom3<Op<u32>>(r);
+  case Type::s32: return seldom3<Op<s32>>(r);
+  case Type::u64: return seldom3<Op<u64>>(r);
+  case Type::s64: return seldom3<Op<s64>>(r);
+  default: return nullptr;
+  }
 }
 template <template <class> class Op>
 Fn bits1(const Request& r) {
   switch (r.types[0]) {
-  case Type::b16: return pick1<Op<u16>>(r);
+  case Type::b16: return seldom1<Op<u16>>(r);
   case Type::b32: return pick1<Op<u32>>(r);
   case Type::b64: return pick1<Op<u64>>(r);
   default: return nullptr;
@@ -322,7 +339,7 @@ Fn bits1(const Request& r) {
 template <template <class> class Op>
 Fn signed1(const Request& r) {
   switch (r.types[0]) {
-  case Type::s16: return pick1<Op<s16>>(r);
+  case Type::s16: return seldom1<Op<s16>>(r);
   case Type::s32: return pick1<Op<s32>>(r);
   case Type::s64: return pick1<Op<s64>>(r);
   default: return nullptr;
@@ -331,31 +348,31 @@ Fn signed1(const Request& r) {
 template <bool amount>
 Fn bfind(const Request& r) {
   switch (r.types[0]) {
-  case Type::u32: return pick1_rows<Bfind<u32, amount>>(r);
-  case Type::s32: return pick1_rows<Bfind<s32, amount>>(r);
-  case Type::u64: return pick1_rows<Bfind<u64, amount>>(r);
-  case Type::s64: return pick1_rows<Bfind<s64, amount>>(r);
+  case Type::u32: return rare1<Bfind<u32, amount>>(r);
+  case Type::s32: return rare1<Bfind<s32, amount>>(r);
+  case Type::u64: return rare1<Bfind<u64, amount>>(r);
+  case Type::s64: return rare1<Bfind<s64, amount>>(r);
   default: return nullptr;
   }
 }
 Fn prmt(const Request& r) {
-  if (has(r, Mod::f4e)) return pick3_rows<PrmtMode<Mod::f4e>>(r);
-  if (has(r, Mod::b4e)) return pick3_rows<PrmtMode<Mod::b4e>>(r);
-  if (has(r, Mod::rc8)) return pick3_rows<PrmtMode<Mod::rc8>>(r);
-  if (has(r, Mod::ecl)) return pick3_rows<PrmtMode<Mod::ecl>>(r);
-  if (has(r, Mod::ecr)) return pick3_rows<PrmtMode<Mod::ecr>>(r);
-  if (has(r, Mod::rc16)) return pick3_rows<PrmtMode<Mod::rc16>>(r);
+  if (has(r, Mod::f4e)) return rare3<PrmtMode<Mod::f4e>>(r);
+  if (has(r, Mod::b4e)) return rare3<PrmtMode<Mod::b4e>>(r);
+  if (has(r, Mod::rc8)) return rare3<PrmtMode<Mod::rc8>>(r);
+  if (has(r, Mod::ecl)) return rare3<PrmtMode<Mod::ecl>>(r);
+  if (has(r, Mod::ecr)) return rare3<PrmtMode<Mod::ecr>>(r);
+  if (has(r, Mod::rc16)) return rare3<PrmtMode<Mod::rc16>>(r);
   return pick3<Prmt>(r);
 }
 Fn dot(const Request& r) {
   bool a = r.types[0] == Type::s32, b = r.types[1] == Type::s32;
   if (r.form == Form::dp4a)
-    return a ? b ? pick3_rows<Dp4a<true, true>>(r) : pick3_rows<Dp4a<true, false>>(r) : b ? pick3_rows<Dp4a<false, true>>(r) : pick3_rows<Dp4a<false, false>>(r);
+    return a ? b ? rare3<Dp4a<true, true>>(r) : rare3<Dp4a<true, false>>(r) : b ? rare3<Dp4a<false, true>>(r) : rare3<Dp4a<false, false>>(r);
   if (has(r, Mod::hi))
-    return a ? b ? pick3_rows<Dp2a<true, true, true>>(r) : pick3_rows<Dp2a<true, false, true>>(r)
-             : b ? pick3_rows<Dp2a<false, true, true>>(r) : pick3_rows<Dp2a<false, false, true>>(r);
-  return a ? b ? pick3_rows<Dp2a<true, true, false>>(r) : pick3_rows<Dp2a<true, false, false>>(r)
-           : b ? pick3_rows<Dp2a<false, true, false>>(r) : pick3_rows<Dp2a<false, false, false>>(r);
+    return a ? b ? rare3<Dp2a<true, true, true>>(r) : rare3<Dp2a<true, false, true>>(r)
+             : b ? rare3<Dp2a<false, true, true>>(r) : rare3<Dp2a<false, false, true>>(r);
+  return a ? b ? rare3<Dp2a<true, true, false>>(r) : rare3<Dp2a<true, false, false>>(r)
+           : b ? rare3<Dp2a<false, true, false>>(r) : rare3<Dp2a<false, false, false>>(r);
 }
 
 } // namespace
@@ -363,47 +380,50 @@ Fn dot(const Request& r) {
 Fn ISA(select_int)(const Request& r) {
   bool hi = has(r, Mod::hi), sat = has(r, Mod::sat), wide64 = r.types[0] == Type::u64 || r.types[0] == Type::s64 || r.types[0] == Type::b64;
   bool is_signed32 = r.types[0] == Type::s32;
+  int bits_of_type = wide64 ? 64 : is_signed32 || r.types[0] == Type::u32 ? 32 : 16;
   switch (r.form) {
-  case Form::add_int: return sat ? pick2<AddSat<s32>>(r) : bits2<Add>(r);
-  case Form::sub_int: return sat ? pick2<SubSat<s32>>(r) : bits2<Sub>(r);
-  case Form::mul_int: return hi ? ints2<MulHigh>(r) : bits2<MulLow>(r);
+  case Form::add_int: return sat ? seldom2<AddSat<s32>>(r) : bits2<Add>(r);
+  case Form::sub_int: return sat ? seldom2<SubSat<s32>>(r) : bits2<Sub>(r);
+  case Form::mul_int: return !hi ? bits2<MulLow>(r) : bits_of_type == 32 ? ints2<MulHigh>(r) : ints2<MulHigh, true>(r);
   case Form::mul_wide: return wide2<MulWide>(r);
-  case Form::mad_int: return sat ? pick3<MadHighSat<s32>>(r) : hi ? ints3_all<MadHigh>(r) : ints3_all<MadLow>(r);
-  case Form::mad_wide: return ints3<MadWide>(r);
+  case Form::mad_int: return sat ? seldom3<MadHighSat<s32>>(r) : hi ? ints3<MadHigh>(r) : bits3<MadLow>(r);
+  case Form::mad_wide: return wide3<MadWide>(r);
   case Form::mul24:
-    if (is_signed32) return hi ? pick2_rows<Mul24<s32, true>>(r) : pick2_rows<Mul24<s32, false>>(r);
-    return hi ? pick2_rows<Mul24<u32, true>>(r) : pick2_rows<Mul24<u32, false>>(r);
+    if (is_signed32) return hi ? rare2<Mul24<s32, true>>(r) : rare2<Mul24<s32, false>>(r);
+    return hi ? rare2<Mul24<u32, true>>(r) : rare2<Mul24<u32, false>>(r);
   case Form::mad24:
-    if (is_signed32) return sat ? pick3_rows<Mad24<s32, true, true>>(r) : hi ? pick3_rows<Mad24<s32, true, false>>(r) : pick3_rows<Mad24<s32, false, false>>(r);
-    return hi ? pick3_rows<Mad24<u32, true, false>>(r) : pick3_rows<Mad24<u32, false, false>>(r);
-  case Form::sad: return ints3_all<Sad>(r);
-  case Form::div_int: return ints2<Div>(r);
-  case Form::rem: return ints2<Rem>(r);
+    if (is_signed32) return sat ? rare3<Mad24<s32, true, true>>(r) : hi ? rare3<Mad24<s32, true, false>>(r) : rare3<Mad24<s32, false, false>>(r);
+    return hi ? rare3<Mad24<u32, true, false>>(r) : rare3<Mad24<u32, false, false>>(r);
+  case Form::sad: return ints3<Sad>(r);
+  case Form::div_int: return ints2<Div, true>(r);
+  case Form::rem: return ints2<Rem, true>(r);
   case Form::abs_int: return signed1<Abs>(r);
   case Form::neg_int: return signed1<Neg>(r);
   case Form::min_int:
-    if (has(r, Mod::relu)) return is_signed32 ? pick2<MinRelu<s32>>(r) : pick2_rows<Pair<MinRelu, s16>>(r);
+    if (has(r, Mod::relu)) return is_signed32 ? seldom2<MinRelu<s32>>(r) : rare2<Pair<MinRelu, s16>>(r);
     return ints2<Min>(r);
   case Form::max_int:
-    if (has(r, Mod::relu)) return is_signed32 ? pick2<MaxRelu<s32>>(r) : pick2_rows<Pair<MaxRelu, s16>>(r);
+    if (has(r, Mod::relu)) return is_signed32 ? seldom2<MaxRelu<s32>>(r) : rare2<Pair<MaxRelu, s16>>(r);
     return ints2<Max>(r);
-  case Form::popc: return wide64 ? pick1<Popc<u64>>(r) : pick1<Popc<u32>>(r);
-  case Form::clz: return wide64 ? pick1<Clz<u64>>(r) : pick1<Clz<u32>>(r);
+  case Form::popc: return wide64 ? seldom1<Popc<u64>>(r) : seldom1<Popc<u32>>(r);
+  case Form::clz: return wide64 ? seldom1<Clz<u64>>(r) : seldom1<Clz<u32>>(r);
   case Form::bfind: return has(r, Mod::shiftamt) ? bfind<true>(r) : bfind<false>(r);
-  case Form::fns: return pick3_rows<Fns<u32>>(r);
-  case Form::brev: return wide64 ? pick1_rows<Brev<u64>>(r) : pick1_rows<Brev<u32>>(r);
+  case Form::fns: return rare3<Fns<u32>>(r);
+  case Form::brev: return wide64 ? rare1<Brev<u64>>(r) : rare1<Brev<u32>>(r);
   case Form::bfe:
     switch (r.types[0]) {
     case Type::u32: return pick3<Bfe<u32>>(r);
     case Type::s32: return pick3<Bfe<s32>>(r);
-    case Type::u64: return pick3<Bfe<u64>>(r);
-    default: return pick3<Bfe<s64>>(r);
+    case Type::u64: return seldom3<Bfe<u64>>(r);
+    default: return seldom3<Bfe<s64>>(r);
     }
-  case Form::bfi: return r.kinds || r.scalar ? nullptr : wide64 ? bfi<u64> : bfi<u32>;
+  case Form::bfi:
+    if (r.kinds || r.scalar) return nullptr;
+    RARE(wide64 ? bfi<u64> : bfi<u32>);
   case Form::szext:
-    if (is_signed32) return has(r, Mod::clamp) ? pick2_rows<Szext<s32, true>>(r) : pick2_rows<Szext<s32, false>>(r);
-    return has(r, Mod::clamp) ? pick2_rows<Szext<u32, true>>(r) : pick2_rows<Szext<u32, false>>(r);
-  case Form::bmsk: return has(r, Mod::clamp) ? pick2_rows<Bmsk<true>>(r) : pick2_rows<Bmsk<false>>(r);
+    if (is_signed32) return has(r, Mod::clamp) ? rare2<Szext<s32, true>>(r) : rare2<Szext<s32, false>>(r);
+    return has(r, Mod::clamp) ? rare2<Szext<u32, true>>(r) : rare2<Szext<u32, false>>(r);
+  case Form::bmsk: return has(r, Mod::clamp) ? rare2<Bmsk<true>>(r) : rare2<Bmsk<false>>(r);
   case Form::dp4a:
   case Form::dp2a: return dot(r);
   case Form::and_: return bits2<And>(r);
@@ -411,7 +431,7 @@ Fn ISA(select_int)(const Request& r) {
   case Form::xor_: return bits2<Xor>(r);
   case Form::not_: return bits1<Not>(r);
   case Form::cnot: return bits1<Cnot>(r);
-  case Form::lop3: return r.kinds || r.scalar ? nullptr : lop3<0>;
+  case Form::lop3: return r.kinds || r.scalar ? nullptr : lop3;
   case Form::shf:
     if (has(r, Mod::l)) return has(r, Mod::wrap) ? pick3<Shf<true, true>>(r) : pick3<Shf<true, false>>(r);
     return has(r, Mod::wrap) ? pick3<Shf<false, true>>(r) : pick3<Shf<false, false>>(r);
@@ -423,8 +443,8 @@ Fn ISA(select_int)(const Request& r) {
 }
 
 Fn ISA(select_carry)(bool out, bool subtract, bool wide) {
-  if (out) return subtract ? wide ? carry<u64, true> : carry<u32, true> : wide ? carry<u64, false> : carry<u32, false>;
-  return subtract ? wide ? add_carry<u64, true> : add_carry<u32, true> : wide ? add_carry<u64, false> : add_carry<u32, false>;
+  if (out) RARE(subtract ? wide ? carry<u64, true> : carry<u32, true> : wide ? carry<u64, false> : carry<u32, false>);
+  RARE(subtract ? wide ? add_carry<u64, true> : add_carry<u32, true> : wide ? add_carry<u64, false> : add_carry<u32, false>);
 }
 
 } // namespace tilejit::runtime::simulator

@@ -87,39 +87,49 @@ const Insn* movmatrix(Warp* w, const Insn* ip) {
   return ip + 2;
 }
 
-/// Where the 16 bytes of each matrix row lie; null where the lane that gives the address does not run.
-struct MatrixRows {
-  u8* at[32];
-  MatrixRows(Warp* w, const Insn* ip, u32 count, bool write) {
-    const u32 flags = ip->d, mask = w->active & (predicate(w, ip->c) ^ ip->aux);
-    for (u32 lane = 0; lane < count; ++lane) {
-      u64 x;
-      if (flags & address_row64)
-        x = row<u64>(w, ip->a)[lane] + static_cast<u64>(static_cast<s32>(ip->imm));
-      else if (flags & address_row32)
-        x = row<u32>(w, ip->a)[lane] + ip->imm;
-      else
-        x = scalar<u64>(w, ip->a) + static_cast<u64>(static_cast<s32>(ip->imm));
-      if (flags & generic_address) x -= shared_window;
-      at[lane] = w->shared + x;
-      if (!(mask >> lane & 1))
-        at[lane] = nullptr;
-      else if (x % 16 != 0)
-        fault(w, ip, Fault::misaligned, Space::shared, lane, x, 16, write);
-      else if (x >= w->shared_bytes || w->shared_bytes - x < 16)
-        fault(w, ip, Fault::out_of_bounds, Space::shared, lane, x, 16, write);
-    }
+/// Offsets in shared memory of the matrix rows that the first `count` lanes give the addresses of, all checked. False:
+/// lanes are missing among them, whose rows are not touched.
+template <u32 count>
+inline bool find_matrix_rows(Warp* w, const Insn* ip, bool write, u64 (&at)[32], u32& mask) {
+  const u32 flags = ip->d;
+  const u64 add = static_cast<u64>(static_cast<s32>(ip->imm)) - (flags & generic_address ? shared_window : 0);
+  if (flags & address_row64) {
+    const u64* a = row<u64>(w, ip->a);
+    for (u32 i = 0; i < count; ++i) at[i] = a[i] + add;
+  } else if (flags & address_row32) {
+    const u32* a = row<u32>(w, ip->a);
+    for (u32 i = 0; i < count; ++i) at[i] = a[i] + ip->imm;
+  } else {
+    for (u32 i = 0; i < count; ++i) at[i] = scalar<u64>(w, ip->a) + add;
   }
-};
+  // An offset is right where it is a multiple of 16 below the last one; turned by 4 bits, anything else is a large
+  // number.
+  const u64 rows = w->shared_bytes / 16;
+  u64 wrong = 0;
+  for (u32 i = 0; i < count; ++i) wrong |= (at[i] >> 4 | at[i] << 60) >= rows;
+  mask = w->active & (predicate(w, ip->c) ^ ip->aux);
+  constexpr u32 needed = count == 32 ? ~0u : (1u << count % 32) - 1;
+  if (__builtin_expect(!wrong && (mask & needed) == needed, true)) return true;
+  for (u32 m = mask & needed; m; m &= m - 1) {
+    const u32 lane = static_cast<u32>(__builtin_ctz(m));
+    if (at[lane] % 16 != 0) fault(w, ip, Fault::misaligned, Space::shared, lane, at[lane], 16, write);
+    if (at[lane] >= w->shared_bytes || w->shared_bytes - at[lane] < 16)
+      fault(w, ip, Fault::out_of_bounds, Space::shared, lane, at[lane], 16, write);
+  }
+  return (mask & needed) == needed;
+}
 
 template <u32 matrices, bool transpose>
 const Insn* ldmatrix(Warp* w, const Insn* ip) {
-  const MatrixRows rows(w, ip, 8 * matrices, false);
+  alignas(64) u64 at[32];
+  u32 mask;
+  const bool all = find_matrix_rows<8 * matrices>(w, ip, false, at, mask);
   for (u32 k = 0; k < matrices; ++k) {
     Matrix m;
     for (u32 r = 0; r < 8; ++r) {
-      const u8* from = rows.at[8 * k + r];
-      m.row[r] = from ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)) : _mm_set1_epi8(-1);
+      const u8* from = w->shared + at[8 * k + r];
+      m.row[r] =
+          all || mask >> (8 * k + r) & 1 ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)) : _mm_set1_epi8(-1);
     }
     if (transpose) m = transposed(m);
     std::memcpy(lanes_at(w, offsets_of(ip)[k]), &m, 128);
@@ -129,13 +139,16 @@ const Insn* ldmatrix(Warp* w, const Insn* ip) {
 
 template <u32 matrices, bool transpose>
 const Insn* stmatrix(Warp* w, const Insn* ip) {
-  const MatrixRows rows(w, ip, 8 * matrices, true);
+  alignas(64) u64 at[32];
+  u32 mask;
+  const bool all = find_matrix_rows<8 * matrices>(w, ip, true, at, mask);
   for (u32 k = 0; k < matrices; ++k) {
     Matrix m;
     std::memcpy(&m, lanes_at(w, offsets_of(ip)[k]), 128);
     if (transpose) m = transposed(m);
     for (u32 r = 0; r < 8; ++r)
-      if (u8* to = rows.at[8 * k + r]) _mm_storeu_si128(reinterpret_cast<__m128i*>(to), m.row[r]);
+      if (all || mask >> (8 * k + r) & 1)
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(w->shared + at[8 * k + r]), m.row[r]);
   }
   return ip + 2;
 }

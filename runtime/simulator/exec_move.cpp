@@ -249,8 +249,8 @@ Fn ISA(select_move)(const Request& r) {
     return r.kinds ? unary<Mov<u32>, 1> : unary<Mov<u32>, 0>;
   case Form::selp: return wide ? pick_selp<u64>(r) : pick_selp<u32>(r);
   case Form::slct:
-    if (wide) return r.types[1] == Type::f32 ? pick3_rows<Slct<u64, true>>(r) : pick3_rows<Slct<u64, false>>(r);
-    return r.types[1] == Type::f32 ? pick3_rows<Slct<u32, true>>(r) : pick3_rows<Slct<u32, false>>(r);
+    if (wide) return r.types[1] == Type::f32 ? rare3<Slct<u64, true>>(r) : rare3<Slct<u64, false>>(r);
+    return r.types[1] == Type::f32 ? rare3<Slct<u32, true>>(r) : rare3<Slct<u32, false>>(r);
   case Form::and_: return r.types[0] == Type::pred ? pred_and : nullptr;
   case Form::or_: return r.types[0] == Type::pred ? pred_or : nullptr;
   case Form::xor_: return r.types[0] == Type::pred ? pred_xor : nullptr;

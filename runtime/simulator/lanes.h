@@ -5,6 +5,11 @@
 //
 // An operation is a struct with types D (result), A, B, C (sources) and a static `apply` on one lane; the compiler
 // turns the loops into vector code. Aliasing of operands is exact or absent (liveness.h), which is what `ivdep` says.
+//
+// Several equal operations in a row are one call: `imm` of the first tells how many follow it.
+//
+// Operations that are rare, or large, exist only at the lowest level (TILEJIT_EVERYTHING), where code is compact; the
+// others fall back on those. So the three levels together stay small enough to ship.
 #pragma once
 #include "runtime/simulator/warp.h"
 
@@ -97,15 +102,18 @@ template <class Op, unsigned K>
 const Insn* unary(Warp* w, const Insn* ip) {
   using A = typename Op::A;
   using D = typename Op::D;
-  auto* d = row<D>(w, ip->d);
-  if constexpr (K & 1) {
-    auto x = to_lane<D>(Op::apply(scalar<A>(w, ip->a)));
-    LANES d[i] = x;
-  } else {
-    const auto* a = row<A>(w, ip->a);
-    LANES d[i] = to_lane<D>(Op::apply(from_lane<A>(a[i])));
+  for (u32 more = ip->imm;; --more) {
+    auto* d = row<D>(w, ip->d);
+    if constexpr (K & 1) {
+      auto x = to_lane<D>(Op::apply(scalar<A>(w, ip->a)));
+      LANES d[i] = x;
+    } else {
+      const auto* a = row<A>(w, ip->a);
+      LANES d[i] = to_lane<D>(Op::apply(from_lane<A>(a[i])));
+    }
+    ++ip;
+    if (more == 0) return ip;
   }
-  return ip + 1;
 }
 
 template <class Op, unsigned K>
@@ -113,13 +121,16 @@ const Insn* binary(Warp* w, const Insn* ip) {
   using A = typename Op::A;
   using B = typename Op::B;
   using D = typename Op::D;
-  auto* d = row<D>(w, ip->d);
-  const auto* a = row<A>(w, K & 1 ? ip->d : ip->a);
-  const auto* b = row<B>(w, K & 2 ? ip->d : ip->b);
-  const A sa = K & 1 ? scalar<A>(w, ip->a) : A{};
-  const B sb = K & 2 ? scalar<B>(w, ip->b) : B{};
-  LANES d[i] = to_lane<D>(Op::apply(K & 1 ? sa : from_lane<A>(a[i]), K & 2 ? sb : from_lane<B>(b[i])));
-  return ip + 1;
+  for (u32 more = ip->imm;; --more) {
+    auto* d = row<D>(w, ip->d);
+    const auto* a = row<A>(w, K & 1 ? ip->d : ip->a);
+    const auto* b = row<B>(w, K & 2 ? ip->d : ip->b);
+    const A sa = K & 1 ? scalar<A>(w, ip->a) : A{};
+    const B sb = K & 2 ? scalar<B>(w, ip->b) : B{};
+    LANES d[i] = to_lane<D>(Op::apply(K & 1 ? sa : from_lane<A>(a[i]), K & 2 ? sb : from_lane<B>(b[i])));
+    ++ip;
+    if (more == 0) return ip;
+  }
 }
 
 template <class Op, unsigned K>
@@ -128,15 +139,19 @@ const Insn* ternary(Warp* w, const Insn* ip) {
   using B = typename Op::B;
   using C = typename Op::C;
   using D = typename Op::D;
-  auto* d = row<D>(w, ip->d);
-  const auto* a = row<A>(w, K & 1 ? ip->d : ip->a);
-  const auto* b = row<B>(w, K & 2 ? ip->d : ip->b);
-  const auto* c = row<C>(w, K & 4 ? ip->d : ip->c);
-  const A sa = K & 1 ? scalar<A>(w, ip->a) : A{};
-  const B sb = K & 2 ? scalar<B>(w, ip->b) : B{};
-  const C sc = K & 4 ? scalar<C>(w, ip->c) : C{};
-  LANES d[i] = to_lane<D>(Op::apply(K & 1 ? sa : from_lane<A>(a[i]), K & 2 ? sb : from_lane<B>(b[i]), K & 4 ? sc : from_lane<C>(c[i])));
-  return ip + 1;
+  for (u32 more = ip->imm;; --more) {
+    auto* d = row<D>(w, ip->d);
+    const auto* a = row<A>(w, K & 1 ? ip->d : ip->a);
+    const auto* b = row<B>(w, K & 2 ? ip->d : ip->b);
+    const auto* c = row<C>(w, K & 4 ? ip->d : ip->c);
+    const A sa = K & 1 ? scalar<A>(w, ip->a) : A{};
+    const B sb = K & 2 ? scalar<B>(w, ip->b) : B{};
+    const C sc = K & 4 ? scalar<C>(w, ip->c) : C{};
+    LANES d[i] = to_lane<D>(
+        Op::apply(K & 1 ? sa : from_lane<A>(a[i]), K & 2 ? sb : from_lane<B>(b[i]), K & 4 ? sc : from_lane<C>(c[i])));
+    ++ip;
+    if (more == 0) return ip;
+  }
 }
 
 template <class T>
@@ -195,15 +210,6 @@ Fn pick2(const Request& r) {
   default: return nullptr;
   }
 }
-/// Operations that are too rare, or too large, for variants.
-template <class Op>
-Fn pick2_rows(const Request& r) {
-  return r.kinds == 0 && !r.scalar ? binary<Op, 0> : nullptr;
-}
-template <class Op>
-Fn pick1_rows(const Request& r) {
-  return r.kinds == 0 && !r.scalar ? unary<Op, 0> : nullptr;
-}
 template <class Op>
 Fn pick3(const Request& r) {
   if (r.scalar) return ternary_scalar<Op>;
@@ -216,10 +222,6 @@ Fn pick3(const Request& r) {
   }
 }
 template <class Op>
-Fn pick3_rows(const Request& r) {
-  return r.kinds == 0 && !r.scalar ? ternary<Op, 0> : nullptr;
-}
-template <class Op>
 Fn pick_compare(const Request& r) {
   switch (r.kinds) {
   case 0: return compare<Op, 0>;
@@ -227,6 +229,56 @@ Fn pick_compare(const Request& r) {
   case 2: return compare<Op, 2>;
   default: return compare<Op, 3>;
   }
+}
+
+/// Rows only.
+template <class Op>
+Fn rows1(const Request& r) {
+  return r.kinds == 0 && !r.scalar ? unary<Op, 0> : nullptr;
+}
+template <class Op>
+Fn rows2(const Request& r) {
+  return r.kinds == 0 && !r.scalar ? binary<Op, 0> : nullptr;
+}
+template <class Op>
+Fn rows3(const Request& r) {
+  return r.kinds == 0 && !r.scalar ? ternary<Op, 0> : nullptr;
+}
+
+/// Rare: rows only, and only at the lowest level.
+#if TILEJIT_EVERYTHING
+#define RARE(...) return __VA_ARGS__
+#else
+#define RARE(...) return nullptr
+#endif
+template <class Op>
+Fn rare1(const Request& r) {
+  RARE(rows1<Op>(r));
+}
+template <class Op>
+Fn rare2(const Request& r) {
+  RARE(rows2<Op>(r));
+}
+template <class Op>
+Fn rare3(const Request& r) {
+  RARE(rows3<Op>(r));
+}
+/// Rare, but scalars occur: indices.
+template <class Op>
+Fn seldom1(const Request& r) {
+  RARE((r.scalar ? unary_scalar<Op> : rows1<Op>(r)));
+}
+template <class Op>
+Fn seldom2(const Request& r) {
+  RARE((r.scalar ? binary_scalar<Op> : rows2<Op>(r)));
+}
+template <class Op>
+Fn seldom3(const Request& r) {
+  RARE((r.scalar ? ternary_scalar<Op> : rows3<Op>(r)));
+}
+template <class Op>
+Fn rare_compare(const Request& r) {
+  RARE((r.kinds == 0 ? compare<Op, 0> : nullptr));
 }
 
 inline bool has(const Request& r, Mod mod) {

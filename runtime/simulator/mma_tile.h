@@ -111,7 +111,7 @@ inline __m128 fused_pair(__m128 a, __m128 b, __m128 c) {
   bits = _mm_add_epi64(bits, _mm_and_si128(_mm_or_si128(down, one), _mm_and_si128(inexact, even)));
   return _mm_cvtpd_ps(_mm_castsi128_pd(bits));
 }
-inline Floats fused(Floats a, Floats b, Floats c) {
+[[gnu::noinline]] Floats fused(Floats a, Floats b, Floats c) {
   return _mm_movelh_ps(fused_pair(a, b, c), fused_pair(_mm_movehl_ps(a, a), _mm_movehl_ps(b, b), _mm_movehl_ps(c, c)));
 }
 inline Floats even_bf16(Words x) { return _mm_castsi128_ps(_mm_slli_epi32(x, 16)); }
@@ -204,6 +204,9 @@ inline void pack_b(const MmaRows& r, float (*panel)[2][4]) {
 template <int Q>
 inline void step(Floats (&acc)[2][2], const Floats (&a)[2], const float (&b)[2][4]) {
   Floats b0 = four(b[0]), b1 = four(b[1]);
+#if !defined(__FMA__)
+#pragma GCC unroll 1 // the emulation is large
+#endif
   for (int h = 0; h < 2; ++h) {
     Floats x = spread<Q>(a[h]);
     acc[h][0] = fused(x, b0, acc[h][0]);
@@ -216,6 +219,7 @@ template <Element E, int Groups, bool half>
 inline void mma_chain(const MmaRows& r) {
   alignas(64) float panel[16][2][4];
   pack_b<E, Groups>(r, panel);
+#pragma GCC unroll 1
   for (int part = 0; part < parts; ++part) {
     const int at = part * lanes;
     Floats acc[2][2];

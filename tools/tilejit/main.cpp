@@ -7,6 +7,7 @@
 #include "tools/tilejit/arguments.h"
 #include "tools/tilejit/commands.h"
 
+#include <algorithm>
 #include <iostream>
 
 int main(int argc, char** argv) {
@@ -27,10 +28,12 @@ int main(int argc, char** argv) {
   };
   try {
     // CLI11 would say that a subcommand is required, and not that this is none.
-    if (argc > 1 && argv[1][0] != '-' && !program.get_subcommand_no_throw(argv[1])) {
+    if (argc > 1 && argv[1][0] != '-') {
       std::vector<std::string> known;
-      for (const CLI::App* command : program.get_subcommands({})) known.push_back(command->get_name());
-      throw tools::InputError(tools::unknown_name("subcommand", argv[1], known));
+      for (const CLI::App* command : program.get_subcommands([](const CLI::App*) { return true; }))
+        known.push_back(command->get_name());
+      if (std::find(known.begin(), known.end(), argv[1]) == known.end())
+        throw tools::InputError(tools::unknown_name("subcommand", argv[1], known));
     }
     program.parse(argc, argv);
     std::cout.flush();
