@@ -70,7 +70,8 @@ public:
     context_ = program.impl().context.get();
     module_ = program.impl().module->clone();
     for (auto kernel : module_->getOps<func::FuncOp>())
-      if (kernel->hasAttr(tile::kernel_attr)) kernel->setAttr(tile::target_attr, StringAttr::get(context_, options.target));
+      if (kernel->hasAttr(tile::kernel_attr))
+        kernel->setAttr(tile::target_attr, StringAttr::get(context_, options.target));
   }
 
   const Target& target() const { return *target_; }

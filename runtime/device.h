@@ -55,9 +55,9 @@ struct Launch {
 class Device {
 public:
   virtual ~Device() = default;
-  uint64_t id() const { return id_; }          ///< no other device of this process has or will have it
-  virtual std::string name() const = 0;        ///< for people: "simulator (sm_90a, 2 threads)"
-  virtual std::string target() const = 0;      ///< what to compile for: "sm_90a"
+  uint64_t id() const { return id_; }     ///< no other device of this process has or will have it
+  virtual std::string name() const = 0;   ///< for people: "simulator (sm_90a, 2 threads)"
+  virtual std::string target() const = 0; ///< what to compile for: "sm_90a"
   virtual std::shared_ptr<Buffer> allocate(size_t bytes) = 0;
   virtual void upload(Buffer& to, size_t offset, std::span<const std::byte> from) = 0;
   virtual void download(const Buffer& from, size_t offset, std::span<std::byte> to) = 0;

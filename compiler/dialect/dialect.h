@@ -42,9 +42,7 @@ inline mlir::RankedTensorType with_layout(mlir::RankedTensorType type, LayoutAtt
 }
 
 /// Bits of one element as it lies in memory and registers (i1: 8).
-inline unsigned element_bits(mlir::Type element) {
-  return element.isInteger(1) ? 8 : element.getIntOrFloatBitWidth();
-}
+inline unsigned element_bits(mlir::Type element) { return element.isInteger(1) ? 8 : element.getIntOrFloatBitWidth(); }
 
 /// How a layout passes through an op that computes each element of its result from elements of its tile operands that
 /// lie in the same thread. `operand_layout`: what tile operand `operand` must have so that the result has `result`

@@ -99,10 +99,12 @@ LogicalResult ReduceOp::verify() {
   shape.erase(shape.begin() + getAxis());
   for (size_t t = 0; t < n; ++t) {
     Type element = element_of(getSources()[t].getType());
-    if (shape_of(getSources()[t].getType()) != first || shape_of(getResults()[t].getType()) != ArrayRef<int64_t>(shape) ||
+    if (shape_of(getSources()[t].getType()) != first ||
+        shape_of(getResults()[t].getType()) != ArrayRef<int64_t>(shape) ||
         element_of(getResults()[t].getType()) != element || block.getArgument(t).getType() != element ||
         block.getArgument(n + t).getType() != element)
-      return emitOpError() << "operand " << t << ": " << getSources()[t].getType() << " to " << getResults()[t].getType();
+      return emitOpError() << "operand " << t << ": " << getSources()[t].getType() << " to "
+                           << getResults()[t].getType();
   }
   auto yield = dyn_cast<YieldOp>(block.getTerminator());
   if (!yield || yield.getValues().size() != n) return emitOpError() << "must yield " << n << " values";

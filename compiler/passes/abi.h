@@ -1,8 +1,8 @@
-// abi.h - how a kernel's arguments become parameters of the PTX entry: the one place that the lowering and the launch facts
-// both follow.
+// abi.h - how a kernel's arguments become parameters of the PTX entry: the one place that the lowering and the launch
+// facts both follow.
 //
-// Argument by argument: a view is its pointer, then its dynamic sizes (i32), then its dynamic strides (i64); a scalar is
-// itself.
+// Argument by argument: a view is its pointer, then its dynamic sizes (i32), then its dynamic strides (i64); a scalar
+// is itself.
 #pragma once
 #include "runtime/compiled_kernel.h"
 

@@ -14,16 +14,16 @@ uint32_t index_divisor(mlir::Value index, unsigned depth = 0);
 int contiguous_tile_dim(tile::ViewType view, llvm::ArrayRef<int32_t> dims);
 
 /// Whether elements of tile dim `d` may lie outside the view.
-bool may_leave(tile::ViewType view, mlir::ValueRange indices, llvm::ArrayRef<int32_t> dims, llvm::ArrayRef<int64_t> shape,
-               int d);
+bool may_leave(tile::ViewType view, mlir::ValueRange indices, llvm::ArrayRef<int32_t> dims,
+               llvm::ArrayRef<int64_t> shape, int d);
 
 /// Elements that lie side by side in the view, aligned, and inside or outside together, for registers placed by
 /// `layout`; 1 where the tile has no contiguous dim.
 unsigned access_elements(tile::ViewType view, mlir::ValueRange indices, llvm::ArrayRef<int32_t> dims,
                          llvm::ArrayRef<int64_t> shape, const layout::Layout& layout, unsigned depth = 0);
 
-/// How the registers of `threads` are copied to `shared`: runs of at least 4 and at most `max_bytes` bytes that go along
-/// tile dim `dim` on both sides. Null where there are none.
+/// How the registers of `threads` are copied to `shared`: runs of at least 4 and at most `max_bytes` bytes that go
+/// along tile dim `dim` on both sides. Null where there are none.
 std::optional<layout::VectorAccess> copy_access(const layout::Layout& threads, const layout::Layout& shared, int dim,
                                                 unsigned bits, unsigned max_bytes);
 

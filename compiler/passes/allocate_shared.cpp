@@ -1,12 +1,12 @@
 // allocate-shared: gives every shared tile its offset in the block's dynamic shared memory.
 //
-// Stands after the passes that make shared tiles and before `insert-barriers`, since two tiles that take turns at the same
-// bytes need a barrier between them. A tile lives from the first to the last op that touches it, seen from the block in
-// which it is allocated: a ring allocated before a loop lives through the loop, a tile allocated inside it for part of an
-// iteration. Largest first, each at the lowest offset that no tile alive at the same time occupies.
+// Stands after the passes that make shared tiles and before `insert-barriers`, since two tiles that take turns at the
+// same bytes need a barrier between them. A tile lives from the first to the last op that touches it, seen from the
+// block in which it is allocated: a ring allocated before a loop lives through the loop, a tile allocated inside it for
+// part of an iteration. Largest first, each at the lowest offset that no tile alive at the same time occupies.
 //
-// After it every `tile.alloc` has `offset`, and the kernel the total as `tile.shared_bytes`, which is within the target's
-// limit (else: an error that says how much is asked for).
+// After it every `tile.alloc` has `offset`, and the kernel the total as `tile.shared_bytes`, which is within the
+// target's limit (else: an error that says how much is asked for).
 #include "compiler/passes/pass.h"
 #include "compiler/passes/shared_tiles.h"
 
@@ -25,7 +25,8 @@ struct Lifetime {
   bool overlaps(const Lifetime& other) const { return begin <= other.end && other.begin <= end; }
 };
 
-// A swizzle repeats every 1024 bytes, and a tile that starts there keeps its banks; small tiles need only vector access.
+// A swizzle repeats every 1024 bytes, and a tile that starts there keeps its banks; small tiles need only vector
+// access.
 uint64_t alignment(uint64_t bytes) { return bytes >= 1024 ? 1024 : 16; }
 
 struct AllocateShared : KernelPass<AllocateShared> {
@@ -58,7 +59,8 @@ struct AllocateShared : KernelPass<AllocateShared> {
       std::sort(rivals.begin(), rivals.end(), [](auto* a, auto* b) { return a->offset < b->offset; });
       for (Lifetime* rival : rivals) {
         if (lifetime.offset + lifetime.bytes <= rival->offset) break;
-        lifetime.offset = std::max(lifetime.offset, llvm::alignTo(rival->offset + rival->bytes, alignment(lifetime.bytes)));
+        lifetime.offset =
+            std::max(lifetime.offset, llvm::alignTo(rival->offset + rival->bytes, alignment(lifetime.bytes)));
       }
       placed.push_back(&lifetime);
       total = std::max(total, lifetime.offset + lifetime.bytes);
@@ -73,7 +75,8 @@ struct AllocateShared : KernelPass<AllocateShared> {
   }
 
   // The ops of the allocation's block that touch the tile, themselves or in their regions.
-  static void extend(Lifetime& lifetime, Value shared, llvm::DenseMap<Operation*, std::pair<unsigned, unsigned>>& span) {
+  static void extend(Lifetime& lifetime, Value shared,
+                     llvm::DenseMap<Operation*, std::pair<unsigned, unsigned>>& span) {
     for (Operation* user : shared.getUsers()) {
       if (is_view_of_shared(user)) {
         extend(lifetime, user->getResult(0), span);

@@ -1,13 +1,13 @@
 // insert-barriers: barriers exactly where one warp could touch shared memory that another has not finished with.
 //
-// Stands after `allocate-shared`: whether two accesses collide depends on the bytes, since tiles share memory over time.
-// The pass follows the program with the set of accesses since the last barrier; an op that would read what was written,
-// or write what was read or written, gets a barrier in front. A loop's body is followed again with what its end leaves
-// open, until nothing changes. Two accesses to one ring never collide here: `stage-loads` ordered them by its own waits
-// and barrier.
+// Stands after `allocate-shared`: whether two accesses collide depends on the bytes, since tiles share memory over
+// time. The pass follows the program with the set of accesses since the last barrier; an op that would read what was
+// written, or write what was read or written, gets a barrier in front. A loop's body is followed again with what its
+// end leaves open, until nothing changes. Two accesses to one ring never collide here: `stage-loads` ordered them by
+// its own waits and barrier.
 //
-// After it the program is free of races on shared memory by construction. Scalars are the same in all threads of a block,
-// so a barrier inside control flow is met by all.
+// After it the program is free of races on shared memory by construction. Scalars are the same in all threads of a
+// block, so a barrier inside control flow is met by all.
 #include "compiler/passes/pass.h"
 #include "compiler/passes/shared_tiles.h"
 

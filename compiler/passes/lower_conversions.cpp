@@ -4,8 +4,8 @@
 // `allocate-shared`, which needs to see every shared tile. A `tile.convert` that neither renaming, selects nor shuffles
 // can do becomes a store to and a load from a tile that suits both sides; a reduction across warps gets its scratch.
 //
-// After it every remaining `tile.convert` stays within a warp. Barriers are not its business: `insert-barriers` sees the
-// new stores and loads.
+// After it every remaining `tile.convert` stays within a warp. Barriers are not its business: `insert-barriers` sees
+// the new stores and loads.
 #include "compiler/layout/questions.h"
 #include "compiler/layout/shared_memory.h"
 #include "compiler/passes/pass.h"
@@ -24,7 +24,8 @@ void lower(ConvertOp convert) {
   unsigned bits = element_bits(type.getElementType());
   if (layout::convert(from, to, bits).kind != layout::Conversion::memory) return;
   OpBuilder builder(convert);
-  auto shared = SharedType::get(type.getContext(), type.getShape(), type.getElementType(), transfer_tile(from, to, bits), 1);
+  auto shared =
+      SharedType::get(type.getContext(), type.getShape(), type.getElementType(), transfer_tile(from, to, bits), 1);
   Value tile = AllocOp::create(builder, convert.getLoc(), shared, IntegerAttr());
   SharedStoreOp::create(builder, convert.getLoc(), convert.getSource(), tile);
   convert.getResult().replaceAllUsesWith(SharedLoadOp::create(builder, convert.getLoc(), type, tile));
@@ -35,7 +36,9 @@ void lower(ReduceOp reduce) {
   if (!reduce.getScratch().empty()) return;
   std::optional<layout::Reduction> plan =
       layout::plan_reduction(layout_of(reduce.getSources()[0]).getValue(), reduce.getAxis());
-  if (!plan) throw CompileError("a reduction's source has a layout that mixes dims: " + layout_of(reduce.getSources()[0]).getValue().str());
+  if (!plan)
+    throw CompileError("a reduction's source has a layout that mixes dims: " +
+                       layout_of(reduce.getSources()[0]).getValue().str());
   if (plan->warps == 1) return;
   OpBuilder builder(reduce);
   SmallVector<Value> tiles;

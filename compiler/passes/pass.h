@@ -16,7 +16,8 @@ inline unsigned warps_of(mlir::func::FuncOp kernel) {
   return warps ? warps.getInt() : 4;
 }
 
-/// How many tiles of a loop's loads are held at a time (2: one in use, one on its way); 2 where the kernel does not say.
+/// How many tiles of a loop's loads are held at a time (2: one in use, one on its way); 2 where the kernel does not
+/// say.
 inline unsigned stages_of(mlir::func::FuncOp kernel) {
   auto stages = kernel->getAttrOfType<mlir::IntegerAttr>(tile::stages_attr);
   return stages ? stages.getInt() : 2;

@@ -1,5 +1,5 @@
-// passes.h - every pass of the compiler, in the order in which compiler/pipeline.cpp runs them. What a pass does and why
-// it stands where it does is said at the head of its .cpp.
+// passes.h - every pass of the compiler, in the order in which compiler/pipeline.cpp runs them. What a pass does and
+// why it stands where it does is said at the head of its .cpp.
 #pragma once
 #include <memory>
 
@@ -9,8 +9,8 @@ class Pass;
 
 namespace tilejit::passes {
 
-std::unique_ptr<mlir::Pass> create_place();             ///< place.cpp: level 1 -> level 2, a layout for every tile
-std::unique_ptr<mlir::Pass> create_stage_loads();       ///< stage_loads.cpp: operands through shared memory, cp.async rings
+std::unique_ptr<mlir::Pass> create_place();       ///< place.cpp: level 1 -> level 2, a layout for every tile
+std::unique_ptr<mlir::Pass> create_stage_loads(); ///< stage_loads.cpp: operands through shared memory, cp.async rings
 std::unique_ptr<mlir::Pass> create_lower_conversions(); ///< lower_conversions.cpp: the rest through shared memory
 std::unique_ptr<mlir::Pass> create_allocate_shared();   ///< allocate_shared.cpp: offsets by liveness
 std::unique_ptr<mlir::Pass> create_insert_barriers();   ///< insert_barriers.cpp: barriers by need

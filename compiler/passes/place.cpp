@@ -1,7 +1,8 @@
 // place: gives every tile a layout. Level 1 -> level 2.
 //
 // First in the pipeline, because everything after it asks where a tile is: which accesses are wide, which operand goes
-// through shared memory, what a reduction shuffles. It is the only pass that chooses layouts; later ones only carry out.
+// through shared memory, what a reduction shuffles. It is the only pass that chooses layouts; later ones only carry
+// out.
 //
 // How it chooses. Some ops have a preferred place of their own, the *anchors*: a product's accumulator has its matrix
 // instruction's layout, a load or store wants coalesced accesses. These candidates spread along the data flow through
@@ -94,7 +95,8 @@ private:
   bool offer(int node, LayoutAttr layout) {
     if (node < 0) return false;
     auto& candidates = nodes_[node].candidates;
-    if (nodes_[node].pinned || candidates.size() == max_candidates || llvm::is_contained(candidates, layout)) return false;
+    if (nodes_[node].pinned || candidates.size() == max_candidates || llvm::is_contained(candidates, layout))
+      return false;
     candidates.push_back(layout);
     return true;
   }
@@ -112,7 +114,7 @@ private:
   layout::DotLayouts layouts_of(DotOp dot) const {
     auto a = cast<RankedTensorType>(dot.getA().getType());
     return layout::dot_layouts(a.getDimSize(0), dot.getType().getDimSize(1), a.getDimSize(1),
-                                       element_bits(a.getElementType()), warps_);
+                               element_bits(a.getElementType()), warps_);
   }
 
   void anchor() {
@@ -125,7 +127,8 @@ private:
       } else if (auto load = dyn_cast<LoadOp>(op)) {
         offer(node(load.getResult()), coalesced(load.getView().getType(), load.getDims(), load.getType()));
       } else if (auto store = dyn_cast<StoreOp>(op)) {
-        offer(node(store.getValue()), coalesced(store.getView().getType(), store.getDims(), store.getValue().getType()));
+        offer(node(store.getValue()),
+              coalesced(store.getView().getType(), store.getDims(), store.getValue().getType()));
       }
     });
   }
@@ -242,7 +245,8 @@ private:
   // The cost of `value` where a user's own node `user` wants the layout `wanted(user's candidate)`.
   void use(Value value, int user, double weight, llvm::function_ref<LayoutAttr(LayoutAttr)> wanted) {
     auto type = cast<RankedTensorType>(value.getType());
-    edge(node(value), user, weight, [&](LayoutAttr from, LayoutAttr to) { return conversion_cost(from, wanted(to), type); });
+    edge(node(value), user, weight,
+         [&](LayoutAttr from, LayoutAttr to) { return conversion_cost(from, wanted(to), type); });
   }
 
   // A user that wants one layout whatever else is chosen.
@@ -290,7 +294,8 @@ private:
         for (auto [source, result] : llvm::zip(reduce.getSources(), reduce.getResults()))
           edge(node(source), node(result), w, [&](LayoutAttr from, LayoutAttr to) {
             return reduction_cost(from, reduce.getAxis()) +
-                   conversion_cost(attr(from.getValue().slice(reduce.getAxis())), to, cast<RankedTensorType>(result.getType()));
+                   conversion_cost(attr(from.getValue().slice(reduce.getAxis())), to,
+                                   cast<RankedTensorType>(result.getType()));
           });
       } else if (op->getNumResults() == 1 && is_tile(op->getResult(0))) {
         int result = node(op->getResult(0));
@@ -392,7 +397,10 @@ private:
       want(dot.getAccMutable(), attr(layouts.c));
     } else if (auto store = dyn_cast<StoreOp>(op)) {
       LayoutAttr from = layout_of(store.getValue());
-      LayoutAttr layout = store_choice(store, from ? from : coalesced(store.getView().getType(), store.getDims(), store.getValue().getType())).first;
+      LayoutAttr layout =
+          store_choice(store,
+                       from ? from : coalesced(store.getView().getType(), store.getDims(), store.getValue().getType()))
+              .first;
       want(op->getOpOperand(0), layout);
       for (OpOperand& mask : store.getMaskMutable()) want(mask, layout);
     } else if (auto load = dyn_cast<LoadOp>(op)) {
@@ -426,7 +434,8 @@ private:
       LayoutAttr chosen = layout_of(result);
       if (chosen == natural) continue;
       set_layout(result, natural);
-      auto convert = ConvertOp::create(builder, reduce.getLoc(), with_layout(cast<RankedTensorType>(result.getType()), chosen), result);
+      auto convert = ConvertOp::create(builder, reduce.getLoc(),
+                                       with_layout(cast<RankedTensorType>(result.getType()), chosen), result);
       result.replaceAllUsesExcept(convert, convert);
       converted_[{result, chosen}] = convert;
     }

@@ -1,8 +1,9 @@
 // stage-loads: operands of matrix products come through shared memory, copied there while earlier tiles are in use.
 //
-// Stands after `place`, which left `load -> (transpose) -> convert -> dot` wherever a loaded tile is an operand, and before
-// `lower-conversions`, which would take each such conversion through registers and shared memory with a full stop. Here
-// the load becomes an asynchronous copy (cp.async) into shared memory, from which the product reads its fragments:
+// Stands after `place`, which left `load -> (transpose) -> convert -> dot` wherever a loaded tile is an operand, and
+// before `lower-conversions`, which would take each such conversion through registers and shared memory with a full
+// stop. Here the load becomes an asynchronous copy (cp.async) into shared memory, from which the product reads its
+// fragments:
 //
 //   in a loop     a ring of `tile.stages` slots. Copies for the first stages-1 iterations start before the loop; each
 //                 iteration waits for its own slot, meets the other warps once, starts the copy for stages-1 iterations
@@ -11,11 +12,11 @@
 //                 is visible, and the slot to be overwritten is no longer read.
 //   elsewhere     one slot; copied where the load stood, waited for before its first use.
 //
-// A load keeps its registers where something else than a product uses it, where it is masked, where its elements are too
-// scattered for a copy of 4 bytes, or where the target has no asynchronous copies.
+// A load keeps its registers where something else than a product uses it, where it is masked, where its elements are
+// too scattered for a copy of 4 bytes, or where the target has no asynchronous copies.
 //
-// After it: a product's operand is a tile in operand layout or a shared tile. Rings are read and written only under this
-// protocol, so `insert-barriers` leaves them alone.
+// After it: a product's operand is a tile in operand layout or a shared tile. Rings are read and written only under
+// this protocol, so `insert-barriers` leaves them alone.
 #include "compiler/layout/questions.h"
 #include "compiler/passes/access.h"
 #include "compiler/passes/pass.h"
@@ -59,8 +60,8 @@ bool collect_converts(Value value, SmallVectorImpl<ConvertOp>& converts) {
       if (!collect_converts(transpose.getResult(), converts)) return false;
     } else if (auto convert = dyn_cast<ConvertOp>(user)) {
       unsigned bits = element_bits(convert.getType().getElementType());
-      layout::Conversion way = layout::convert(layout_of(convert.getSource()).getValue(),
-                                               layout_of(convert.getResult()).getValue(), bits);
+      layout::Conversion way =
+          layout::convert(layout_of(convert.getSource()).getValue(), layout_of(convert.getResult()).getValue(), bits);
       if (way.kind != layout::Conversion::memory || convert->use_empty()) return false;
       converts.push_back(convert);
     } else {
@@ -106,8 +107,10 @@ public:
     std::vector<Staged> plain;
     for (Staged& staged : found) {
       auto loop = dyn_cast<scf::ForOp>(staged.load->getParentOp());
-      if (loop && stages_ > 1 && address_is_known_ahead(staged.load, loop)) loops[loop].push_back(staged);
-      else plain.push_back(staged);
+      if (loop && stages_ > 1 && address_is_known_ahead(staged.load, loop))
+        loops[loop].push_back(staged);
+      else
+        plain.push_back(staged);
     }
     for (auto& [loop, loads] : loops) pipeline(cast<scf::ForOp>(loop), loads);
     copy_in_place(plain);
@@ -245,7 +248,8 @@ private:
   }
 
   void start_copies(MutableArrayRef<Staged> loads, ArrayRef<Value> rings, scf::ForOp loop, Value counter, Value slot) {
-    Value enable = arith::CmpIOp::create(builder_, loop.getLoc(), arith::CmpIPredicate::slt, counter, loop.getUpperBound());
+    Value enable =
+        arith::CmpIOp::create(builder_, loop.getLoc(), arith::CmpIPredicate::slt, counter, loop.getUpperBound());
     for (auto [staged, ring] : llvm::zip(loads, rings)) {
       LoadOp load = staged.load;
       SmallVector<Value> indices = indices_at(load, loop, counter);
@@ -313,7 +317,8 @@ private:
   static unsigned commits_between(Operation* from, Operation* to) {
     unsigned commits = 0;
     for (Operation* op = from->getNextNode(); op != to; op = op->getNextNode()) {
-      if (isa<CommitOp>(op)) ++commits;
+      if (isa<CommitOp>(op))
+        ++commits;
       else if (op->getNumRegions() && op->walk([](CommitOp) { return WalkResult::interrupt(); }).wasInterrupted())
         commits = 0; // unknown: a loop that commits also waits; take none as in flight
     }

@@ -13,7 +13,8 @@ Layout transfer_tile(const Layout& writer, const Layout& reader, unsigned bits, 
   std::optional<Layout> best;
   unsigned least = 0;
   for (Access access : {Access::ldmatrix, Access::ldmatrix_trans, Access::vector}) {
-    Layout tile = layout::choose_shared({{Access::vector, writer}, {access, reader}}, bits, /*must_be_tma=*/false, contiguous);
+    Layout tile =
+        layout::choose_shared({{Access::vector, writer}, {access, reader}}, bits, /*must_be_tma=*/false, contiguous);
     auto reads = layout::wavefronts(access, reader, tile, bits);
     auto writes = layout::wavefronts(Access::vector, writer, tile, bits);
     if (!reads || !writes) continue;
@@ -21,7 +22,9 @@ Layout transfer_tile(const Layout& writer, const Layout& reader, unsigned bits, 
     if (!best || cost < least) best = tile, least = cost;
   }
   // Where digits do not agree nothing could be counted; choose_shared's padded tile serves everyone.
-  return best ? *best : layout::choose_shared({{Access::vector, writer}, {Access::vector, reader}}, bits, /*must_be_tma=*/false, contiguous);
+  return best ? *best
+              : layout::choose_shared({{Access::vector, writer}, {Access::vector, reader}}, bits, /*must_be_tma=*/false,
+                                      contiguous);
 }
 
 } // namespace tilejit::passes

@@ -12,9 +12,10 @@ class ModuleOp;
 
 namespace tilejit::ptx {
 
-/// PTX text for the module's kernels. Appends what each step took to `stages`. Throws CompileError where LLVM can't select
-/// an instruction for the target.
-std::string to_ptx(mlir::ModuleOp module, const Target& target, const CompileOptions& options, std::vector<StageTime>& stages);
+/// PTX text for the module's kernels. Appends what each step took to `stages`. Throws CompileError where LLVM can't
+/// select an instruction for the target.
+std::string to_ptx(mlir::ModuleOp module, const Target& target, const CompileOptions& options,
+                   std::vector<StageTime>& stages);
 
 /// The LLVM IR after LLVM's passes.
 std::string to_llvm_ir(mlir::ModuleOp module, const Target& target, const CompileOptions& options);

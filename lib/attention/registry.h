@@ -1,4 +1,5 @@
-// registry.h - what the library holds, described: for the command line, the documentation, and whoever wants to list it.
+// registry.h - what the library holds, described: for the command line, the documentation, and whoever wants to list
+// it.
 //
 // A kernel's own file defines its `KernelInfo` and registry.cpp lists it; that is all that a new kernel needs.
 #pragma once
@@ -32,7 +33,7 @@ using ParameterValue = std::variant<bool, int64_t, double, std::string>;
 
 struct ParameterInfo {
   std::string name;
-  ParameterValue initial;  ///< its alternative is the parameter's kind
+  ParameterValue initial;   ///< its alternative is the parameter's kind
   std::string initial_text; ///< where the default is computed: "D^-0.5"
   std::string summary;
 };
@@ -48,7 +49,9 @@ struct KernelInfo {
   Shapes example; ///< of every input: what `inspect` shows where no shapes are given
 
   /// Runs it; gives the outputs in `wanted`. Throws InputError for inputs that don't fit.
-  std::function<Tensors(runtime::Device&, const Tensors& inputs, const Parameters&, const std::vector<std::string>& wanted)> run;
+  std::function<Tensors(runtime::Device&, const Tensors& inputs, const Parameters&,
+                        const std::vector<std::string>& wanted)>
+      run;
   /// The tile program for dense inputs of these shapes.
   std::function<Program(const Shapes&, DType, const Parameters&)> program;
 };

@@ -47,7 +47,8 @@ struct BlockState {
   std::array<Barrier, 16> barriers{};
 
   /// Memory that the blocks of one host thread use one after another.
-  std::unique_ptr<uint8_t[], void (*)(void*)> files{nullptr, nullptr}, shared{nullptr, nullptr}, local{nullptr, nullptr};
+  std::unique_ptr<uint8_t[], void (*)(void*)> files{nullptr, nullptr}, shared{nullptr, nullptr},
+      local{nullptr, nullptr};
   std::vector<uint64_t> block_counts; ///< by basic block, over all blocks of threads
 
   /// Prepares for the blocks of a launch.

@@ -13,7 +13,8 @@ namespace {
 uint32_t mask_at(const Warp* w, uint32_t offset) { return *reinterpret_cast<const uint32_t*>(w->file + offset); }
 uint32_t guard(const Warp* w, const Insn* ip) { return w->active & (mask_at(w, ip->c) ^ ip->aux); }
 
-void park(Warp* w, const Insn* pc, uint32_t mask, Wait wait = Wait::nothing, uint32_t id = 0, uint32_t need = 0, const Insn* at = nullptr) {
+void park(Warp* w, const Insn* pc, uint32_t mask, Wait wait = Wait::nothing, uint32_t id = 0, uint32_t need = 0,
+          const Insn* at = nullptr) {
   w->splits[w->split_count++] = {pc, mask, wait, id, need, at, _mm_getcsr(), false};
 }
 void remove_split(Warp* w, uint32_t i) { w->splits[i] = w->splits[--w->split_count]; }
@@ -25,7 +26,8 @@ const Insn* meet(Warp* w, const Insn* ip) {
     if (s.pc == ip && (s.wait == Wait::nothing || s.wait == Wait::rejoin)) {
       w->active |= s.mask;
       remove_split(w, i);
-    } else ++i;
+    } else
+      ++i;
   }
   for (uint32_t i = 0; i < w->split_count; ++i)
     if (w->splits[i].wait == Wait::nothing && !w->splits[i].spins && w->splits[i].pc < ip) { // those behind go first
@@ -129,7 +131,8 @@ void complete(BlockState& b, uint32_t id) {
       auto* d = reinterpret_cast<uint32_t*>(w.file + s.at->d);
       if (is_popc) {
         for (uint32_t m = s.mask; m; m &= m - 1) d[std::countr_zero(m)] = barrier.popc;
-      } else *d = value ? *d | s.mask : *d & ~s.mask;
+      } else
+        *d = value ? *d | s.mask : *d & ~s.mask;
     }
   barrier = {};
 }
@@ -154,7 +157,8 @@ Arrival arrive(Warp* w, const Insn* ip) {
   if (a.id >= 16) fail(w, ip, "a block has 16 barriers, 0 to 15");
   Barrier& barrier = w->block->barriers[a.id];
   uint32_t count = ip->b ? scalar_or_lane(w, ip->b, more->b & 2) : 0;
-  if (count % 32 != 0 || (ip->b && count == 0)) fail(w, ip, "the number of threads of a barrier is a multiple of 32, and not 0");
+  if (count % 32 != 0 || (ip->b && count == 0))
+    fail(w, ip, "the number of threads of a barrier is a multiple of 32, and not 0");
   barrier.expected = count;
   barrier.threads += static_cast<uint32_t>(std::popcount(a.mask));
   barrier.rounded += a.mask == w->live ? 32u : static_cast<uint32_t>(std::popcount(a.mask));
@@ -279,7 +283,8 @@ std::string tuple(const std::array<uint32_t, 3>& x) {
 std::string thread(const Warp* w, uint32_t lane) {
   const std::array<uint32_t, 3>& shape = w->block->launch->block;
   uint32_t t = w->index * 32 + lane;
-  return "block " + tuple(w->block->index) + ", thread " + tuple({t % shape[0], t / shape[0] % shape[1], t / shape[0] / shape[1]});
+  return "block " + tuple(w->block->index) + ", thread " +
+         tuple({t % shape[0], t / shape[0] % shape[1], t / shape[0] / shape[1]});
 }
 
 } // namespace
@@ -292,7 +297,8 @@ const Insn* wait_for_lanes(Warp* w, const Insn* ip, uint32_t need) {
     if (s.pc == ip && s.wait == Wait::lanes) {
       here |= s.mask;
       remove_split(w, i);
-    } else ++i;
+    } else
+      ++i;
   }
   bool complete = (need & ~here) == 0;
   park(w, ip, here, complete ? Wait::nothing : Wait::lanes, 0, need);
@@ -309,28 +315,35 @@ bool find_allocation(Warp* w, uint64_t address, uint64_t bytes) {
   return true;
 }
 
-void fault(Warp* w, const Insn* ip, Fault what, Space space, uint32_t lane, uint64_t address, uint64_t bytes, bool write) {
+void fault(Warp* w, const Insn* ip, Fault what, Space space, uint32_t lane, uint64_t address, uint64_t bytes,
+           bool write) {
   char hex[32];
   std::snprintf(hex, sizeof hex, "0x%llx", static_cast<unsigned long long>(address));
-  std::string text = place(w, ip) + ": " + thread(w, lane) + (write ? " writes " : " reads ") + std::to_string(bytes) + " bytes at " +
-                     std::string(name_of(space)) + " address " + hex + ", " + (what == Fault::misaligned ? "misaligned: " : "out of bounds: ");
-  if (what == Fault::misaligned) text += "it must be a multiple of " + std::to_string(bytes);
+  std::string text = place(w, ip) + ": " + thread(w, lane) + (write ? " writes " : " reads ") + std::to_string(bytes) +
+                     " bytes at " + std::string(name_of(space)) + " address " + hex + ", " +
+                     (what == Fault::misaligned ? "misaligned: " : "out of bounds: ");
+  if (what == Fault::misaligned)
+    text += "it must be a multiple of " + std::to_string(bytes);
   else if (space == Space::shared)
     text += "the block has " + std::to_string(w->shared_bytes) + " bytes of shared memory (" +
             std::to_string(w->block->launch->dynamic_shared) + " of them dynamic)";
-  else if (space == Space::local) text += "a thread has " + std::to_string(w->local_bytes) + " bytes of local memory";
+  else if (space == Space::local)
+    text += "a thread has " + std::to_string(w->local_bytes) + " bytes of local memory";
   else if (space == Space::param)
     text += write ? "parameters cannot be written" : "the parameters are " + std::to_string(w->param_bytes) + " bytes";
-  else text += w->block->launch->memory->describe_nearest(address);
+  else
+    text += w->block->launch->memory->describe_nearest(address);
   throw Error(text);
 }
 
 void fail(Warp* w, const Insn* ip, const char* what) {
-  throw Error(place(w, ip) + ": " + thread(w, static_cast<uint32_t>(std::countr_zero(w->active | 1u << 31))) + ": " + what);
+  throw Error(place(w, ip) + ": " + thread(w, static_cast<uint32_t>(std::countr_zero(w->active | 1u << 31))) + ": " +
+              what);
 }
 
 const ControlHandlers& control_handlers() {
-  static const ControlHandlers all{head, jump, branch, branch_table, exit_, trap, bar_sync, bar_arrive, bar_red, bar_warp, copy_commit, copy_wait, set_mode, clock};
+  static const ControlHandlers all{head,       jump,    branch,   branch_table, exit_,     trap,     bar_sync,
+                                   bar_arrive, bar_red, bar_warp, copy_commit,  copy_wait, set_mode, clock};
   return all;
 }
 
@@ -345,7 +358,8 @@ bool BlockState::run_warp(Warp& w) {
       spinning += s.spins;
       if (s.wait == Wait::nothing && !s.spins && (best == none || s.pc < w.splits[best].pc)) best = i;
       if (s.wait == Wait::rejoin && s.pc == w.splits[0].pc) ++rejoin;
-      if (s.wait == Wait::lanes && (s.need & w.live & ~s.mask) == 0 && best == none) best = i; // those it waited for have ended
+      if (s.wait == Wait::lanes && (s.need & w.live & ~s.mask) == 0 && best == none)
+        best = i; // those it waited for have ended
     }
     if (best == none && w.split_count > 0 && rejoin == w.split_count) best = 0; // all that live are there
     if (best == none && spinning > 0) { // all have had their turn; now the other warps
@@ -356,11 +370,12 @@ bool BlockState::run_warp(Warp& w) {
     Split s = w.splits[best];
     remove_split(&w, best);
     for (uint32_t i = 0; i < w.split_count;)
-      if (w.splits[i].pc == s.pc && (w.splits[i].wait == s.wait || w.splits[i].wait == Wait::nothing)
-          && s.wait != Wait::barrier) {
+      if (w.splits[i].pc == s.pc && (w.splits[i].wait == s.wait || w.splits[i].wait == Wait::nothing) &&
+          s.wait != Wait::barrier) {
         s.mask |= w.splits[i].mask;
         remove_split(&w, i);
-      } else ++i;
+      } else
+        ++i;
     did_something = true;
     w.active = s.mask;
     w.yielded = false;
@@ -404,15 +419,17 @@ void BlockState::report_deadlock() {
               std::string(p.module->source_line(line)) + "': waits for ";
       if (s.wait == Wait::barrier) {
         const Barrier& b = barriers[s.id];
-        text += "barrier " + std::to_string(s.id) + ", where " + std::to_string(b.expected ? b.rounded : b.threads) + " of " +
-                std::to_string(b.expected ? b.expected : live_threads) + " threads have arrived";
+        text += "barrier " + std::to_string(s.id) + ", where " + std::to_string(b.expected ? b.rounded : b.threads) +
+                " of " + std::to_string(b.expected ? b.expected : live_threads) + " threads have arrived";
       } else if (s.wait == Wait::lanes) {
         std::snprintf(lanes, sizeof lanes, "0x%08x", s.need & w.live & ~s.mask);
         text += std::string("lanes ") + lanes + " of its warp to come to the same instruction";
-      } else text += "the other lanes of its warp";
+      } else
+        text += "the other lanes of its warp";
     }
   if (shown > 8) text += "\n  and " + std::to_string(shown - 8) + " more";
-  throw Error("kernel '" + launch->program->name + "': deadlock in block " + tuple(index) + ": no thread can go on" + text);
+  throw Error("kernel '" + launch->program->name + "': deadlock in block " + tuple(index) + ": no thread can go on" +
+              text);
 }
 
 BlockState::BlockState(const LaunchState& l) : launch(&l) {
@@ -422,7 +439,8 @@ BlockState::BlockState(const LaunchState& l) : launch(&l) {
   warps.resize(count);
   queues.resize(count);
   auto memory = [](uint64_t bytes) {
-    return std::unique_ptr<uint8_t[], void (*)(void*)>(static_cast<uint8_t*>(std::aligned_alloc(128, (bytes + 255) / 128 * 128)), std::free);
+    return std::unique_ptr<uint8_t[], void (*)(void*)>(
+        static_cast<uint8_t*>(std::aligned_alloc(128, (bytes + 255) / 128 * 128)), std::free);
   };
   files = memory(uint64_t{count} * p.file_bytes);
   shared = memory(l.shared_bytes);
@@ -490,7 +508,8 @@ void BlockState::fill_specials(Warp& w) {
 
 void BlockState::begin(uint64_t linear_index) {
   const Program& p = *launch->program;
-  index = {static_cast<uint32_t>(linear_index % launch->grid[0]), static_cast<uint32_t>(linear_index / launch->grid[0] % launch->grid[1]),
+  index = {static_cast<uint32_t>(linear_index % launch->grid[0]),
+           static_cast<uint32_t>(linear_index / launch->grid[0] % launch->grid[1]),
            static_cast<uint32_t>(linear_index / launch->grid[0] / launch->grid[1])};
   live_threads = threads;
   barriers = {};

@@ -5,14 +5,16 @@
 namespace tilejit::runtime::simulator {
 
 /// Generic addresses: windows of the spaces that are not global.
-inline constexpr uint64_t shared_window = 0x7f00'0000'0000, local_window = 0x7f10'0000'0000, param_window = 0x7f20'0000'0000;
+inline constexpr uint64_t shared_window = 0x7f00'0000'0000, local_window = 0x7f10'0000'0000,
+                          param_window = 0x7f20'0000'0000;
 inline constexpr uint64_t window_bytes = uint64_t{1} << 32;
 
 /// Why an access cannot be done.
 enum class Fault : uint8_t { out_of_bounds, misaligned };
 
 /// Throws runtime::Error: kernel, line, C++ place, block, thread, address, nearest allocation.
-[[noreturn]] void fault(Warp* w, const Insn* ip, Fault what, Space space, uint32_t lane, uint64_t address, uint64_t bytes, bool write);
+[[noreturn]] void fault(Warp* w, const Insn* ip, Fault what, Space space, uint32_t lane, uint64_t address,
+                        uint64_t bytes, bool write);
 /// Throws runtime::Error for anything else that an instruction cannot do.
 [[noreturn]] void fail(Warp* w, const Insn* ip, const char* what);
 
@@ -27,11 +29,11 @@ AsyncCopy& new_copy(Warp* w);
 
 /// Handlers of control flow, for lowering; not in need of vectors.
 struct ControlHandlers {
-  Fn head;           ///< begin of a basic block: imm its number; aux 1: lanes may meet here, 2: a loop begins here
-  Fn jump;           ///< aux: distance in instructions
-  Fn branch;         ///< a: predicate, imm: its xor mask, aux: distance; b: 1 when the taken lanes end instead
-  Fn branch_table;   ///< a: row of indices, aux: first of Program::targets, imm: how many
-  Fn exit;           ///< c: guard, aux: its xor mask
+  Fn head;         ///< begin of a basic block: imm its number; aux 1: lanes may meet here, 2: a loop begins here
+  Fn jump;         ///< aux: distance in instructions
+  Fn branch;       ///< a: predicate, imm: its xor mask, aux: distance; b: 1 when the taken lanes end instead
+  Fn branch_table; ///< a: row of indices, aux: first of Program::targets, imm: how many
+  Fn exit;         ///< c: guard, aux: its xor mask
   Fn trap, bar_sync, bar_arrive, bar_red, bar_warp, copy_commit, copy_wait, set_mode, clock;
 };
 const ControlHandlers& control_handlers();

@@ -18,7 +18,8 @@ namespace {
 using namespace simulator;
 
 struct Allocation final : Buffer {
-  Allocation(std::shared_ptr<GlobalMemory> m, size_t bytes) : memory(std::move(m)), bytes_(bytes), address_(memory->allocate(bytes)) {}
+  Allocation(std::shared_ptr<GlobalMemory> m, size_t bytes)
+      : memory(std::move(m)), bytes_(bytes), address_(memory->allocate(bytes)) {}
   ~Allocation() override { memory->free(address_); }
   uint64_t address() const override { return address_; }
   size_t size() const override { return bytes_; }
@@ -62,10 +63,12 @@ std::pair<uint32_t, std::string_view> parts_of(std::string_view target) {
 
 class Simulator final : public SimulatorDevice {
 public:
-  explicit Simulator(std::string target) : target_(std::move(target)), threads_(host_threads()), memory_(std::make_shared<GlobalMemory>()) {}
+  explicit Simulator(std::string target)
+      : target_(std::move(target)), threads_(host_threads()), memory_(std::make_shared<GlobalMemory>()) {}
 
   std::string name() const override {
-    return "simulator (" + target_ + ", " + std::to_string(threads_) + (threads_ == 1 ? " thread, " : " threads, ") + handlers().name + ")";
+    return "simulator (" + target_ + ", " + std::to_string(threads_) + (threads_ == 1 ? " thread, " : " threads, ") +
+           handlers().name + ")";
   }
   std::string target() const override { return target_; }
 
@@ -100,8 +103,8 @@ private:
     const auto* ours = dynamic_cast<const Allocation*>(&buffer);
     if (!ours || ours->memory != memory_) throw Error(std::string(what) + ": the buffer belongs to another device");
     if (offset > buffer.size() || bytes > buffer.size() - offset)
-      throw Error(std::string(what) + ": bytes " + std::to_string(offset) + " to " + std::to_string(offset + bytes) + " of a buffer of " +
-                  std::to_string(buffer.size()) + " bytes");
+      throw Error(std::string(what) + ": bytes " + std::to_string(offset) + " to " + std::to_string(offset + bytes) +
+                  " of a buffer of " + std::to_string(buffer.size()) + " bytes");
   }
   void require_target(std::string_view ptx) const;
   void initialize(LoadedModule& module, std::vector<uint64_t>& addresses);
@@ -120,7 +123,9 @@ void Simulator::require_target(std::string_view ptx) const {
   auto [number, suffix] = parts_of(ptx);
   auto [ours, ours_suffix] = parts_of(target_);
   bool fits = suffix.empty() ? number <= ours : number == ours && (ours_suffix == suffix || ours_suffix == "a");
-  if (!fits) throw Error("the PTX is for " + std::string(ptx) + " and cannot run on " + target_ + ": compile for " + target_ + ", or open simulator:" + std::string(ptx));
+  if (!fits)
+    throw Error("the PTX is for " + std::string(ptx) + " and cannot run on " + target_ + ": compile for " + target_ +
+                ", or open simulator:" + std::string(ptx));
 }
 
 /// Gives the module's global and constant variables memory and their initial values.
@@ -157,13 +162,16 @@ std::shared_ptr<runtime::Module> Simulator::load(const CompiledKernel& kernel) {
   if (entry == none || !module->ptx->functions[entry].is_entry)
     throw Error("the PTX has no entry '" + kernel.name + "'");
   if (kernel.threads == 0 || kernel.threads > 1024)
-    throw Error("kernel '" + kernel.name + "' wants " + std::to_string(kernel.threads) + " threads a block: 1 to 1024 are possible");
+    throw Error("kernel '" + kernel.name + "' wants " + std::to_string(kernel.threads) +
+                " threads a block: 1 to 1024 are possible");
   std::vector<uint64_t> addresses;
   initialize(*module, addresses);
   module->program = lower(module->ptx, entry, {kernel.threads, 1, 1}, addresses);
-  uint64_t shared = module->program->static_shared + kernel.shared_bytes, most = parts_of(target_).first < 90 ? 163 * 1024 : 227 * 1024;
+  uint64_t shared = module->program->static_shared + kernel.shared_bytes,
+           most = parts_of(target_).first < 90 ? 163 * 1024 : 227 * 1024;
   if (shared > most)
-    throw Error("kernel '" + kernel.name + "' wants " + std::to_string(shared) + " bytes of shared memory a block: " + target_ + " has " + std::to_string(most));
+    throw Error("kernel '" + kernel.name + "' wants " + std::to_string(shared) +
+                " bytes of shared memory a block: " + target_ + " has " + std::to_string(most));
   return module;
 }
 
@@ -171,16 +179,16 @@ std::vector<uint8_t> Simulator::parameters(const LoadedModule& module, const Lau
   const simulator::Module& m = *module.ptx;
   const Function& f = m.functions[module.program->entry];
   if (launch.parameters.size() != f.parameters.size())
-    throw Error("kernel '" + module.compiled.name + "' has " + std::to_string(f.parameters.size()) + " parameters, the launch gives " +
-                std::to_string(launch.parameters.size()));
+    throw Error("kernel '" + module.compiled.name + "' has " + std::to_string(f.parameters.size()) +
+                " parameters, the launch gives " + std::to_string(launch.parameters.size()));
   std::vector<uint8_t> bytes(f.param_bytes);
   for (size_t i = 0; i < f.parameters.size(); ++i) {
     const Variable& v = m.variables[f.parameters[i].variable];
     std::visit(
         [&](auto value) {
           if (sizeof value != v.bytes)
-            throw Error("parameter " + std::to_string(i) + " of kernel '" + module.compiled.name + "' has " + std::to_string(v.bytes) +
-                        " bytes, the launch gives " + std::to_string(sizeof value));
+            throw Error("parameter " + std::to_string(i) + " of kernel '" + module.compiled.name + "' has " +
+                        std::to_string(v.bytes) + " bytes, the launch gives " + std::to_string(sizeof value));
           std::memcpy(bytes.data() + v.offset, &value, sizeof value);
         },
         launch.parameters[i]);
@@ -264,7 +272,8 @@ void Simulator::run(LaunchState& state) {
 
 std::shared_ptr<SimulatorDevice> open_simulator(const std::string& target) {
   auto [number, suffix] = parts_of(target);
-  if (number < 10 || !(suffix.empty() || suffix == "a" || suffix == "f")) throw Error("there is no target '" + target + "': use sm_80, sm_90a, ...");
+  if (number < 10 || !(suffix.empty() || suffix == "a" || suffix == "f"))
+    throw Error("there is no target '" + target + "': use sm_80, sm_90a, ...");
   if (number < 80) throw Error("the simulator knows sm_80 and later, not " + target);
   return std::make_shared<Simulator>(target);
 }

@@ -11,7 +11,8 @@ namespace tilejit::runtime {
 struct LaunchCounters {
   uint64_t blocks = 0;
   uint64_t warp_instructions = 0; ///< PTX instructions, each counted once a warp (parts of a diverged warp count each)
-  std::vector<std::pair<std::string, uint64_t>> classes; ///< by instruction class; those that did not occur are left out
+  std::vector<std::pair<std::string, uint64_t>>
+      classes; ///< by instruction class; those that did not occur are left out
   double milliseconds = 0;
 };
 

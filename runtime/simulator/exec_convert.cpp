@@ -8,24 +8,49 @@
 namespace tilejit::runtime::simulator {
 namespace {
 
-template <class T> inline constexpr bool is_float_type = false;
-template <> inline constexpr bool is_float_type<f16> = true;
-template <> inline constexpr bool is_float_type<bf16> = true;
-template <> inline constexpr bool is_float_type<f32> = true;
-template <> inline constexpr bool is_float_type<f64> = true;
-template <class T> struct Limits { static constexpr bool is_signed = T(-1) < T(0); static constexpr int bits = int(sizeof(T) * 8);
-  static constexpr T lowest = is_signed ? T(T(1) << (bits - 1)) : T(0), highest = T(~lowest); };
+template <class T>
+inline constexpr bool is_float_type = false;
+template <>
+inline constexpr bool is_float_type<f16> = true;
+template <>
+inline constexpr bool is_float_type<bf16> = true;
+template <>
+inline constexpr bool is_float_type<f32> = true;
+template <>
+inline constexpr bool is_float_type<f64> = true;
+template <class T>
+struct Limits {
+  static constexpr bool is_signed = T(-1) < T(0);
+  static constexpr int bits = int(sizeof(T) * 8);
+  static constexpr T lowest = is_signed ? T(T(1) << (bits - 1)) : T(0), highest = T(~lowest);
+};
 
 /// What a lane gets: narrow integers are extended to 32 bits.
-template <class T> struct Widened { using type = T; };
-template <> struct Widened<u8> { using type = u32; };
-template <> struct Widened<u16> { using type = u32; };
-template <> struct Widened<s8> { using type = s32; };
-template <> struct Widened<s16> { using type = s32; };
+template <class T>
+struct Widened {
+  using type = T;
+};
+template <>
+struct Widened<u8> {
+  using type = u32;
+};
+template <>
+struct Widened<u16> {
+  using type = u32;
+};
+template <>
+struct Widened<s8> {
+  using type = s32;
+};
+template <>
+struct Widened<s16> {
+  using type = s32;
+};
 
 // --- integers --------------------------------------------------------------------------------------------------------
 
-template <class To, class From, bool sat> struct IntToInt {
+template <class To, class From, bool sat>
+struct IntToInt {
   using D = typename Widened<To>::type;
   using A = From;
   static inline D apply(From a) {
@@ -47,11 +72,14 @@ template <class To, class From, bool sat> struct IntToInt {
     return D(To(a));
   }
 };
-template <class To> Fn int_from(const Request& r) {
-#define FROM(type, T) case Type::type: return has(r, Mod::sat) ? pick1<IntToInt<To, T, true>>(r) : pick1<IntToInt<To, T, false>>(r);
+template <class To>
+Fn int_from(const Request& r) {
+#define FROM(type, T)                                                                                                  \
+  case Type::type: return has(r, Mod::sat) ? pick1<IntToInt<To, T, true>>(r) : pick1<IntToInt<To, T, false>>(r);
   switch (r.types[1]) {
-    FROM(u8, u8) FROM(s8, s8) FROM(u16, u16) FROM(s16, s16) FROM(u32, u32) FROM(s32, s32) FROM(u64, u64) FROM(s64, s64)
-  default: return nullptr;
+    FROM(u8, u8)
+    FROM(s8, s8) FROM(u16, u16) FROM(s16, s16) FROM(u32, u32) FROM(s32, s32) FROM(u64, u64) FROM(s64, s64) default
+        : return nullptr;
   }
 #undef FROM
 }
@@ -76,29 +104,35 @@ inline f64 integral(f64 x, Round r) {
   }
 }
 
-template <class To, class From, Round round> struct FloatToInt {
+template <class To, class From, Round round>
+struct FloatToInt {
   using D = typename Widened<To>::type;
   using A = From;
   using F = typename Choose<sizeof(From) == 8, f64, f32>::type;
   static inline D apply(From a) {
     F x;
-    if constexpr (sizeof(From) == 8) x = a;
-    else x = to_f32(a);
+    if constexpr (sizeof(From) == 8)
+      x = a;
+    else
+      x = to_f32(a);
     x = integral(x, round);
-    constexpr F low = F(Limits<To>::lowest), beyond = F(2) * F(To(1) << (Limits<To>::bits - 2)) * (Limits<To>::is_signed ? F(1) : F(2));
+    constexpr F low = F(Limits<To>::lowest),
+                beyond = F(2) * F(To(1) << (Limits<To>::bits - 2)) * (Limits<To>::is_signed ? F(1) : F(2));
     bool over = x >= beyond, under = x < low;
     F safe = over || under || x != x ? F(0) : x;
     D r = D(static_cast<To>(safe));
     return over ? D(Limits<To>::highest) : under ? D(Limits<To>::lowest) : r;
   }
 };
-template <class To, class From> Fn float_to_int(const Request& r) {
+template <class To, class From>
+Fn float_to_int(const Request& r) {
   if (has(r, Mod::rzi)) return pick1<FloatToInt<To, From, Round::zero>>(r);
   if (has(r, Mod::rni)) return rare1<FloatToInt<To, From, Round::nearest>>(r);
   if (has(r, Mod::rmi)) return rare1<FloatToInt<To, From, Round::down>>(r);
   return rare1<FloatToInt<To, From, Round::up>>(r);
 }
-template <class To> Fn int_from_float(const Request& r) {
+template <class To>
+Fn int_from_float(const Request& r) {
   switch (r.types[1]) {
   case Type::f16: return float_to_int<To, f16>(r);
   case Type::bf16: return float_to_int<To, bf16>(r);
@@ -111,7 +145,8 @@ template <class To> Fn int_from_float(const Request& r) {
 inline f32 saturated(f32 x) { return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f; }
 
 /// A float to one of the half types.
-template <class To, Round round> inline To to_half(f32 x) {
+template <class To, Round round>
+inline To to_half(f32 x) {
   if constexpr (round == Round::nearest) return round_to<To>(x);
   To t = truncate_to<To>(x);
   if constexpr (round == Round::zero) return t;
@@ -119,44 +154,53 @@ template <class To, Round round> inline To to_half(f32 x) {
   bool away = round == Round::up ? back < x : back > x; // the magnitude must grow: truncation went the other way
   return {u16(away ? t.bits + 1 : t.bits)};
 }
-template <class To, class From, Round round, bool sat> struct ToHalf {
+template <class To, class From, Round round, bool sat>
+struct ToHalf {
   using D = To;
   using A = From;
   static inline To apply(From a) {
     f32 x;
     if constexpr (is_float_type<From>) {
-      if constexpr (sizeof(From) == 8) x = odd_f32(a);
-      else x = to_f32(a);
+      if constexpr (sizeof(From) == 8)
+        x = odd_f32(a);
+      else
+        x = to_f32(a);
     } else if constexpr (sizeof(From) == 8) { // beyond 2^53 the low bits only say whether it is between two doubles
       u64 size = a < From(0) ? u64(0) - u64(a) : u64(a);
       size = size >> 53 && (size & 0x7ff) ? (size & ~u64(0x7ff)) | 0x800 : size;
       f64 d = f64(size);
       x = odd_f32(a < From(0) ? -d : d);
-    } else x = odd_f32(f64(a));
+    } else
+      x = odd_f32(f64(a));
     if constexpr (sat) x = saturated(x);
     return to_half<To, round>(x);
   }
 };
-template <class To, class From> Fn half_from(const Request& r) {
+template <class To, class From>
+Fn half_from(const Request& r) {
   if (has(r, Mod::rz)) return rare1<ToHalf<To, From, Round::zero, false>>(r);
   if (has(r, Mod::rm)) return rare1<ToHalf<To, From, Round::down, false>>(r);
   if (has(r, Mod::rp)) return rare1<ToHalf<To, From, Round::up, false>>(r);
-  return has(r, Mod::sat) ? rare1<ToHalf<To, From, Round::nearest, true>>(r) : rare1<ToHalf<To, From, Round::nearest, false>>(r);
+  return has(r, Mod::sat) ? rare1<ToHalf<To, From, Round::nearest, true>>(r)
+                          : rare1<ToHalf<To, From, Round::nearest, false>>(r);
 }
 /// f16 to f16 and so on, perhaps to an integral value.
-template <class T, bool round_it, Round round> struct HalfToHalf {
+template <class T, bool round_it, Round round>
+struct HalfToHalf {
   using D = T;
   using A = T;
   static inline T apply(T a) { return round_it ? round_to<T>(integral(to_f32(a), round)) : a; }
 };
-template <class T> Fn half_to_itself(const Request& r) {
+template <class T>
+Fn half_to_itself(const Request& r) {
   if (has(r, Mod::rni)) return rare1<HalfToHalf<T, true, Round::nearest>>(r);
   if (has(r, Mod::rzi)) return rare1<HalfToHalf<T, true, Round::zero>>(r);
   if (has(r, Mod::rmi)) return rare1<HalfToHalf<T, true, Round::down>>(r);
   if (has(r, Mod::rpi)) return rare1<HalfToHalf<T, true, Round::up>>(r);
   return rare1<HalfToHalf<T, false, Round::zero>>(r);
 }
-template <class To> Fn half(const Request& r) {
+template <class To>
+Fn half(const Request& r) {
   switch (r.types[1]) {
   case Type::u8: return half_from<To, u8>(r);
   case Type::s8: return half_from<To, s8>(r);
@@ -168,19 +212,26 @@ template <class To> Fn half(const Request& r) {
   case Type::s64: return half_from<To, s64>(r);
   case Type::f32: return half_from<To, f32>(r);
   case Type::f64: return half_from<To, f64>(r);
-  case Type::f16: if (r.types[0] != r.types[1]) return half_from<To, f16>(r); return half_to_itself<f16>(r);
-  case Type::bf16: if (r.types[0] != r.types[1]) return half_from<To, bf16>(r); return half_to_itself<bf16>(r);
+  case Type::f16:
+    if (r.types[0] != r.types[1]) return half_from<To, f16>(r);
+    return half_to_itself<f16>(r);
+  case Type::bf16:
+    if (r.types[0] != r.types[1]) return half_from<To, bf16>(r);
+    return half_to_itself<bf16>(r);
   default: return nullptr;
   }
 }
 
-template <class To, class From, bool sat> struct ToFloat {
+template <class To, class From, bool sat>
+struct ToFloat {
   using D = To;
   using A = From;
   static inline To apply(From a) {
     To x;
-    if constexpr (!is_float_type<From> || sizeof(From) >= 4) x = static_cast<To>(a);
-    else x = static_cast<To>(to_f32(a));
+    if constexpr (!is_float_type<From> || sizeof(From) >= 4)
+      x = static_cast<To>(a);
+    else
+      x = static_cast<To>(to_f32(a));
     if constexpr (sat) x = x > To(0) ? (x < To(1) ? x : To(1)) : To(0);
     if constexpr (is_float_type<From>) {
       constexpr LaneOf<To> nan = sizeof(To) == 4 ? LaneOf<To>(0x7fffffff) : LaneOf<To>(0x7fffffffffffffff);
@@ -189,7 +240,8 @@ template <class To, class From, bool sat> struct ToFloat {
     return x;
   }
 };
-template <class T, Round round, bool sat> struct Integral {
+template <class T, Round round, bool sat>
+struct Integral {
   using D = T;
   using A = T;
   static inline T apply(T a) {
@@ -198,22 +250,29 @@ template <class T, Round round, bool sat> struct Integral {
     return x;
   }
 };
-template <class To, class From> Fn float_from(const Request& r) {
+template <class To, class From>
+Fn float_from(const Request& r) {
   if constexpr (sizeof(To) == sizeof(From) && is_float_type<From>) {
     bool sat = has(r, Mod::sat);
-    if (has(r, Mod::rni)) return sat ? rare1<Integral<To, Round::nearest, true>>(r) : rare1<Integral<To, Round::nearest, false>>(r);
-    if (has(r, Mod::rzi)) return sat ? rare1<Integral<To, Round::zero, true>>(r) : rare1<Integral<To, Round::zero, false>>(r);
-    if (has(r, Mod::rmi)) return sat ? rare1<Integral<To, Round::down, true>>(r) : rare1<Integral<To, Round::down, false>>(r);
-    if (has(r, Mod::rpi)) return sat ? rare1<Integral<To, Round::up, true>>(r) : rare1<Integral<To, Round::up, false>>(r);
+    if (has(r, Mod::rni))
+      return sat ? rare1<Integral<To, Round::nearest, true>>(r) : rare1<Integral<To, Round::nearest, false>>(r);
+    if (has(r, Mod::rzi))
+      return sat ? rare1<Integral<To, Round::zero, true>>(r) : rare1<Integral<To, Round::zero, false>>(r);
+    if (has(r, Mod::rmi))
+      return sat ? rare1<Integral<To, Round::down, true>>(r) : rare1<Integral<To, Round::down, false>>(r);
+    if (has(r, Mod::rpi))
+      return sat ? rare1<Integral<To, Round::up, true>>(r) : rare1<Integral<To, Round::up, false>>(r);
   }
   return has(r, Mod::sat) ? rare1<ToFloat<To, From, true>>(r) : pick1<ToFloat<To, From, false>>(r);
 }
-template <class To> Fn floating(const Request& r) {
-#define FROM(type, T) case Type::type: return float_from<To, T>(r);
+template <class To>
+Fn floating(const Request& r) {
+#define FROM(type, T)                                                                                                  \
+  case Type::type: return float_from<To, T>(r);
   switch (r.types[1]) {
-    FROM(u8, u8) FROM(s8, s8) FROM(u16, u16) FROM(s16, s16) FROM(u32, u32) FROM(s32, s32) FROM(u64, u64) FROM(s64, s64)
-    FROM(f16, f16) FROM(bf16, bf16) FROM(f32, f32) FROM(f64, f64)
-  default: return nullptr;
+    FROM(u8, u8)
+    FROM(s8, s8) FROM(u16, u16) FROM(s16, s16) FROM(u32, u32) FROM(s32, s32) FROM(u64, u64) FROM(s64, s64)
+        FROM(f16, f16) FROM(bf16, bf16) FROM(f32, f32) FROM(f64, f64) default : return nullptr;
   }
 #undef FROM
 }
@@ -221,7 +280,8 @@ template <class To> Fn floating(const Request& r) {
 // --- packs and special formats ---------------------------------------------------------------------------------------
 
 /// With .relu negatives become +0; with .satfinite what overflows becomes the largest finite value.
-template <class To, Round round, bool relu, bool finite> inline u32 packed_half(f32 x) {
+template <class To, Round round, bool relu, bool finite>
+inline u32 packed_half(f32 x) {
   To t = to_half<To, round>(x);
   u32 b = t.bits;
   bool nan = (b & 0x7fff) > exponent_of<To>;
@@ -229,34 +289,51 @@ template <class To, Round round, bool relu, bool finite> inline u32 packed_half(
   if (relu) b = !nan && (b & 0x8000) ? 0 : b;
   return b;
 }
-template <class To, Round round, bool relu, bool finite> struct Pack {
-  using D = u32; using A = f32; using B = f32;
-  static inline u32 apply(f32 a, f32 b) { return packed_half<To, round, relu, finite>(a) << 16 | packed_half<To, round, relu, finite>(b); }
+template <class To, Round round, bool relu, bool finite>
+struct Pack {
+  using D = u32;
+  using A = f32;
+  using B = f32;
+  static inline u32 apply(f32 a, f32 b) {
+    return packed_half<To, round, relu, finite>(a) << 16 | packed_half<To, round, relu, finite>(b);
+  }
 };
-template <class To, Round round, bool relu, bool finite> struct One {
-  using D = To; using A = f32;
+template <class To, Round round, bool relu, bool finite>
+struct One {
+  using D = To;
+  using A = f32;
   static inline To apply(f32 a) { return {u16(packed_half<To, round, relu, finite>(a))}; }
 };
-template <class To, bool pack, Round round> Fn pack_of(const Request& r) {
+template <class To, bool pack, Round round>
+Fn pack_of(const Request& r) {
   bool relu = has(r, Mod::relu), finite = has(r, Mod::satfinite);
-#define P(relu, finite)                                                                                                          \
-  if constexpr (pack) return rare2<Pack<To, round, relu, finite>>(r);                                                        \
-  else return rare1<One<To, round, relu, finite>>(r);
+#define P(relu, finite)                                                                                                \
+  if constexpr (pack)                                                                                                  \
+    return rare2<Pack<To, round, relu, finite>>(r);                                                                    \
+  else                                                                                                                 \
+    return rare1<One<To, round, relu, finite>>(r);
   if (relu) {
-    if (finite) { P(true, true) }
+    if (finite) {
+      P(true, true)
+    }
     P(true, false)
   }
-  if (finite) { P(false, true) }
+  if (finite) {
+    P(false, true)
+  }
   P(false, false)
 #undef P
 }
-template <class To, bool pack> Fn pack_of(const Request& r) {
+template <class To, bool pack>
+Fn pack_of(const Request& r) {
   return has(r, Mod::rz) ? pack_of<To, pack, Round::zero>(r) : pack_of<To, pack, Round::nearest>(r);
 }
 
 /// tf32 is a float whose low 13 bits are zero.
-template <Round round, bool relu, bool finite> struct ToTf32 {
-  using D = f32; using A = f32;
+template <Round round, bool relu, bool finite>
+struct ToTf32 {
+  using D = f32;
+  using A = f32;
   static inline f32 apply(f32 x) {
     u32 b = bits_as<u32>(x), size = b & 0x7fffffff;
     u32 r = round == Round::away ? b + 0x1000 : round == Round::nearest ? b + 0xfff + (b >> 13 & 1) : b;
@@ -266,14 +343,16 @@ template <Round round, bool relu, bool finite> struct ToTf32 {
     return bits_as<f32>(size > 0x7f800000 ? 0x7fffffff : r);
   }
 };
-template <Round round> Fn tf32_of(const Request& r) {
+template <Round round>
+Fn tf32_of(const Request& r) {
   bool relu = has(r, Mod::relu), finite = has(r, Mod::satfinite);
   if (relu) return finite ? rare1<ToTf32<round, true, true>>(r) : rare1<ToTf32<round, true, false>>(r);
   return finite ? rare1<ToTf32<round, false, true>>(r) : rare1<ToTf32<round, false, false>>(r);
 }
 
 /// e4m3 (no infinity, largest 448) and e5m2 (largest 57344); always saturating, as PTX demands.
-template <bool e4m3, bool relu> inline u32 to_fp8(f32 x) {
+template <bool e4m3, bool relu>
+inline u32 to_fp8(f32 x) {
   constexpr u32 mantissa = e4m3 ? 3 : 2, bias = e4m3 ? 7 : 15, drop = 23 - mantissa, top = e4m3 ? 0x7e : 0x7b;
   u32 b = bits_as<u32>(x), sign = b >> 24 & 0x80, a = b & 0x7fffffff;
   constexpr u32 magic = (127 - bias + 1 + drop) << 23; // its last bit is the smallest subnormal
@@ -285,15 +364,23 @@ template <bool e4m3, bool relu> inline u32 to_fp8(f32 x) {
   if (relu && sign && !nan) return 0;
   return nan ? 0x7f : r | sign;
 }
-template <bool e4m3, bool relu> struct Fp8Pack {
-  using D = u32; using A = f32; using B = f32;
+template <bool e4m3, bool relu>
+struct Fp8Pack {
+  using D = u32;
+  using A = f32;
+  using B = f32;
   static inline u32 apply(f32 a, f32 b) { return to_fp8<e4m3, relu>(a) << 8 | to_fp8<e4m3, relu>(b); }
 };
-template <bool e4m3, bool relu> struct Fp8FromHalf {
-  using D = u32; using A = u32;
-  static inline u32 apply(u32 a) { return to_fp8<e4m3, relu>(to_f32(f16{u16(a >> 16)})) << 8 | to_fp8<e4m3, relu>(to_f32(f16{u16(a)})); }
+template <bool e4m3, bool relu>
+struct Fp8FromHalf {
+  using D = u32;
+  using A = u32;
+  static inline u32 apply(u32 a) {
+    return to_fp8<e4m3, relu>(to_f32(f16{u16(a >> 16)})) << 8 | to_fp8<e4m3, relu>(to_f32(f16{u16(a)}));
+  }
 };
-template <bool e4m3> inline u32 fp8_to_half(u32 h) {
+template <bool e4m3>
+inline u32 fp8_to_half(u32 h) {
   if (!e4m3) return (h & 0x7f) > 0x7c ? 0x7fff : h << 8;
   u32 sign = (h & 0x80) << 8, em = h & 0x7f;
   f32 x = bits_as<f32>((em << 20) + (120u << 23)); // 2^(e - 7) * 1.m, biased by 2^113 below
@@ -301,28 +388,43 @@ template <bool e4m3> inline u32 fp8_to_half(u32 h) {
   (void)x;
   return (em == 0x7f ? 0x7fff : (em < 8 ? small : normal)) | (em == 0x7f ? 0 : sign);
 }
-template <bool e4m3, bool relu> struct Fp8ToHalf {
-  using D = u32; using A = u32;
+template <bool e4m3, bool relu>
+struct Fp8ToHalf {
+  using D = u32;
+  using A = u32;
   static inline u32 apply(u32 a) {
     u32 low = fp8_to_half<e4m3>(a & 255), high = fp8_to_half<e4m3>(a >> 8 & 255);
     if (relu) low = low & 0x8000 ? 0 : low, high = high & 0x8000 ? 0 : high;
     return high << 16 | low;
   }
 };
-#define FP8(name, pick)                                                                                                          \
-  (e4m3 ? relu ? pick<name<true, true>>(r) : pick<name<true, false>>(r) : relu ? pick<name<false, true>>(r) : pick<name<false, false>>(r))
+#define FP8(name, pick)                                                                                                \
+  (e4m3   ? relu ? pick<name<true, true>>(r) : pick<name<true, false>>(r)                                              \
+   : relu ? pick<name<false, true>>(r)                                                                                 \
+          : pick<name<false, false>>(r))
 
 /// cvt.pack.sat: a and b clamped to `To`; the narrow forms shift them in below c.
-template <class To, int width> inline u32 clamped(s32 x) {
-  constexpr s32 low = Limits<To>::is_signed ? -(s32(1) << (width - 1)) : 0, high = Limits<To>::is_signed ? (s32(1) << (width - 1)) - 1 : s32((s64(1) << width) - 1);
+template <class To, int width>
+inline u32 clamped(s32 x) {
+  constexpr s32 low = Limits<To>::is_signed ? -(s32(1) << (width - 1)) : 0,
+                high = Limits<To>::is_signed ? (s32(1) << (width - 1)) - 1 : s32((s64(1) << width) - 1);
   return u32(x < low ? low : x > high ? high : x) & u32((u64(1) << width) - 1);
 }
-template <class To, int width> struct PackInt {
-  using D = u32; using A = s32; using B = s32; using C = u32;
-  static inline u32 apply(s32 a, s32 b, u32 c) { return clamped<To, width>(a) << width | clamped<To, width>(b) | c << (2 * width); }
+template <class To, int width>
+struct PackInt {
+  using D = u32;
+  using A = s32;
+  using B = s32;
+  using C = u32;
+  static inline u32 apply(s32 a, s32 b, u32 c) {
+    return clamped<To, width>(a) << width | clamped<To, width>(b) | c << (2 * width);
+  }
 };
-template <class To> struct PackInt16 {
-  using D = u32; using A = s32; using B = s32;
+template <class To>
+struct PackInt16 {
+  using D = u32;
+  using A = s32;
+  using B = s32;
   static inline u32 apply(s32 a, s32 b) { return clamped<To, 16>(a) << 16 | clamped<To, 16>(b); }
 };
 
@@ -356,7 +458,9 @@ Fn ISA(select_convert)(const Request& r) {
   case Form::cvt: return convert(r);
   case Form::cvt_pack: return r.types[0] == Type::f16x2 ? pack_of<f16, true>(r) : pack_of<bf16, true>(r);
   case Form::cvt_tf32:
-    return has(r, Mod::rna) ? tf32_of<Round::away>(r) : has(r, Mod::rn) ? tf32_of<Round::nearest>(r) : tf32_of<Round::zero>(r);
+    return has(r, Mod::rna)  ? tf32_of<Round::away>(r)
+           : has(r, Mod::rn) ? tf32_of<Round::nearest>(r)
+                             : tf32_of<Round::zero>(r);
   case Form::cvt_fp8_pack: {
     bool e4m3 = r.types[0] == Type::e4m3x2;
     return FP8(Fp8Pack, rare2);

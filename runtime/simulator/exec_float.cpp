@@ -13,9 +13,12 @@ namespace {
 constexpr u32 nan32 = 0x7fffffff;
 constexpr u64 nan64 = 0x7fffffffffffffff;
 
-template <class T> inline T canonical(T x) {
-  if constexpr (sizeof(T) == 4) return bits_as<f32>(x != x ? nan32 : bits_as<u32>(x));
-  else return bits_as<f64>(x != x ? nan64 : bits_as<u64>(x)); // PTX leaves the payload open for f64
+template <class T>
+inline T canonical(T x) {
+  if constexpr (sizeof(T) == 4)
+    return bits_as<f32>(x != x ? nan32 : bits_as<u32>(x));
+  else
+    return bits_as<f64>(x != x ? nan64 : bits_as<u64>(x)); // PTX leaves the payload open for f64
 }
 /// [0, 1]; NaN becomes +0.
 inline f32 saturate(f32 x) { return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f; }
@@ -43,25 +46,78 @@ inline f32 fused(f32 a, f32 b, f32 c) {
 }
 inline f64 fused(f64 a, f64 b, f64 c) { return __builtin_fma(a, b, c); }
 
-template <class T> struct Ops1 { using D = T; using A = T; };
-template <class T> struct Ops2 { using D = T; using A = T; using B = T; };
-template <class T> struct Ops3 { using D = T; using A = T; using B = T; using C = T; };
-template <class T, bool sat> inline T finish(T x) {
-  if constexpr (sat) return saturate(x);
-  else return canonical(x);
+template <class T>
+struct Ops1 {
+  using D = T;
+  using A = T;
+};
+template <class T>
+struct Ops2 {
+  using D = T;
+  using A = T;
+  using B = T;
+};
+template <class T>
+struct Ops3 {
+  using D = T;
+  using A = T;
+  using B = T;
+  using C = T;
+};
+template <class T, bool sat>
+inline T finish(T x) {
+  if constexpr (sat)
+    return saturate(x);
+  else
+    return canonical(x);
 }
-template <class T, bool sat = false> struct Add : Ops2<T> { static inline T apply(T a, T b) { return finish<T, sat>(a + b); } };
-template <class T, bool sat = false> struct Sub : Ops2<T> { static inline T apply(T a, T b) { return finish<T, sat>(a - b); } };
-template <class T, bool sat = false> struct Mul : Ops2<T> { static inline T apply(T a, T b) { return finish<T, sat>(a * b); } };
-template <class T, bool sat = false> struct Fma : Ops3<T> { static inline T apply(T a, T b, T c) { return finish<T, sat>(fused(a, b, c)); } };
-template <class T> struct Div : Ops2<T> { static inline T apply(T a, T b) { return canonical(a / b); } };
-template <class T> struct Rcp : Ops1<T> { static inline T apply(T a) { return canonical(T(1) / a); } };
-template <class T> struct Sqrt : Ops1<T> { static inline T apply(T a) { return canonical(sizeof(T) == 4 ? T(__builtin_sqrtf(f32(a))) : T(__builtin_sqrt(a))); } };
-template <class T> struct Neg : Ops1<T> { static inline T apply(T a) { return -a; } };
-template <class T> struct Abs : Ops1<T> { static inline T apply(T a) { return sizeof(T) == 4 ? bits_as<T>(LaneOf<T>(bits_as<LaneOf<T>>(a) & ~(LaneOf<T>(1) << (sizeof(T) * 8 - 1)))) : bits_as<T>(LaneOf<T>(bits_as<LaneOf<T>>(a) & ~(LaneOf<T>(1) << (sizeof(T) * 8 - 1)))); } };
-struct NegFtz : Ops1<f32> { static inline f32 apply(f32 a) { return canonical(flush(-a)); } };
-struct AbsFtz : Ops1<f32> { static inline f32 apply(f32 a) { return canonical(flush(Abs<f32>::apply(a))); } };
-template <class T> struct Copysign : Ops2<T> { // the sign of a, the rest of b
+template <class T, bool sat = false>
+struct Add : Ops2<T> {
+  static inline T apply(T a, T b) { return finish<T, sat>(a + b); }
+};
+template <class T, bool sat = false>
+struct Sub : Ops2<T> {
+  static inline T apply(T a, T b) { return finish<T, sat>(a - b); }
+};
+template <class T, bool sat = false>
+struct Mul : Ops2<T> {
+  static inline T apply(T a, T b) { return finish<T, sat>(a * b); }
+};
+template <class T, bool sat = false>
+struct Fma : Ops3<T> {
+  static inline T apply(T a, T b, T c) { return finish<T, sat>(fused(a, b, c)); }
+};
+template <class T>
+struct Div : Ops2<T> {
+  static inline T apply(T a, T b) { return canonical(a / b); }
+};
+template <class T>
+struct Rcp : Ops1<T> {
+  static inline T apply(T a) { return canonical(T(1) / a); }
+};
+template <class T>
+struct Sqrt : Ops1<T> {
+  static inline T apply(T a) { return canonical(sizeof(T) == 4 ? T(__builtin_sqrtf(f32(a))) : T(__builtin_sqrt(a))); }
+};
+template <class T>
+struct Neg : Ops1<T> {
+  static inline T apply(T a) { return -a; }
+};
+template <class T>
+struct Abs : Ops1<T> {
+  static inline T apply(T a) {
+    return sizeof(T) == 4 ? bits_as<T>(LaneOf<T>(bits_as<LaneOf<T>>(a) & ~(LaneOf<T>(1) << (sizeof(T) * 8 - 1))))
+                          : bits_as<T>(LaneOf<T>(bits_as<LaneOf<T>>(a) & ~(LaneOf<T>(1) << (sizeof(T) * 8 - 1))));
+  }
+};
+struct NegFtz : Ops1<f32> {
+  static inline f32 apply(f32 a) { return canonical(flush(-a)); }
+};
+struct AbsFtz : Ops1<f32> {
+  static inline f32 apply(f32 a) { return canonical(flush(Abs<f32>::apply(a))); }
+};
+template <class T>
+struct Copysign : Ops2<T> { // the sign of a, the rest of b
   static inline T apply(T a, T b) {
     constexpr LaneOf<T> sign = LaneOf<T>(1) << (sizeof(T) * 8 - 1);
     return bits_as<T>(LaneOf<T>((bits_as<LaneOf<T>>(a) & sign) | (bits_as<LaneOf<T>>(b) & ~sign)));
@@ -69,7 +125,8 @@ template <class T> struct Copysign : Ops2<T> { // the sign of a, the rest of b
 };
 
 /// min, max: a NaN loses (wins with .NaN), -0 < +0. In flushing mode subnormals compare as zeros and become zeros.
-template <class T, bool less, bool nan, bool ftz> inline T extreme(T a, T b) {
+template <class T, bool less, bool nan, bool ftz>
+inline T extreme(T a, T b) {
   using Bits = LaneOf<T>;
   Bits x = bits_as<Bits>(a), y = bits_as<Bits>(b);
   Bits same = less ? x | y : x & y; // equal: only zeros differ in their bits
@@ -87,11 +144,13 @@ template <class T, bool less, bool nan, bool ftz> inline T extreme(T a, T b) {
   }
   return bits_as<T>(r);
 }
-template <class T, bool less, bool nan, bool ftz> struct Extreme : Ops2<T> {
+template <class T, bool less, bool nan, bool ftz>
+struct Extreme : Ops2<T> {
   static inline T apply(T a, T b) { return extreme<T, less, nan, ftz>(a, b); }
 };
 /// .xorsign.abs, and .abs alone.
-template <bool less, bool nan, bool ftz, bool xorsign> struct ExtremeAbs : Ops2<f32> {
+template <bool less, bool nan, bool ftz, bool xorsign>
+struct ExtremeAbs : Ops2<f32> {
   static inline f32 apply(f32 a, f32 b) {
     f32 r = extreme<f32, less, nan, ftz>(Abs<f32>::apply(a), Abs<f32>::apply(b));
     if (!xorsign) return r;
@@ -99,7 +158,8 @@ template <bool less, bool nan, bool ftz, bool xorsign> struct ExtremeAbs : Ops2<
     return r != r ? r : bits_as<f32>(bits_as<u32>(r) | sign);
   }
 };
-template <bool less, bool nan, bool ftz, bool abs> struct Extreme3 : Ops3<f32> {
+template <bool less, bool nan, bool ftz, bool abs>
+struct Extreme3 : Ops3<f32> {
   static inline f32 apply(f32 a, f32 b, f32 c) {
     if (abs) a = Abs<f32>::apply(a), b = Abs<f32>::apply(b), c = Abs<f32>::apply(c);
     return extreme<f32, less, nan, ftz>(extreme<f32, less, nan, ftz>(a, b), c);
@@ -129,7 +189,8 @@ struct Ex2 : Ops1<f32> {
   }
 };
 /// log2(x) = e + log2(m), m in [sqrt(1/2), sqrt(2)): with s = (m - 1) / (m + 1) an odd series in s.
-template <bool ftz> struct Lg2 : Ops1<f32> {
+template <bool ftz>
+struct Lg2 : Ops1<f32> {
   static inline f32 apply(f32 x) {
     u32 b = bits_as<u32>(x);
     bool subnormal = (b & 0x7f800000) == 0;
@@ -159,7 +220,9 @@ struct Rsqrt : Ops1<f32> { // through double: correctly rounded but for rare tie
     return canonical(r);
   }
 };
-struct RsqrtDouble : Ops1<f64> { static inline f64 apply(f64 x) { return canonical(1.0 / __builtin_sqrt(x)); } };
+struct RsqrtDouble : Ops1<f64> {
+  static inline f64 apply(f64 x) { return canonical(1.0 / __builtin_sqrt(x)); }
+};
 struct RcpApproxDouble : Ops1<f64> { // 20 bits of the mantissa, subnormals flushed: rcp.approx.ftz.f64
   static inline f64 apply(f64 x) {
     u64 b = bits_as<u64>(x);
@@ -171,7 +234,8 @@ struct RcpApproxDouble : Ops1<f64> { // 20 bits of the mantissa, subnormals flus
 };
 /// sin, cos: quadrant by multiples of pi/2 in three parts, then a polynomial on [-pi/4, pi/4]. The manual promises an
 /// absolute error of 2^-20.5 in [-pi, pi]; the reduction keeps that to about 10^5 and says nothing beyond.
-template <bool cosine> struct Sine : Ops1<f32> {
+template <bool cosine>
+struct Sine : Ops1<f32> {
   static inline f32 apply(f32 x) {
     constexpr f32 magic = 12582912.0f;
     f32 t = fused(x, 0.636619772f, magic);
@@ -207,7 +271,8 @@ struct Tanh : Ops1<f32> {
 };
 /// div.approx, div.full: a * (1 / b) through double, so the quotient is right where the manual promises 2 ulp; .approx
 /// gives 0 for |b| in (2^126, 2^128), as documented.
-template <bool full> struct DivApprox : Ops2<f32> {
+template <bool full>
+struct DivApprox : Ops2<f32> {
   static inline f32 apply(f32 a, f32 b) {
     f32 q = a / b;
     if constexpr (!full) {
@@ -223,14 +288,22 @@ template <bool full> struct DivApprox : Ops2<f32> {
 
 // --- comparisons -----------------------------------------------------------------------------------------------------
 
-template <class T> struct Cmp { using A = T; };
-#define CMP(name, expression) template <class T> struct name : Cmp<T> { static inline bool apply(T a, T b) { return expression; } };
-CMP(Eq, a == b) CMP(Ne, a != b && a == a && b == b) CMP(Lt, a < b) CMP(Le, a <= b) CMP(Gt, a > b) CMP(Ge, a >= b)
-CMP(Equ, !(a < b) && !(a > b)) CMP(Neu, a != b) CMP(Ltu, !(a >= b)) CMP(Leu, !(a > b)) CMP(Gtu, !(a <= b)) CMP(Geu, !(a < b))
-CMP(Num, a == a && b == b) CMP(Nan, a != a || b != b)
-CMP(IntNe, a != b)
+template <class T>
+struct Cmp {
+  using A = T;
+};
+#define CMP(name, expression)                                                                                          \
+  template <class T>                                                                                                   \
+  struct name : Cmp<T> {                                                                                               \
+    static inline bool apply(T a, T b) { return expression; }                                                          \
+  };
+CMP(Eq, a == b)
+CMP(Ne, a != b && a == a && b == b) CMP(Lt, a < b) CMP(Le, a <= b) CMP(Gt, a > b) CMP(Ge, a >= b)
+    CMP(Equ, !(a < b) && !(a > b)) CMP(Neu, a != b) CMP(Ltu, !(a >= b)) CMP(Leu, !(a > b)) CMP(Gtu, !(a <= b))
+        CMP(Geu, !(a < b)) CMP(Num, a == a && b == b) CMP(Nan, a != a || b != b) CMP(IntNe, a != b)
 
-template <class T> Fn compare_float(const Request& r) {
+            template <class T>
+            Fn compare_float(const Request& r) {
   for (u32 k = 0; k < r.mod_count; ++k) switch (r.mods[k]) {
     case Mod::eq: return pick_compare<Eq<T>>(r);
     case Mod::ne: return pick_compare<Ne<T>>(r);
@@ -250,22 +323,29 @@ template <class T> Fn compare_float(const Request& r) {
     }
   return nullptr;
 }
-template <class T> Fn compare_int(const Request& r) {
+template <class T>
+Fn compare_int(const Request& r) {
   for (u32 k = 0; k < r.mod_count; ++k) switch (r.mods[k]) {
     case Mod::eq: return pick_compare<Eq<T>>(r);
     case Mod::ne: return pick_compare<IntNe<T>>(r);
-    case Mod::lt: case Mod::lo: return pick_compare<Lt<T>>(r);
-    case Mod::le: case Mod::ls: return pick_compare<Le<T>>(r);
-    case Mod::gt: case Mod::hi: return pick_compare<Gt<T>>(r);
-    case Mod::ge: case Mod::hs: return pick_compare<Ge<T>>(r);
+    case Mod::lt:
+    case Mod::lo: return pick_compare<Lt<T>>(r);
+    case Mod::le:
+    case Mod::ls: return pick_compare<Le<T>>(r);
+    case Mod::gt:
+    case Mod::hi: return pick_compare<Gt<T>>(r);
+    case Mod::ge:
+    case Mod::hs: return pick_compare<Ge<T>>(r);
     default: break;
     }
   return nullptr;
 }
-template <Mod what, class T> struct Testp : Cmp<T> {
+template <Mod what, class T>
+struct Testp : Cmp<T> {
   static inline bool apply(T a, T) {
     using Bits = LaneOf<T>;
-    constexpr Bits exponent = sizeof(T) == 4 ? Bits(0x7f800000) : Bits(0x7ff0000000000000), all = Bits(~(Bits(1) << (sizeof(T) * 8 - 1)));
+    constexpr Bits exponent = sizeof(T) == 4 ? Bits(0x7f800000) : Bits(0x7ff0000000000000),
+                   all = Bits(~(Bits(1) << (sizeof(T) * 8 - 1)));
     Bits x = bits_as<Bits>(a) & all;
     if (what == Mod::finite) return x < exponent;
     if (what == Mod::infinite) return x == exponent;
@@ -275,7 +355,8 @@ template <Mod what, class T> struct Testp : Cmp<T> {
     return what == Mod::normal ? !tiny && x < exponent : tiny && x != 0;
   }
 };
-template <class T> Fn testp(const Request& r) {
+template <class T>
+Fn testp(const Request& r) {
   if (has(r, Mod::finite)) return pick_compare<Testp<Mod::finite, T>>(r);
   if (has(r, Mod::infinite)) return pick_compare<Testp<Mod::infinite, T>>(r);
   if (has(r, Mod::number)) return pick_compare<Testp<Mod::number, T>>(r);
@@ -284,12 +365,14 @@ template <class T> Fn testp(const Request& r) {
   return pick_compare<Testp<Mod::subnormal, T>>(r);
 }
 
-template <template <class, bool> class Op> Fn arithmetic2(const Request& r) {
+template <template <class, bool> class Op>
+Fn arithmetic2(const Request& r) {
   if (r.types[0] == Type::f64) return pick2<Op<f64, false>>(r);
   if (r.types[0] != Type::f32) return nullptr;
   return has(r, Mod::sat) ? pick2<Op<f32, true>>(r) : pick2<Op<f32, false>>(r);
 }
-template <bool less> Fn extreme_of(const Request& r) {
+template <bool less>
+Fn extreme_of(const Request& r) {
   bool nan = has(r, Mod::NaN), ftz = has(r, Mod::ftz), abs = has(r, Mod::abs), xorsign = has(r, Mod::xorsign);
   if (r.types[0] == Type::f64) return pick2<Extreme<f64, less, false, false>>(r);
   if (!abs) {
@@ -303,12 +386,16 @@ template <bool less> Fn extreme_of(const Request& r) {
   if (nan) return ftz ? rare2<ExtremeAbs<less, true, true, false>>(r) : rare2<ExtremeAbs<less, true, false, false>>(r);
   return ftz ? rare2<ExtremeAbs<less, false, true, false>>(r) : rare2<ExtremeAbs<less, false, false, false>>(r);
 }
-template <bool less> Fn extreme3_of(const Request& r) {
+template <bool less>
+Fn extreme3_of(const Request& r) {
   bool nan = has(r, Mod::NaN), ftz = has(r, Mod::ftz), abs = has(r, Mod::abs);
-  if (nan) return ftz ? abs ? rare3<Extreme3<less, true, true, true>>(r) : rare3<Extreme3<less, true, true, false>>(r)
-                      : abs ? rare3<Extreme3<less, true, false, true>>(r) : rare3<Extreme3<less, true, false, false>>(r);
-  return ftz ? abs ? rare3<Extreme3<less, false, true, true>>(r) : rare3<Extreme3<less, false, true, false>>(r)
-             : abs ? rare3<Extreme3<less, false, false, true>>(r) : rare3<Extreme3<less, false, false, false>>(r);
+  if (nan)
+    return ftz   ? abs ? rare3<Extreme3<less, true, true, true>>(r) : rare3<Extreme3<less, true, true, false>>(r)
+           : abs ? rare3<Extreme3<less, true, false, true>>(r)
+                 : rare3<Extreme3<less, true, false, false>>(r);
+  return ftz   ? abs ? rare3<Extreme3<less, false, true, true>>(r) : rare3<Extreme3<less, false, true, false>>(r)
+         : abs ? rare3<Extreme3<less, false, false, true>>(r)
+               : rare3<Extreme3<less, false, false, false>>(r);
 }
 
 } // namespace
@@ -345,11 +432,14 @@ Fn ISA(select_float)(const Request& r) {
   case Form::testp: return wide ? testp<f64>(r) : testp<f32>(r);
   case Form::setp:
     switch (r.types[0]) {
-    case Type::b16: case Type::u16: return compare_int<u16>(r);
+    case Type::b16:
+    case Type::u16: return compare_int<u16>(r);
     case Type::s16: return compare_int<s16>(r);
-    case Type::b32: case Type::u32: return compare_int<u32>(r);
+    case Type::b32:
+    case Type::u32: return compare_int<u32>(r);
     case Type::s32: return compare_int<s32>(r);
-    case Type::b64: case Type::u64: return compare_int<u64>(r);
+    case Type::b64:
+    case Type::u64: return compare_int<u64>(r);
     case Type::s64: return compare_int<s64>(r);
     case Type::f32: return compare_float<f32>(r);
     case Type::f64: return compare_float<f64>(r);

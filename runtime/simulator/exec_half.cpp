@@ -8,33 +8,61 @@
 namespace tilejit::runtime::simulator {
 namespace {
 
-template <class T> struct Ops1 { using D = T; using A = T; };
-template <class T> struct Ops2 { using D = T; using A = T; using B = T; };
-template <class T> struct Ops3 { using D = T; using A = T; using B = T; using C = T; };
+template <class T>
+struct Ops1 {
+  using D = T;
+  using A = T;
+};
+template <class T>
+struct Ops2 {
+  using D = T;
+  using A = T;
+  using B = T;
+};
+template <class T>
+struct Ops3 {
+  using D = T;
+  using A = T;
+  using B = T;
+  using C = T;
+};
 
 constexpr int plain = 0, ftz_ = 1, sat_ = 2, relu_ = 4, oob_ = 8;
 
-template <class T, int flags> inline T before(T x) { return flags & ftz_ ? flush(x) : x; }
-template <class T, int flags> inline T finish(f32 x) {
+template <class T, int flags>
+inline T before(T x) {
+  return flags & ftz_ ? flush(x) : x;
+}
+template <class T, int flags>
+inline T finish(f32 x) {
   if (flags & sat_) x = x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f;
   T r = round_to<T>(x);
   if (flags & relu_) r.bits = is_nan(r) ? 0x7fff : r.bits & 0x8000 ? 0 : r.bits;
   return flags & ftz_ ? (is_nan(r) ? r : flush(r)) : r;
 }
-template <class T, int flags = 0> struct Add : Ops2<T> {
-  static inline T apply(T a, T b) { return finish<T, flags>(to_f32(before<T, flags>(a)) + to_f32(before<T, flags>(b))); }
+template <class T, int flags = 0>
+struct Add : Ops2<T> {
+  static inline T apply(T a, T b) {
+    return finish<T, flags>(to_f32(before<T, flags>(a)) + to_f32(before<T, flags>(b)));
+  }
 };
-template <class T, int flags = 0> struct Sub : Ops2<T> {
-  static inline T apply(T a, T b) { return finish<T, flags>(to_f32(before<T, flags>(a)) - to_f32(before<T, flags>(b))); }
+template <class T, int flags = 0>
+struct Sub : Ops2<T> {
+  static inline T apply(T a, T b) {
+    return finish<T, flags>(to_f32(before<T, flags>(a)) - to_f32(before<T, flags>(b)));
+  }
 };
-template <class T, int flags = 0> struct Mul : Ops2<T> {
+template <class T, int flags = 0>
+struct Mul : Ops2<T> {
   static inline T apply(T a, T b) {
     if constexpr (sizeof(exponent_of<T>) && exponent_of<T> == 0x7f80)
       return finish<T, flags>(odd_f32(f64(to_f32(before<T, flags>(a))) * f64(to_f32(before<T, flags>(b)))));
-    else return finish<T, flags>(to_f32(before<T, flags>(a)) * to_f32(before<T, flags>(b)));
+    else
+      return finish<T, flags>(to_f32(before<T, flags>(a)) * to_f32(before<T, flags>(b)));
   }
 };
-template <class T, int flags = 0> struct Fma : Ops3<T> {
+template <class T, int flags = 0>
+struct Fma : Ops3<T> {
   static inline T apply(T a, T b, T c) {
     f64 p = f64(to_f32(before<T, flags>(a))) * f64(to_f32(before<T, flags>(b)));
     T r = finish<T, flags>(odd_f32(odd_sum(p, f64(to_f32(before<T, flags>(c))))));
@@ -42,9 +70,16 @@ template <class T, int flags = 0> struct Fma : Ops3<T> {
     return r;
   }
 };
-template <class T, int flags = 0> struct Neg : Ops1<T> { static inline T apply(T a) { return before<T, flags>({u16(a.bits ^ 0x8000)}); } };
-template <class T, int flags = 0> struct Abs : Ops1<T> { static inline T apply(T a) { return before<T, flags>({u16(a.bits & 0x7fff)}); } };
-template <class T, bool less, bool nan, bool ftz, bool abs, bool xorsign> struct Extreme : Ops2<T> {
+template <class T, int flags = 0>
+struct Neg : Ops1<T> {
+  static inline T apply(T a) { return before<T, flags>({u16(a.bits ^ 0x8000)}); }
+};
+template <class T, int flags = 0>
+struct Abs : Ops1<T> {
+  static inline T apply(T a) { return before<T, flags>({u16(a.bits & 0x7fff)}); }
+};
+template <class T, bool less, bool nan, bool ftz, bool abs, bool xorsign>
+struct Extreme : Ops2<T> {
   static inline T apply(T a, T b) {
     u16 sign = u16((a.bits ^ b.bits) & 0x8000);
     if (ftz) a = flush(a), b = flush(b);
@@ -61,22 +96,35 @@ template <class T, bool less, bool nan, bool ftz, bool abs, bool xorsign> struct
 };
 
 /// The two halves of a register, each on its own.
-template <class Op> struct Packed1 {
-  using D = u32; using A = u32;
+template <class Op>
+struct Packed1 {
+  using D = u32;
+  using A = u32;
   static inline u32 apply(u32 a) { return Op::apply({u16(a)}).bits | u32(Op::apply({u16(a >> 16)}).bits) << 16; }
 };
-template <class Op> struct Packed2 {
-  using D = u32; using A = u32; using B = u32;
-  static inline u32 apply(u32 a, u32 b) { return Op::apply({u16(a)}, {u16(b)}).bits | u32(Op::apply({u16(a >> 16)}, {u16(b >> 16)}).bits) << 16; }
+template <class Op>
+struct Packed2 {
+  using D = u32;
+  using A = u32;
+  using B = u32;
+  static inline u32 apply(u32 a, u32 b) {
+    return Op::apply({u16(a)}, {u16(b)}).bits | u32(Op::apply({u16(a >> 16)}, {u16(b >> 16)}).bits) << 16;
+  }
 };
-template <class Op> struct Packed3 {
-  using D = u32; using A = u32; using B = u32; using C = u32;
+template <class Op>
+struct Packed3 {
+  using D = u32;
+  using A = u32;
+  using B = u32;
+  using C = u32;
   static inline u32 apply(u32 a, u32 b, u32 c) {
-    return Op::apply({u16(a)}, {u16(b)}, {u16(c)}).bits | u32(Op::apply({u16(a >> 16)}, {u16(b >> 16)}, {u16(c >> 16)}).bits) << 16;
+    return Op::apply({u16(a)}, {u16(b)}, {u16(c)}).bits |
+           u32(Op::apply({u16(a >> 16)}, {u16(b >> 16)}, {u16(c >> 16)}).bits) << 16;
   }
 };
 
-template <template <class, int> class Op, int flags> Fn half1(const Request& r) {
+template <template <class, int> class Op, int flags>
+Fn half1(const Request& r) {
   switch (r.types[0]) {
   case Type::f16: return rare1<Op<f16, flags>>(r);
   case Type::bf16: return rare1<Op<bf16, flags>>(r);
@@ -85,7 +133,8 @@ template <template <class, int> class Op, int flags> Fn half1(const Request& r) 
   default: return nullptr;
   }
 }
-template <template <class, int> class Op, int flags> Fn half2(const Request& r) {
+template <template <class, int> class Op, int flags>
+Fn half2(const Request& r) {
   switch (r.types[0]) {
   case Type::f16: return rare2<Op<f16, flags>>(r);
   case Type::bf16: return rare2<Op<bf16, flags>>(r);
@@ -94,7 +143,8 @@ template <template <class, int> class Op, int flags> Fn half2(const Request& r) 
   default: return nullptr;
   }
 }
-template <int flags> Fn half3(const Request& r) {
+template <int flags>
+Fn half3(const Request& r) {
   switch (r.types[0]) {
   case Type::f16: return rare3<Fma<f16, flags>>(r);
   case Type::bf16: return rare3<Fma<bf16, flags>>(r);
@@ -103,29 +153,40 @@ template <int flags> Fn half3(const Request& r) {
   default: return nullptr;
   }
 }
-template <template <class, int> class Op> Fn arithmetic(const Request& r) {
+template <template <class, int> class Op>
+Fn arithmetic(const Request& r) {
   bool ftz = has(r, Mod::ftz), sat = has(r, Mod::sat);
   if (ftz) return sat ? half2<Op, ftz_ | sat_>(r) : half2<Op, ftz_>(r);
   return sat ? half2<Op, sat_>(r) : half2<Op, plain>(r);
 }
-template <class T, bool less, bool packed> Fn extreme_of(const Request& r) {
+template <class T, bool less, bool packed>
+Fn extreme_of(const Request& r) {
   bool nan = has(r, Mod::NaN), ftz = has(r, Mod::ftz);
-#define E(nan, ftz, abs, x)                                                                                                      \
-  if constexpr (packed) return rare2<Packed2<Extreme<T, less, nan, ftz, abs, x>>>(r);                                        \
-  else return rare2<Extreme<T, less, nan, ftz, abs, x>>(r);
+#define E(nan, ftz, abs, x)                                                                                            \
+  if constexpr (packed)                                                                                                \
+    return rare2<Packed2<Extreme<T, less, nan, ftz, abs, x>>>(r);                                                      \
+  else                                                                                                                 \
+    return rare2<Extreme<T, less, nan, ftz, abs, x>>(r);
   if (has(r, Mod::xorsign)) {
-    if (nan) { E(true, false, true, true) }
+    if (nan) {
+      E(true, false, true, true)
+    }
     E(false, false, true, true)
   }
   if (nan) {
-    if (ftz) { E(true, true, false, false) }
+    if (ftz) {
+      E(true, true, false, false)
+    }
     E(true, false, false, false)
   }
-  if (ftz) { E(false, true, false, false) }
+  if (ftz) {
+    E(false, true, false, false)
+  }
   E(false, false, false, false)
 #undef E
 }
-template <bool less> Fn extreme_of(const Request& r) {
+template <bool less>
+Fn extreme_of(const Request& r) {
   switch (r.types[0]) {
   case Type::f16: return extreme_of<f16, less, false>(r);
   case Type::bf16: return extreme_of<bf16, less, false>(r);
@@ -136,7 +197,8 @@ template <bool less> Fn extreme_of(const Request& r) {
 }
 
 // Comparisons of halves: `high` takes the upper one of a packed register.
-template <class T, bool high, Mod mod> struct Compare {
+template <class T, bool high, Mod mod>
+struct Compare {
   using A = u32;
   static inline bool apply(u32 x, u32 y) {
     f32 a = to_f32(T{u16(high ? x >> 16 : x)}), b = to_f32(T{u16(high ? y >> 16 : y)});
@@ -158,13 +220,16 @@ template <class T, bool high, Mod mod> struct Compare {
     }
   }
 };
-template <class T, bool high> Fn compare_half(const Request& r) {
+template <class T, bool high>
+Fn compare_half(const Request& r) {
   if (r.kinds) return nullptr;
   for (u32 k = 0; k < r.mod_count; ++k) switch (r.mods[k]) {
-#define C(mod) case Mod::mod: return compare<Compare<T, high, Mod::mod>, 0>;
-      C(eq) C(ne) C(lt) C(le) C(gt) C(ge) C(equ) C(neu) C(ltu) C(leu) C(gtu) C(geu) C(num) C(nan)
+#define C(mod)                                                                                                         \
+  case Mod::mod: return compare<Compare<T, high, Mod::mod>, 0>;
+      C(eq)
+      C(ne) C(lt) C(le) C(gt) C(ge) C(equ) C(neu) C(ltu) C(leu) C(gtu) C(geu) C(num) C(nan)
 #undef C
-    default: break;
+          default : break;
     }
   return nullptr;
 }

@@ -5,34 +5,110 @@
 namespace tilejit::runtime::simulator {
 namespace {
 
-template <class T> struct UnsignedOf;
-template <> struct UnsignedOf<u8> { using type = u8; using wide = u16; };
-template <> struct UnsignedOf<s8> { using type = u8; using wide = s16; };
-template <> struct UnsignedOf<u16> { using type = u16; using wide = u32; };
-template <> struct UnsignedOf<s16> { using type = u16; using wide = s32; };
-template <> struct UnsignedOf<u32> { using type = u32; using wide = u64; };
-template <> struct UnsignedOf<s32> { using type = u32; using wide = s64; };
-template <> struct UnsignedOf<u64> { using type = u64; using wide = u128; };
-template <> struct UnsignedOf<s64> { using type = u64; using wide = s128; };
-template <class T> using Unsigned = typename UnsignedOf<T>::type;
-template <class T> using Wide = typename UnsignedOf<T>::wide;
+template <class T>
+struct UnsignedOf;
+template <>
+struct UnsignedOf<u8> {
+  using type = u8;
+  using wide = u16;
+};
+template <>
+struct UnsignedOf<s8> {
+  using type = u8;
+  using wide = s16;
+};
+template <>
+struct UnsignedOf<u16> {
+  using type = u16;
+  using wide = u32;
+};
+template <>
+struct UnsignedOf<s16> {
+  using type = u16;
+  using wide = s32;
+};
+template <>
+struct UnsignedOf<u32> {
+  using type = u32;
+  using wide = u64;
+};
+template <>
+struct UnsignedOf<s32> {
+  using type = u32;
+  using wide = s64;
+};
+template <>
+struct UnsignedOf<u64> {
+  using type = u64;
+  using wide = u128;
+};
+template <>
+struct UnsignedOf<s64> {
+  using type = u64;
+  using wide = s128;
+};
+template <class T>
+using Unsigned = typename UnsignedOf<T>::type;
+template <class T>
+using Wide = typename UnsignedOf<T>::wide;
 /// For products of 16 bits, which C++ would promote to a signed int.
-template <class T> using Arithmetic = typename Choose<sizeof(T) == 8, u64, u32>::type;
-template <class T> inline constexpr bool signed_type = T(-1) < T(0);
-template <class T> inline constexpr int bits = int(sizeof(T) * 8);
-template <class T> inline constexpr T lowest = signed_type<T> ? T(T(1) << (bits<T> - 1)) : T(0);
-template <class T> inline constexpr T highest = T(~lowest<T>);
+template <class T>
+using Arithmetic = typename Choose<sizeof(T) == 8, u64, u32>::type;
+template <class T>
+inline constexpr bool signed_type = T(-1) < T(0);
+template <class T>
+inline constexpr int bits = int(sizeof(T) * 8);
+template <class T>
+inline constexpr T lowest = signed_type<T> ? T(T(1) << (bits<T> - 1)) : T(0);
+template <class T>
+inline constexpr T highest = T(~lowest<T>);
 
-template <class T> struct Ops1 { using D = T; using A = T; };
-template <class T> struct Ops2 { using D = T; using A = T; using B = T; };
-template <class T> struct Ops3 { using D = T; using A = T; using B = T; using C = T; };
-#define OP1(name, ...) template <class T> struct name : Ops1<T> { static inline T apply(T a) { __VA_ARGS__ } };
-#define OP2(name, ...) template <class T> struct name : Ops2<T> { static inline T apply(T a, T b) { __VA_ARGS__ } };
-#define OP3(name, ...) template <class T> struct name : Ops3<T> { static inline T apply(T a, T b, T c) { __VA_ARGS__ } };
+template <class T>
+struct Ops1 {
+  using D = T;
+  using A = T;
+};
+template <class T>
+struct Ops2 {
+  using D = T;
+  using A = T;
+  using B = T;
+};
+template <class T>
+struct Ops3 {
+  using D = T;
+  using A = T;
+  using B = T;
+  using C = T;
+};
+#define OP1(name, ...)                                                                                                 \
+  template <class T>                                                                                                   \
+  struct name : Ops1<T> {                                                                                              \
+    static inline T apply(T a) { __VA_ARGS__ }                                                                         \
+  };
+#define OP2(name, ...)                                                                                                 \
+  template <class T>                                                                                                   \
+  struct name : Ops2<T> {                                                                                              \
+    static inline T apply(T a, T b) { __VA_ARGS__ }                                                                    \
+  };
+#define OP3(name, ...)                                                                                                 \
+  template <class T>                                                                                                   \
+  struct name : Ops3<T> {                                                                                              \
+    static inline T apply(T a, T b, T c) { __VA_ARGS__ }                                                               \
+  };
 
-template <class T> inline T mul_low(T a, T b) { return T(Arithmetic<T>(a) * Arithmetic<T>(b)); }
-template <class T> inline T mul_high(T a, T b) { return T((Wide<T>(a) * Wide<T>(b)) >> bits<T>); }
-template <class T> inline T clamp_add(s64 x) { return x > s64(highest<T>) ? highest<T> : x < s64(lowest<T>) ? lowest<T> : T(x); }
+template <class T>
+inline T mul_low(T a, T b) {
+  return T(Arithmetic<T>(a) * Arithmetic<T>(b));
+}
+template <class T>
+inline T mul_high(T a, T b) {
+  return T((Wide<T>(a) * Wide<T>(b)) >> bits<T>);
+}
+template <class T>
+inline T clamp_add(s64 x) {
+  return x > s64(highest<T>) ? highest<T> : x < s64(lowest<T>) ? lowest<T> : T(x);
+}
 
 OP2(Add, return T(Arithmetic<T>(a) + Arithmetic<T>(b));)
 OP2(Sub, return T(Arithmetic<T>(a) - Arithmetic<T>(b));)
@@ -40,15 +116,26 @@ OP2(AddSat, return clamp_add<T>(s64(a) + s64(b));)
 OP2(SubSat, return clamp_add<T>(s64(a) - s64(b));)
 OP2(MulLow, return mul_low(a, b);)
 OP2(MulHigh, return mul_high(a, b);)
-template <class T> struct MulWide { using D = Wide<T>; using A = T; using B = T; static inline D apply(T a, T b) { return D(D(a) * D(b)); } };
+template <class T>
+struct MulWide {
+  using D = Wide<T>;
+  using A = T;
+  using B = T;
+  static inline D apply(T a, T b) { return D(D(a) * D(b)); }
+};
 OP3(MadLow, return T(Arithmetic<T>(mul_low(a, b)) + Arithmetic<T>(c));)
 OP3(MadHigh, return T(Arithmetic<T>(mul_high(a, b)) + Arithmetic<T>(c));)
 OP3(MadHighSat, return clamp_add<T>(s64(mul_high(a, b)) + s64(c));)
-template <class T> struct MadWide {
-  using D = Wide<T>; using A = T; using B = T; using C = Wide<T>;
+template <class T>
+struct MadWide {
+  using D = Wide<T>;
+  using A = T;
+  using B = T;
+  using C = Wide<T>;
   static inline D apply(T a, T b, D c) { return D(Arithmetic<D>(D(D(a) * D(b))) + Arithmetic<D>(c)); }
 };
-OP3(Sad, Unsigned<T> x = Unsigned<T>(a < b ? Arithmetic<T>(b) - Arithmetic<T>(a) : Arithmetic<T>(a) - Arithmetic<T>(b)); return T(Arithmetic<T>(c) + x);)
+OP3(Sad, Unsigned<T> x = Unsigned<T>(a < b ? Arithmetic<T>(b) - Arithmetic<T>(a) : Arithmetic<T>(a) - Arithmetic<T>(b));
+    return T(Arithmetic<T>(c) + x);)
 // Division by zero gives all ones, as hardware does; PTX leaves it undefined.
 OP2(Div, return b == 0 ? T(-1) : (signed_type<T> && b == T(-1)) ? T(0 - Arithmetic<T>(a)) : T(a / b);)
 OP2(Rem, return b == 0 ? a : (signed_type<T> && b == T(-1)) ? T(0) : T(a % b);)
@@ -64,17 +151,32 @@ OP2(Xor, return a ^ b;)
 OP1(Not, return T(~a);)
 OP1(Cnot, return a == 0 ? T(1) : T(0);)
 
-template <class T> struct Shl { using D = T; using A = T; using B = u32; static inline T apply(T a, u32 b) { return b >= u32(bits<T>) ? T(0) : T(a << b); } };
-template <class T> struct Shr {
-  using D = T; using A = T; using B = u32;
+template <class T>
+struct Shl {
+  using D = T;
+  using A = T;
+  using B = u32;
+  static inline T apply(T a, u32 b) { return b >= u32(bits<T>) ? T(0) : T(a << b); }
+};
+template <class T>
+struct Shr {
+  using D = T;
+  using A = T;
+  using B = u32;
   static inline T apply(T a, u32 b) {
-    if constexpr (signed_type<T>) return T(a >> (b >= u32(bits<T>) ? bits<T> - 1 : b));
-    else return b >= u32(bits<T>) ? T(0) : T(a >> b);
+    if constexpr (signed_type<T>)
+      return T(a >> (b >= u32(bits<T>) ? bits<T> - 1 : b));
+    else
+      return b >= u32(bits<T>) ? T(0) : T(a >> b);
   }
 };
 /// shf: the 64 bits {b, a} moved by c. Left gives the high half, right the low one.
-template <bool left, bool wrap> struct Shf {
-  using D = u32; using A = u32; using B = u32; using C = u32;
+template <bool left, bool wrap>
+struct Shf {
+  using D = u32;
+  using A = u32;
+  using B = u32;
+  using C = u32;
   static inline u32 apply(u32 a, u32 b, u32 c) {
     u32 n = wrap ? c & 31 : c > 32 ? 32 : c;
     u64 both = u64(b) << 32 | a;
@@ -82,10 +184,26 @@ template <bool left, bool wrap> struct Shf {
   }
 };
 
-template <class T> struct Popc { using D = u32; using A = T; static inline u32 apply(T a) { return sizeof(T) == 8 ? u32(__builtin_popcountll(a)) : u32(__builtin_popcount(u32(a))); } };
-template <class T> struct Clz { using D = u32; using A = T; static inline u32 apply(T a) { return a == 0 ? bits<T> : sizeof(T) == 8 ? u32(__builtin_clzll(a)) : u32(__builtin_clz(u32(a))); } };
-template <class T, bool amount> struct Bfind {
-  using D = u32; using A = T;
+template <class T>
+struct Popc {
+  using D = u32;
+  using A = T;
+  static inline u32 apply(T a) {
+    return sizeof(T) == 8 ? u32(__builtin_popcountll(a)) : u32(__builtin_popcount(u32(a)));
+  }
+};
+template <class T>
+struct Clz {
+  using D = u32;
+  using A = T;
+  static inline u32 apply(T a) {
+    return a == 0 ? bits<T> : sizeof(T) == 8 ? u32(__builtin_clzll(a)) : u32(__builtin_clz(u32(a)));
+  }
+};
+template <class T, bool amount>
+struct Bfind {
+  using D = u32;
+  using A = T;
   static inline u32 apply(T a) {
     Unsigned<T> x = Unsigned<T>(signed_type<T> && a < 0 ? ~a : a);
     if (x == 0) return ~0u;
@@ -94,8 +212,12 @@ template <class T, bool amount> struct Bfind {
   }
 };
 OP1(Brev, T x = 0; for (int k = 0; k < bits<T>; ++k) x = T(x | ((a >> k & 1) << (bits<T> - 1 - k))); return x;)
-template <class T> struct Bfe {
-  using D = T; using A = T; using B = u32; using C = u32;
+template <class T>
+struct Bfe {
+  using D = T;
+  using A = T;
+  using B = u32;
+  using C = u32;
   static inline T apply(T a, u32 b, u32 c) {
     u32 pos = b & 255, len = c & 255;
     if (len == 0) return 0;
@@ -106,7 +228,9 @@ template <class T> struct Bfe {
     if (len < u32(bits<T>)) {
       Unsigned<T> mask = Unsigned<T>((Unsigned<T>(1) << len) - 1);
       // Bits beyond the register's top are copies of its sign.
-      Unsigned<T> have = pos > top ? 0 : pos + len > top + 1 ? Unsigned<T>((Unsigned<T>(1) << (top + 1 - pos)) - 1) : mask;
+      Unsigned<T> have = pos > top             ? 0
+                         : pos + len > top + 1 ? Unsigned<T>((Unsigned<T>(1) << (top + 1 - pos)) - 1)
+                                               : mask;
       return T(sign ? (field & have) | ~have : field & mask);
     }
     if (pos == 0) return a;
@@ -114,22 +238,30 @@ template <class T> struct Bfe {
     return T(sign ? field | ~have : field);
   }
 };
-OP3(Fns, // position of the c-th set bit from b on (c > 0), or before b (c < 0); all ones where there is none
-    int start = int(b & 31); int n = int(c);
-    if (n == 0) return a >> start & 1 ? u32(start) : ~0u;
-    for (int k = start; k >= 0 && k < 32; k += n > 0 ? 1 : -1)
-      if (a >> k & 1) { int m = n > 0 ? --n : ++n; if (m == 0) return u32(k); }
-    return ~0u;)
-template <bool clamp> struct Bmsk {
-  using D = u32; using A = u32; using B = u32;
+OP3(
+    Fns, // position of the c-th set bit from b on (c > 0), or before b (c < 0); all ones where there is none
+    int start = int(b & 31);
+    int n = int(c); if (n == 0) return a >> start & 1 ? u32(start) : ~0u;
+    for (int k = start; k >= 0 && k < 32; k += n > 0 ? 1 : -1) if (a >> k & 1) {
+      int m = n > 0 ? --n : ++n;
+      if (m == 0) return u32(k);
+    } return ~0u;)
+template <bool clamp>
+struct Bmsk {
+  using D = u32;
+  using A = u32;
+  using B = u32;
   static inline u32 apply(u32 a, u32 b) {
     u32 pos = clamp ? (a > 32 ? 32 : a) : a & 31, len = clamp ? (b > 32 ? 32 : b) : b & 31;
     u64 mask = ((u64(1) << len) - 1) << pos;
     return u32(mask);
   }
 };
-template <class T, bool clamp> struct Szext {
-  using D = T; using A = T; using B = u32;
+template <class T, bool clamp>
+struct Szext {
+  using D = T;
+  using A = T;
+  using B = u32;
   static inline T apply(T a, u32 b) {
     if (clamp && b >= 32) return a;
     u32 n = b & 31;
@@ -137,29 +269,46 @@ template <class T, bool clamp> struct Szext {
     return T(T(u32(a) << (32 - n)) >> (32 - n));
   }
 };
-template <class T, bool high> struct Mul24 {
-  using D = T; using A = T; using B = T;
+template <class T, bool high>
+struct Mul24 {
+  using D = T;
+  using A = T;
+  using B = T;
   static inline T apply(T a, T b) {
-    s64 x = signed_type<T> ? s64(s32(u32(a) << 8) >> 8) : s64(u32(a) & 0xffffff), y = signed_type<T> ? s64(s32(u32(b) << 8) >> 8) : s64(u32(b) & 0xffffff);
+    s64 x = signed_type<T> ? s64(s32(u32(a) << 8) >> 8) : s64(u32(a) & 0xffffff),
+        y = signed_type<T> ? s64(s32(u32(b) << 8) >> 8) : s64(u32(b) & 0xffffff);
     return high ? T((x * y) >> 16) : T(x * y);
   }
 };
-template <class T, bool high, bool sat> struct Mad24 {
-  using D = T; using A = T; using B = T; using C = T;
+template <class T, bool high, bool sat>
+struct Mad24 {
+  using D = T;
+  using A = T;
+  using B = T;
+  using C = T;
   static inline T apply(T a, T b, T c) {
     T product = Mul24<T, high>::apply(a, b);
     return sat ? clamp_add<T>(s64(product) + s64(c)) : T(u32(product) + u32(c));
   }
 };
-template <bool a_signed, bool b_signed> struct Dp4a {
-  using D = u32; using A = u32; using B = u32; using C = u32;
+template <bool a_signed, bool b_signed>
+struct Dp4a {
+  using D = u32;
+  using A = u32;
+  using B = u32;
+  using C = u32;
   static inline u32 apply(u32 a, u32 b, u32 c) {
-    for (int k = 0; k < 32; k += 8) c += u32((a_signed ? s32(s8(a >> k)) : s32(u8(a >> k))) * (b_signed ? s32(s8(b >> k)) : s32(u8(b >> k))));
+    for (int k = 0; k < 32; k += 8)
+      c += u32((a_signed ? s32(s8(a >> k)) : s32(u8(a >> k))) * (b_signed ? s32(s8(b >> k)) : s32(u8(b >> k))));
     return c;
   }
 };
-template <bool a_signed, bool b_signed, bool high> struct Dp2a {
-  using D = u32; using A = u32; using B = u32; using C = u32;
+template <bool a_signed, bool b_signed, bool high>
+struct Dp2a {
+  using D = u32;
+  using A = u32;
+  using B = u32;
+  using C = u32;
   static inline u32 apply(u32 a, u32 b, u32 c) {
     for (int k = 0; k < 2; ++k) {
       s32 x = a_signed ? s32(s16(a >> 16 * k)) : s32(u16(a >> 16 * k));
@@ -170,14 +319,22 @@ template <bool a_signed, bool b_signed, bool high> struct Dp2a {
   }
 };
 /// Two 16-bit operations in one register.
-template <template <class> class Op, class T> struct Pair {
-  using D = u32; using A = u32; using B = u32;
-  static inline u32 apply(u32 a, u32 b) { return u32(u16(Op<T>::apply(T(a), T(b)))) | u32(u16(Op<T>::apply(T(a >> 16), T(b >> 16)))) << 16; }
+template <template <class> class Op, class T>
+struct Pair {
+  using D = u32;
+  using A = u32;
+  using B = u32;
+  static inline u32 apply(u32 a, u32 b) {
+    return u32(u16(Op<T>::apply(T(a), T(b)))) | u32(u16(Op<T>::apply(T(a >> 16), T(b >> 16)))) << 16;
+  }
 };
 
 /// prmt: each byte of the result is a byte of {b, a}, or its sign spread.
 struct Prmt {
-  using D = u32; using A = u32; using B = u32; using C = u32;
+  using D = u32;
+  using A = u32;
+  using B = u32;
+  using C = u32;
   static inline u32 apply(u32 a, u32 b, u32 c) {
     u64 both = u64(b) << 32 | a;
     u32 d = 0;
@@ -189,13 +346,21 @@ struct Prmt {
     return d;
   }
 };
-template <Mod mode> struct PrmtMode {
-  using D = u32; using A = u32; using B = u32; using C = u32;
+template <Mod mode>
+struct PrmtMode {
+  using D = u32;
+  using A = u32;
+  using B = u32;
+  using C = u32;
   static inline u32 apply(u32 a, u32 b, u32 c) {
     u32 n = c & 3, selector = 0;
     for (u32 k = 0; k < 4; ++k) {
-      u32 from = mode == Mod::f4e ? n + k : mode == Mod::b4e ? (n - k) & 7 : mode == Mod::rc8 ? n
-                 : mode == Mod::ecl ? (k < n ? n : k) : mode == Mod::ecr ? (k > n ? n : k) : (n & 1) * 2 + (k & 1);
+      u32 from = mode == Mod::f4e   ? n + k
+                 : mode == Mod::b4e ? (n - k) & 7
+                 : mode == Mod::rc8 ? n
+                 : mode == Mod::ecl ? (k < n ? n : k)
+                 : mode == Mod::ecr ? (k > n ? n : k)
+                                    : (n & 1) * 2 + (k & 1);
       selector |= from << (4 * k);
     }
     return Prmt::apply(a, b, selector);
@@ -233,14 +398,16 @@ template <class T>
   return ip + 1;
 }
 
-/// The carry out of a + b + carry (a - b - borrow: the borrow) as a predicate; `imm` is 1 when aux holds one that comes in.
+/// The carry out of a + b + carry (a - b - borrow: the borrow) as a predicate; `imm` is 1 when aux holds one that comes
+/// in.
 template <class T, bool subtract>
 [[maybe_unused]] const Insn* carry(Warp* w, const Insn* ip) {
   const auto *a = row<T>(w, ip->a), *b = row<T>(w, ip->b);
   u32 in = ip->imm ? predicate(w, ip->aux) : 0, out = 0;
   for (int i = 0; i < 32; ++i) {
     T x = a[i], y = b[i], c = T(in >> i & 1), r;
-    bool over = subtract ? x < y || (x == y && c) : __builtin_add_overflow(x, y, &r) || __builtin_add_overflow(r, c, &r);
+    bool over =
+        subtract ? x < y || (x == y && c) : __builtin_add_overflow(x, y, &r) || __builtin_add_overflow(r, c, &r);
     out |= u32(over) << i;
   }
   predicate(w, ip->d) = out;
@@ -257,14 +424,26 @@ template <class T, bool subtract>
 
 // --- choosing --------------------------------------------------------------------------------------------------------
 
-#define CASE(type, T, pick, ...) case Type::type: return pick<__VA_ARGS__>(r);
+#define CASE(type, T, pick, ...)                                                                                       \
+  case Type::type: return pick<__VA_ARGS__>(r);
 template <template <class> class Op>
 Fn bits2(const Request& r) { // the same for signed and unsigned
   switch (r.types[0]) {
-  case Type::b16: case Type::u16: case Type::s16: return seldom2<Op<u16>>(r);
-  case Type::b32: case Type::u32: case Type::s32: return pick2<Op<u32>>(r);
-  case Type::b64: case Type::u64: case Type::s64: return pick2<Op<u64>>(r);
-  case Type::u16x2: case Type::s16x2: if constexpr (sizeof(typename Op<u16>::B) == 2) return rare2<Pair<Op, u16>>(r); else return nullptr;
+  case Type::b16:
+  case Type::u16:
+  case Type::s16: return seldom2<Op<u16>>(r);
+  case Type::b32:
+  case Type::u32:
+  case Type::s32: return pick2<Op<u32>>(r);
+  case Type::b64:
+  case Type::u64:
+  case Type::s64: return pick2<Op<u64>>(r);
+  case Type::u16x2:
+  case Type::s16x2:
+    if constexpr (sizeof(typename Op<u16>::B) == 2)
+      return rare2<Pair<Op, u16>>(r);
+    else
+      return nullptr;
   default: return nullptr;
   }
 }
@@ -275,14 +454,25 @@ Fn ints2(const Request& r) {
     if (r.types[0] == Type::s32) return pick2<Op<s32>>(r);
   }
   switch (r.types[0]) {
-  case Type::u16: case Type::b16: return seldom2<Op<u16>>(r);
+  case Type::u16:
+  case Type::b16: return seldom2<Op<u16>>(r);
   case Type::s16: return seldom2<Op<s16>>(r);
-  case Type::u32: case Type::b32: return seldom2<Op<u32>>(r);
+  case Type::u32:
+  case Type::b32: return seldom2<Op<u32>>(r);
   case Type::s32: return seldom2<Op<s32>>(r);
-  case Type::u64: case Type::b64: return seldom2<Op<u64>>(r);
+  case Type::u64:
+  case Type::b64: return seldom2<Op<u64>>(r);
   case Type::s64: return seldom2<Op<s64>>(r);
-  case Type::u16x2: if constexpr (sizeof(typename Op<u16>::B) == 2) return rare2<Pair<Op, u16>>(r); else return nullptr;
-  case Type::s16x2: if constexpr (sizeof(typename Op<u16>::B) == 2) return rare2<Pair<Op, s16>>(r); else return nullptr;
+  case Type::u16x2:
+    if constexpr (sizeof(typename Op<u16>::B) == 2)
+      return rare2<Pair<Op, u16>>(r);
+    else
+      return nullptr;
+  case Type::s16x2:
+    if constexpr (sizeof(typename Op<u16>::B) == 2)
+      return rare2<Pair<Op, s16>>(r);
+    else
+      return nullptr;
   default: return nullptr;
   }
 }
@@ -309,9 +499,12 @@ Fn wide3(const Request& r) {
 template <template <class> class Op>
 Fn bits3(const Request& r) { // the same for signed and unsigned
   switch (r.types[0]) {
-  case Type::u16: case Type::s16: return seldom3<Op<u16>>(r);
-  case Type::u32: case Type::s32: return pick3<Op<u32>>(r);
-  case Type::u64: case Type::s64: return pick3<Op<u64>>(r);
+  case Type::u16:
+  case Type::s16: return seldom3<Op<u16>>(r);
+  case Type::u32:
+  case Type::s32: return pick3<Op<u32>>(r);
+  case Type::u64:
+  case Type::s64: return pick3<Op<u64>>(r);
   default: return nullptr;
   }
 }
@@ -367,18 +560,23 @@ Fn prmt(const Request& r) {
 Fn dot(const Request& r) {
   bool a = r.types[0] == Type::s32, b = r.types[1] == Type::s32;
   if (r.form == Form::dp4a)
-    return a ? b ? rare3<Dp4a<true, true>>(r) : rare3<Dp4a<true, false>>(r) : b ? rare3<Dp4a<false, true>>(r) : rare3<Dp4a<false, false>>(r);
+    return a   ? b ? rare3<Dp4a<true, true>>(r) : rare3<Dp4a<true, false>>(r)
+           : b ? rare3<Dp4a<false, true>>(r)
+               : rare3<Dp4a<false, false>>(r);
   if (has(r, Mod::hi))
-    return a ? b ? rare3<Dp2a<true, true, true>>(r) : rare3<Dp2a<true, false, true>>(r)
-             : b ? rare3<Dp2a<false, true, true>>(r) : rare3<Dp2a<false, false, true>>(r);
-  return a ? b ? rare3<Dp2a<true, true, false>>(r) : rare3<Dp2a<true, false, false>>(r)
-           : b ? rare3<Dp2a<false, true, false>>(r) : rare3<Dp2a<false, false, false>>(r);
+    return a   ? b ? rare3<Dp2a<true, true, true>>(r) : rare3<Dp2a<true, false, true>>(r)
+           : b ? rare3<Dp2a<false, true, true>>(r)
+               : rare3<Dp2a<false, false, true>>(r);
+  return a   ? b ? rare3<Dp2a<true, true, false>>(r) : rare3<Dp2a<true, false, false>>(r)
+         : b ? rare3<Dp2a<false, true, false>>(r)
+             : rare3<Dp2a<false, false, false>>(r);
 }
 
 } // namespace
 
 Fn ISA(select_int)(const Request& r) {
-  bool hi = has(r, Mod::hi), sat = has(r, Mod::sat), wide64 = r.types[0] == Type::u64 || r.types[0] == Type::s64 || r.types[0] == Type::b64;
+  bool hi = has(r, Mod::hi), sat = has(r, Mod::sat),
+       wide64 = r.types[0] == Type::u64 || r.types[0] == Type::s64 || r.types[0] == Type::b64;
   bool is_signed32 = r.types[0] == Type::s32;
   int bits_of_type = wide64 ? 64 : is_signed32 || r.types[0] == Type::u32 ? 32 : 16;
   switch (r.form) {
@@ -392,7 +590,10 @@ Fn ISA(select_int)(const Request& r) {
     if (is_signed32) return hi ? rare2<Mul24<s32, true>>(r) : rare2<Mul24<s32, false>>(r);
     return hi ? rare2<Mul24<u32, true>>(r) : rare2<Mul24<u32, false>>(r);
   case Form::mad24:
-    if (is_signed32) return sat ? rare3<Mad24<s32, true, true>>(r) : hi ? rare3<Mad24<s32, true, false>>(r) : rare3<Mad24<s32, false, false>>(r);
+    if (is_signed32)
+      return sat  ? rare3<Mad24<s32, true, true>>(r)
+             : hi ? rare3<Mad24<s32, true, false>>(r)
+                  : rare3<Mad24<s32, false, false>>(r);
     return hi ? rare3<Mad24<u32, true, false>>(r) : rare3<Mad24<u32, false, false>>(r);
   case Form::sad: return ints3<Sad>(r);
   case Form::div_int: return ints2<Div, true>(r);
@@ -444,7 +645,9 @@ Fn ISA(select_int)(const Request& r) {
 
 Fn ISA(select_carry)(bool out, bool subtract, bool wide) {
   if (out) RARE(subtract ? wide ? carry<u64, true> : carry<u32, true> : wide ? carry<u64, false> : carry<u32, false>);
-  RARE(subtract ? wide ? add_carry<u64, true> : add_carry<u32, true> : wide ? add_carry<u64, false> : add_carry<u32, false>);
+  RARE(subtract ? wide ? add_carry<u64, true> : add_carry<u32, true>
+       : wide   ? add_carry<u64, false>
+                : add_carry<u32, false>);
 }
 
 } // namespace tilejit::runtime::simulator

@@ -9,13 +9,41 @@
 namespace tilejit::runtime::simulator {
 namespace {
 
-template <class T> struct Mov { using D = T; using A = T; static inline T apply(T a) { return a; } };
+template <class T>
+struct Mov {
+  using D = T;
+  using A = T;
+  static inline T apply(T a) { return a; }
+};
 
-struct Pack64 { using D = u64; using A = u32; using B = u32; static inline u64 apply(u32 a, u32 b) { return u64(b) << 32 | a; } };
-struct Pack32 { using D = u32; using A = u32; using B = u32; static inline u32 apply(u32 a, u32 b) { return (a & 0xffff) | b << 16; } };
-struct Pack16 { using D = u32; using A = u32; using B = u32; static inline u32 apply(u32 a, u32 b) { return (a & 0xff) | (b & 0xff) << 8; } };
-struct Low { using D = u32; using A = u64; static inline u32 apply(u64 a) { return u32(a); } };
-struct High { using D = u32; using A = u64; static inline u32 apply(u64 a) { return u32(a >> 32); } };
+struct Pack64 {
+  using D = u64;
+  using A = u32;
+  using B = u32;
+  static inline u64 apply(u32 a, u32 b) { return u64(b) << 32 | a; }
+};
+struct Pack32 {
+  using D = u32;
+  using A = u32;
+  using B = u32;
+  static inline u32 apply(u32 a, u32 b) { return (a & 0xffff) | b << 16; }
+};
+struct Pack16 {
+  using D = u32;
+  using A = u32;
+  using B = u32;
+  static inline u32 apply(u32 a, u32 b) { return (a & 0xff) | (b & 0xff) << 8; }
+};
+struct Low {
+  using D = u32;
+  using A = u64;
+  static inline u32 apply(u64 a) { return u32(a); }
+};
+struct High {
+  using D = u32;
+  using A = u64;
+  static inline u32 apply(u64 a) { return u32(a >> 32); }
+};
 
 template <class T, unsigned K>
 const Insn* selp(Warp* w, const Insn* ip) {
@@ -32,30 +60,37 @@ const Insn* selp_scalar(Warp* w, const Insn* ip) {
   put_scalar<T>(w, ip->d, (predicate(w, ip->c) ^ ip->aux) & 1 ? scalar<T>(w, ip->a) : scalar<T>(w, ip->b));
   return ip + 1;
 }
-template <class T> Fn pick_selp(const Request& r) {
+template <class T>
+Fn pick_selp(const Request& r) {
   if (r.scalar) return selp_scalar<T>;
   static constexpr Fn table[] = {selp<T, 0>, selp<T, 1>, selp<T, 2>, selp<T, 3>};
   return table[r.kinds & 3];
 }
-template <class T, bool is_float> struct Slct {
-  using D = T; using A = T; using B = T; using C = typename Choose<is_float, f32, s32>::type;
+template <class T, bool is_float>
+struct Slct {
+  using D = T;
+  using A = T;
+  using B = T;
+  using C = typename Choose<is_float, f32, s32>::type;
   static inline T apply(T a, T b, C c) { return c >= C(0) ? a : b; }
 };
 
 // Predicates: whole masks. `imm` and `aux` turn sources round.
-#define PREDICATE(name, expression)                                                                                              \
-  const Insn* name(Warp* w, const Insn* ip) {                                                                                    \
-    u32 a = predicate(w, ip->a) ^ ip->imm, b = predicate(w, ip->b) ^ ip->aux;                                                    \
-    (void)b;                                                                                                                     \
-    predicate(w, ip->d) = expression;                                                                                            \
-    return ip + 1;                                                                                                               \
+#define PREDICATE(name, expression)                                                                                    \
+  const Insn* name(Warp* w, const Insn* ip) {                                                                          \
+    u32 a = predicate(w, ip->a) ^ ip->imm, b = predicate(w, ip->b) ^ ip->aux;                                          \
+    (void)b;                                                                                                           \
+    predicate(w, ip->d) = expression;                                                                                  \
+    return ip + 1;                                                                                                     \
   }
-PREDICATE(pred_and, a& b) PREDICATE(pred_or, a | b) PREDICATE(pred_xor, a ^ b) PREDICATE(pred_mov, a) PREDICATE(pred_not, ~a)
+PREDICATE(pred_and, a& b)
+PREDICATE(pred_or, a | b) PREDICATE(pred_xor, a ^ b) PREDICATE(pred_mov, a) PREDICATE(pred_not, ~a)
 
-// --- execution under a mask: the next instruction, a pure one, in some lanes only ------------------------------------
+    // --- execution under a mask: the next instruction, a pure one, in some lanes only
+    // ------------------------------------
 
-template <class T>
-const Insn* masked(Warp* w, const Insn* ip) {
+    template <class T>
+    const Insn* masked(Warp* w, const Insn* ip) {
   u32 m = w->active & (predicate(w, ip->c) ^ ip->aux);
   const Insn* next = ip + 1;
   if (!m) return next + 1;
@@ -78,14 +113,12 @@ const Insn* masked_predicate(Warp* w, const Insn* ip) {
   return after;
 }
 /// For scalars: all lanes or none.
-const Insn* skip(Warp* w, const Insn* ip) {
-  return w->active & (predicate(w, ip->c) ^ ip->aux) ? ip + 1 : ip + 2;
-}
+const Insn* skip(Warp* w, const Insn* ip) { return w->active & (predicate(w, ip->c) ^ ip->aux) ? ip + 1 : ip + 2; }
 
 // --- exchanges -------------------------------------------------------------------------------------------------------
 // Main slot: d, a, b, c, imm = offset of a predicate result (0: none). Next slot: d = guard, a = its xor mask,
-// b = member mask (an operand), c = kinds: 1 b is a row, 2 c is a row, 4 member mask is a row, 8 the result is a scalar,
-// 16 not .sync (no member mask).
+// b = member mask (an operand), c = kinds: 1 b is a row, 2 c is a row, 4 member mask is a row, 8 the result is a
+// scalar, 16 not .sync (no member mask).
 
 struct Exchange {
   u32 mask = 0; ///< lanes that execute
@@ -103,8 +136,10 @@ inline Exchange enter(Warp* w, const Insn* ip) {
 }
 inline void put_row(Warp* w, u32 offset, u32 mask, const u32* values) {
   u32* d = row<u32>(w, offset);
-  if (mask == w->live) LANES d[i] = values[i];
-  else LANES d[i] = mask >> i & 1 ? values[i] : d[i];
+  if (mask == w->live)
+    LANES d[i] = values[i];
+  else
+    LANES d[i] = mask >> i & 1 ? values[i] : d[i];
 }
 inline void put_uniform(Warp* w, const Insn* ip, u32 mask, u32 value) {
   if (ip[1].c & 8) {
@@ -119,9 +154,10 @@ inline void put_predicate(Warp* w, u32 offset, u32 mask, u32 value) {
   u32& d = predicate(w, offset);
   d = mask == w->live ? value : (d & ~mask) | (value & mask);
 }
-#define ENTER                                                                                                                    \
-  Exchange e = enter(w, ip);                                                                                                     \
-  if (__builtin_expect(e.wait, 0)) return wait_for_lanes(w, ip, ip[1].c & 4 ? row<u32>(w, ip[1].b)[__builtin_ctz(e.mask)] : scalar<u32>(w, ip[1].b)); \
+#define ENTER                                                                                                          \
+  Exchange e = enter(w, ip);                                                                                           \
+  if (__builtin_expect(e.wait, 0))                                                                                     \
+    return wait_for_lanes(w, ip, ip[1].c & 4 ? row<u32>(w, ip[1].b)[__builtin_ctz(e.mask)] : scalar<u32>(w, ip[1].b)); \
   if (!e.mask) return ip + 2;
 
 template <Mod mode>
@@ -133,16 +169,21 @@ const Insn* shfl(Warp* w, const Insn* ip) {
   auto step = [](u32 lane, u32 b, u32 c, u32& j, bool& in) {
     u32 segment = c >> 8 & 31, bound = c & 31, last = (lane & segment) | (bound & ~segment), first = lane & segment;
     b &= 31;
-    if (mode == Mod::up) j = lane - b, in = s32(j) >= s32(last);
-    else if (mode == Mod::down) j = lane + b, in = j <= last;
-    else if (mode == Mod::bfly) j = lane ^ b, in = j <= last;
-    else j = first | (b & ~segment), in = j <= last;
+    if (mode == Mod::up)
+      j = lane - b, in = s32(j) >= s32(last);
+    else if (mode == Mod::down)
+      j = lane + b, in = j <= last;
+    else if (mode == Mod::bfly)
+      j = lane ^ b, in = j <= last;
+    else
+      j = first | (b & ~segment), in = j <= last;
     j = in ? j : lane;
   };
   if (kinds & 3) {
     for (u32 i = 0; i < 32; ++i) {
       bool in;
-      step(i, kinds & 1 ? row<u32>(w, ip->b)[i] : scalar<u32>(w, ip->b), kinds & 2 ? row<u32>(w, ip->c)[i] : scalar<u32>(w, ip->c), index[i], in);
+      step(i, kinds & 1 ? row<u32>(w, ip->b)[i] : scalar<u32>(w, ip->b),
+           kinds & 2 ? row<u32>(w, ip->c)[i] : scalar<u32>(w, ip->c), index[i], in);
       inside[i] = in ? ~0u : 0;
     }
   } else {
@@ -171,8 +212,10 @@ const Insn* vote(Warp* w, const Insn* ip) {
   ENTER
   u32 p = (predicate(w, ip->a) ^ ip->aux) & e.mask;
   bool yes = mode == Mod::all ? p == e.mask : mode == Mod::any ? p != 0 : p == 0 || p == e.mask;
-  if (mode == Mod::ballot) put_uniform(w, ip, e.mask, p);
-  else put_predicate(w, ip->d, e.mask, yes ? ~0u : 0);
+  if (mode == Mod::ballot)
+    put_uniform(w, ip, e.mask, p);
+  else
+    put_predicate(w, ip->d, e.mask, yes ? ~0u : 0);
   return ip + 2;
 }
 const Insn* activemask(Warp* w, const Insn* ip) {
@@ -294,8 +337,13 @@ Fn ISA(select_helper)(Helper helper) {
 const Handlers& ISA(handlers)() {
 #define NAME_(isa) "x86-64-" #isa
 #define NAME(isa) NAME_(isa)
-  static const Handlers all{NAME(TILEJIT_ISA), ISA(select_int), ISA(select_float), ISA(select_half), ISA(select_convert), ISA(select_move),
-                            ISA(select_memory), ISA(select_matrix), ISA(select_carry), ISA(select_helper), masked<u32>, masked<u64>, masked_predicate, skip};
+  static const Handlers all{NAME(TILEJIT_ISA),   ISA(select_int),
+                            ISA(select_float),   ISA(select_half),
+                            ISA(select_convert), ISA(select_move),
+                            ISA(select_memory),  ISA(select_matrix),
+                            ISA(select_carry),   ISA(select_helper),
+                            masked<u32>,         masked<u64>,
+                            masked_predicate,    skip};
   return all;
 }
 

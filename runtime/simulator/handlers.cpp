@@ -21,7 +21,9 @@ const Handlers& handlers() {
       if (name == "v2") return handlers_v2();
       if (name == "v3" && v3) return handlers_v3();
       if (name == "v4" && v4) return handlers_v4();
-      if (name == "v3" || name == "v4") throw Error("TILEJIT_SIMULATOR_ISA is '" + std::string(text) + "', but this CPU does not have x86-64-" + std::string(text));
+      if (name == "v3" || name == "v4")
+        throw Error("TILEJIT_SIMULATOR_ISA is '" + std::string(text) + "', but this CPU does not have x86-64-" +
+                    std::string(text));
       throw Error("TILEJIT_SIMULATOR_ISA is '" + std::string(text) + "', but must be v2, v3 or v4");
     }
     return v4 ? handlers_v4() : v3 ? handlers_v3() : handlers_v2();

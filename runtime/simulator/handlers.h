@@ -10,10 +10,18 @@ namespace tilejit::runtime::simulator {
 
 /// Steps that lowering needs and that are no instruction of their own.
 enum class Helper : uint8_t {
-  splat32, splat64,         ///< a row of a scalar
-  pack64, pack32, pack16,   ///< {a, b} with a in the low half: of 32, 16, 8 bits each
-  low, high,                ///< half of a 64-bit row
-  predicate_move, predicate_not, predicate_and, predicate_or, predicate_xor, ///< imm, aux: xor masks of a, b
+  splat32,
+  splat64, ///< a row of a scalar
+  pack64,
+  pack32,
+  pack16, ///< {a, b} with a in the low half: of 32, 16, 8 bits each
+  low,
+  high, ///< half of a 64-bit row
+  predicate_move,
+  predicate_not,
+  predicate_and,
+  predicate_or,
+  predicate_xor, ///< imm, aux: xor masks of a, b
 };
 
 struct Handlers {

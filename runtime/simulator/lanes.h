@@ -60,15 +60,21 @@ inline To bits_as(From from) {
 
 template <class T>
 inline T from_lane(LaneOf<T> x) {
-  if constexpr (sizeof(T) == sizeof(x)) return bits_as<T>(x);
-  else if constexpr (sizeof(T) == 2) return bits_as<T>(static_cast<u16>(x));
-  else return bits_as<T>(static_cast<u8>(x));
+  if constexpr (sizeof(T) == sizeof(x))
+    return bits_as<T>(x);
+  else if constexpr (sizeof(T) == 2)
+    return bits_as<T>(static_cast<u16>(x));
+  else
+    return bits_as<T>(static_cast<u8>(x));
 }
 template <class T>
 inline LaneOf<T> to_lane(T x) {
-  if constexpr (sizeof(T) == sizeof(LaneOf<T>)) return bits_as<LaneOf<T>>(x);
-  else if constexpr (sizeof(T) == 2) return bits_as<u16>(x);
-  else return bits_as<u8>(x);
+  if constexpr (sizeof(T) == sizeof(LaneOf<T>))
+    return bits_as<LaneOf<T>>(x);
+  else if constexpr (sizeof(T) == 2)
+    return bits_as<u16>(x);
+  else
+    return bits_as<u8>(x);
 }
 template <class T>
 inline LaneOf<T>* row(Warp* w, u32 offset) {
@@ -87,11 +93,13 @@ inline u32 mask_of(const u32* lanes) {
   return static_cast<u32>(_mm512_movepi32_mask(a)) | static_cast<u32>(_mm512_movepi32_mask(b)) << 16;
 #elif defined(__AVX2__)
   u32 m = 0;
-  for (int i = 0; i < 4; ++i) m |= static_cast<u32>(_mm256_movemask_ps(_mm256_load_ps(reinterpret_cast<const float*>(lanes) + 8 * i))) << (8 * i);
+  for (int i = 0; i < 4; ++i)
+    m |= static_cast<u32>(_mm256_movemask_ps(_mm256_load_ps(reinterpret_cast<const float*>(lanes) + 8 * i))) << (8 * i);
   return m;
 #else
   u32 m = 0;
-  for (int i = 0; i < 8; ++i) m |= static_cast<u32>(_mm_movemask_ps(_mm_load_ps(reinterpret_cast<const float*>(lanes) + 4 * i))) << (4 * i);
+  for (int i = 0; i < 8; ++i)
+    m |= static_cast<u32>(_mm_movemask_ps(_mm_load_ps(reinterpret_cast<const float*>(lanes) + 4 * i))) << (4 * i);
   return m;
 #endif
 }
@@ -170,7 +178,9 @@ const Insn* binary_scalar(Warp* w, const Insn* ip) {
 }
 template <class Op>
 const Insn* ternary_scalar(Warp* w, const Insn* ip) {
-  put_scalar(w, ip->d, Op::apply(scalar<typename Op::A>(w, ip->a), scalar<typename Op::B>(w, ip->b), scalar<typename Op::C>(w, ip->c)));
+  put_scalar(
+      w, ip->d,
+      Op::apply(scalar<typename Op::A>(w, ip->a), scalar<typename Op::B>(w, ip->b), scalar<typename Op::C>(w, ip->c)));
   return ip + 1;
 }
 

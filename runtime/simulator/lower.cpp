@@ -35,9 +35,11 @@ bool is_nothing(Form form) {
 
 } // namespace
 
-Lowering::Lowering(std::shared_ptr<const Module> module, uint32_t entry, std::array<uint32_t, 3> shape, const std::vector<uint64_t>& addresses)
-    : addresses_(addresses), module_(std::move(module)), m_(*module_), entry_(entry), f_(m_.functions[entry]), shape_(shape), h_(handlers()),
-      c_(control_handlers()), shared_(layout_shared(m_, entry)), cfg_(build_cfg(m_, f_)) {}
+Lowering::Lowering(std::shared_ptr<const Module> module, uint32_t entry, std::array<uint32_t, 3> shape,
+                   const std::vector<uint64_t>& addresses)
+    : addresses_(addresses), module_(std::move(module)), m_(*module_), entry_(entry), f_(m_.functions[entry]),
+      shape_(shape), h_(handlers()), c_(control_handlers()), shared_(layout_shared(m_, entry)),
+      cfg_(build_cfg(m_, f_)) {}
 
 std::shared_ptr<const Program> Lowering::run() {
   uniformity_ = analyse_uniformity(m_, f_, cfg_, shape_, [&](const Instruction& i) {
@@ -96,7 +98,9 @@ std::shared_ptr<const Program> Lowering::run() {
   for (uint32_t b = 0; b < cfg_.blocks.size(); ++b) block(b);
   if (cfg_.blocks.empty()) emit(c_.exit, {.aux = ~0u});
   if (!errors_.empty()) throw Error(errors_);
-  for (const Fixup& fix : fixups_) p_->code[fix.insn].aux = static_cast<uint32_t>(static_cast<int64_t>(block_begin_[fix.block]) - static_cast<int64_t>(fix.insn));
+  for (const Fixup& fix : fixups_)
+    p_->code[fix.insn].aux =
+        static_cast<uint32_t>(static_cast<int64_t>(block_begin_[fix.block]) - static_cast<int64_t>(fix.insn));
   for (auto& target : p_->targets) target = p_->code.data() + block_begin_[reinterpret_cast<uintptr_t>(target)];
   p_->file_bytes = (p_->file_bytes + 127) / 128 * 128;
   return p_;
@@ -115,7 +119,8 @@ void Lowering::layout() {
     const Place& at = allocation_.place[r];
     if (at.file == Place::File::row32) p_->undefined_rows32.push_back(place(r));
     if (at.file == Place::File::row64) p_->undefined_rows64.push_back(place(r));
-    if (at.file == Place::File::row128) p_->undefined_rows64.push_back(place(r)), p_->undefined_rows64.push_back(place(r, 1));
+    if (at.file == Place::File::row128)
+      p_->undefined_rows64.push_back(place(r)), p_->undefined_rows64.push_back(place(r, 1));
   }
 }
 
@@ -244,7 +249,9 @@ void Lowering::emit_masked(Width width, uint32_t d) {
     if (guarded_) emit(h_.skip, {.c = guard_.offset, .aux = guard_.turned});
     return;
   }
-  emit(width == Width::row32 ? h_.masked32 : width == Width::row64 ? h_.masked64 : h_.masked_predicate,
+  emit(width == Width::row32   ? h_.masked32
+       : width == Width::row64 ? h_.masked64
+                               : h_.masked_predicate,
        {.d = d, .c = guard_.offset, .aux = guard_.turned});
 }
 void Lowering::emit_words(const std::vector<uint32_t>& words, uint32_t slots) {
@@ -283,7 +290,8 @@ Request Lowering::request(Form form, std::initializer_list<Type> types, std::ini
   return r;
 }
 
-bool Lowering::operate(Request r, Width width, uint32_t d, std::vector<Source> sources, const std::vector<bool>& wide, Insn fields) {
+bool Lowering::operate(Request r, Width width, uint32_t d, std::vector<Source> sources, const std::vector<bool>& wide,
+                       Insn fields) {
   r.scalar = width == Width::scalar;
   auto kinds = [&] {
     r.kinds = 0;
@@ -360,14 +368,18 @@ std::optional<uint32_t> Lowering::mode_of(const Instruction& i) const {
   case Form::min_half:
   case Form::max_half:
   case Form::tanh_half:
-  case Form::ex2_half: return i.type() == Type::f16 || i.type() == Type::f16x2 ? std::nullopt : std::optional(mxcsr_ieee);
+  case Form::ex2_half:
+    return i.type() == Type::f16 || i.type() == Type::f16x2 ? std::nullopt : std::optional(mxcsr_ieee);
   case Form::cvt: {
     Type to = i.type(0), from = i.type(1);
     bool narrow_to = bits_of(to) == 16, narrow_from = bits_of(from) == 16;
     if (!is_float(to) && !is_float(from)) return std::nullopt;
-    if (is_float(to) && is_float(from) && (narrow_from || (narrow_to && from == Type::f32 && (i.rounding() == Mod::rn || i.rounding() == Mod::rz))))
+    if (is_float(to) && is_float(from) &&
+        (narrow_from || (narrow_to && from == Type::f32 && (i.rounding() == Mod::rn || i.rounding() == Mod::rz))))
       return std::nullopt;
-    return is_float(to) && !narrow_to && (i.rounding() == Mod::rz || i.rounding() == Mod::rm || i.rounding() == Mod::rp) ? rounded() : mode;
+    return is_float(to) && !narrow_to && (i.rounding() == Mod::rz || i.rounding() == Mod::rm || i.rounding() == Mod::rp)
+               ? rounded()
+               : mode;
   }
   case Form::mma_bf16:
   case Form::mma_f16:
@@ -386,7 +398,8 @@ std::optional<uint32_t> Lowering::mode_of(const Instruction& i) const {
 void Lowering::choose_mode() {
   uint64_t flushing = 0, ieee = 0;
   for (uint32_t b = 0; b < cfg_.blocks.size(); ++b) {
-    uint64_t weight = cfg_.blocks[b].loop == none ? 1 : uint64_t{8} << std::min(3 * cfg_.loops[cfg_.blocks[b].loop].depth, 30u);
+    uint64_t weight =
+        cfg_.blocks[b].loop == none ? 1 : uint64_t{8} << std::min(3 * cfg_.loops[cfg_.blocks[b].loop].depth, 30u);
     for (uint32_t i = cfg_.blocks[b].begin; i < cfg_.blocks[b].end; ++i)
       if (auto mode = mode_of(f_.body[i])) (*mode & mxcsr_ftz ? flushing : ieee) += weight;
   }
@@ -402,14 +415,16 @@ void Lowering::set_mode(uint32_t mode) {
 
 void Lowering::unsupported(const Instruction& i) {
   if (!unsupported_.insert(std::string(i.text)).second || unsupported_.size() > 50) return; // each spelling once
-  errors_ += (errors_.empty() ? "" : "\n") + std::string("line ") + std::to_string(i.line) + ": the simulator cannot run '" + std::string(i.text) + "' yet";
+  errors_ += (errors_.empty() ? "" : "\n") + std::string("line ") + std::to_string(i.line) +
+             ": the simulator cannot run '" + std::string(i.text) + "' yet";
 }
 
 void Lowering::block(uint32_t b) {
   const Block& block = cfg_.blocks[b];
   block_begin_.push_back(p_->code.size());
   varying_ = uniformity_.varying_block[b];
-  bool loop = std::any_of(block.predecessors.begin(), block.predecessors.end(), [&](uint32_t from) { return Cfg::is_back_edge(from, b); });
+  bool loop = std::any_of(block.predecessors.begin(), block.predecessors.end(),
+                          [&](uint32_t from) { return Cfg::is_back_edge(from, b); });
   const Instruction& first = f_.body[block.begin];
   meta_ = {first.line, first.location, b};
   mode_ = p_->default_mode;
@@ -441,7 +456,8 @@ void Lowering::jump_to(uint32_t block) {
 void Lowering::leave_block(uint32_t b) {
   const Block& block = cfg_.blocks[b];
   const Instruction& last = f_.body[block.end - 1];
-  bool leaves = last.form == Form::bra || last.form == Form::brx || last.form == Form::ret || last.form == Form::exit || last.form == Form::trap;
+  bool leaves = last.form == Form::bra || last.form == Form::brx || last.form == Form::ret || last.form == Form::exit ||
+                last.form == Form::trap;
   if (leaves && last.guard == none) return;
   uint32_t next = block.end == f_.body.size() ? cfg_.exit() : cfg_.block_of[block.end];
   if (next == none) next = cfg_.exit();
@@ -453,12 +469,15 @@ bool Lowering::control_flow(const Instruction& i) {
   case Form::bra: {
     set_mode(p_->default_mode);
     uint32_t target = cfg_.block_of_label[f_.operands(i)[0].index];
-    uint32_t at = static_cast<uint32_t>(&i - f_.body.data()), next = at + 1 == f_.body.size() ? cfg_.exit() : cfg_.block_of[at + 1];
-    if (!guarded_) jump_to(target);
+    uint32_t at = static_cast<uint32_t>(&i - f_.body.data()),
+             next = at + 1 == f_.body.size() ? cfg_.exit() : cfg_.block_of[at + 1];
+    if (!guarded_)
+      jump_to(target);
     else if (!ends_thread(target) && (next == none || ends_thread(next))) { // those that go on are the ones that jump
       emit(c_.branch, {.a = guard_.offset, .b = 1, .imm = ~guard_.turned});
       jump_to(target);
-    } else if (ends_thread(target)) emit(c_.branch, {.a = guard_.offset, .b = 1, .imm = guard_.turned});
+    } else if (ends_thread(target))
+      emit(c_.branch, {.a = guard_.offset, .b = 1, .imm = guard_.turned});
     else {
       fixups_.push_back({p_->code.size(), target});
       emit(c_.branch, {.a = guard_.offset, .imm = guard_.turned});
@@ -669,7 +688,9 @@ bool Lowering::move(const Instruction& i) {
     for (const Operand& e : parts) rows.push_back(row(e, bits_of(e.type) == 64));
     uint32_t part = bits / static_cast<uint32_t>(rows.size());
     uint32_t at = destination(d, bits == 64);
-    if (rows.size() == 1) return operate(request(Form::mov, {bits == 64 ? Type::b64 : Type::b32}), bits == 64 ? Width::row64 : Width::row32, at, {{rows[0], false}}, {bits == 64});
+    if (rows.size() == 1)
+      return operate(request(Form::mov, {bits == 64 ? Type::b64 : Type::b32}), bits == 64 ? Width::row64 : Width::row32,
+                     at, {{rows[0], false}}, {bits == 64});
     while (rows.size() > 1) { // join neighbours
       Helper join = part == 32 ? Helper::pack64 : part == 16 ? Helper::pack32 : Helper::pack16;
       part *= 2;
@@ -697,7 +718,8 @@ bool Lowering::move(const Instruction& i) {
     emit(select(r), {.d = place(d.index), .a = s.offset});
     return true;
   }
-  return operate(request(Form::mov, {type}), bits == 64 ? Width::row64 : Width::row32, destination(d, bits == 64), {s}, {bits == 64});
+  return operate(request(Form::mov, {type}), bits == 64 ? Width::row64 : Width::row32, destination(d, bits == 64), {s},
+                 {bits == 64});
 }
 
 bool Lowering::convert(const Instruction& i) {
@@ -715,7 +737,11 @@ bool Lowering::convert(const Instruction& i) {
   uint32_t to = bits_of(i.type(0));
   bool wide_register = d.is(Kind::reg) && is_wide(d.index);
   if (scalar || !wide_register || to == 64)
-    return operate(r, scalar ? Width::scalar : to == 64 ? Width::row64 : Width::row32, destination(d, to == 64), {s}, {wide_source});
+    return operate(r,
+                   scalar     ? Width::scalar
+                   : to == 64 ? Width::row64
+                              : Width::row32,
+                   destination(d, to == 64), {s}, {wide_source});
   // A narrow result in a wide register is extended.
   uint32_t narrow = scratch();
   bool guarded = std::exchange(guarded_, false), varying = std::exchange(varying_, false);
@@ -723,7 +749,8 @@ bool Lowering::convert(const Instruction& i) {
   guarded_ = guarded;
   varying_ = varying;
   bool extend = is_signed(i.type(0));
-  return fine && operate(request(Form::cvt, {extend ? Type::s64 : Type::u64, extend ? Type::s32 : Type::u32}), Width::row64, place(d.index), {{narrow, false}}, {false});
+  return fine && operate(request(Form::cvt, {extend ? Type::s64 : Type::u64, extend ? Type::s32 : Type::u32}),
+                         Width::row64, place(d.index), {{narrow, false}}, {false});
 }
 
 bool Lowering::compare(const Instruction& i) {
@@ -751,8 +778,10 @@ bool Lowering::compare(const Instruction& i) {
     q.kinds = (s[0].scalar ? 1u : 0u) | (s[1].scalar ? 2u : 0u);
     q.scalar = high;
     Fn fn = nullptr;
-    if (bits_of(i.type()) == 16 && is_float(i.type())) fn = nullptr;
-    else if (!packed) fn = h_.select_float(q);
+    if (bits_of(i.type()) == 16 && is_float(i.type()))
+      fn = nullptr;
+    else if (!packed)
+      fn = h_.select_float(q);
     if (!fn) {
       s = {{spread(s[0], wide), false}, {spread(s[1], wide), false}};
       q.kinds = 0;
@@ -764,10 +793,14 @@ bool Lowering::compare(const Instruction& i) {
   };
   bool simple = !combine && !second && !guarded && !varying && first->is(Kind::reg);
   bool fine = one(simple ? place(first->index) : yes, false);
-  if (fine && packed) fine = one(no, true);
-  else if (fine && second) emit(h_.select_helper(Helper::predicate_not), {.d = no, .a = yes});
+  if (fine && packed)
+    fine = one(no, true);
+  else if (fine && second)
+    emit(h_.select_helper(Helper::predicate_not), {.d = no, .a = yes});
   if (fine && combine) {
-    Helper op = i.has(Mod::and_) ? Helper::predicate_and : i.has(Mod::or_) ? Helper::predicate_or : Helper::predicate_xor;
+    Helper op = i.has(Mod::and_)  ? Helper::predicate_and
+                : i.has(Mod::or_) ? Helper::predicate_or
+                                  : Helper::predicate_xor;
     Guard c = predicate(*combine);
     emit(h_.select_helper(op), {.d = yes, .a = yes, .b = c.offset, .aux = c.turned});
     if (second) emit(h_.select_helper(op), {.d = no, .a = no, .b = c.offset, .aux = c.turned});
@@ -807,7 +840,9 @@ bool Lowering::set(const Instruction& i) {
   emit(fn, {.d = yes, .a = a, .b = b});
   if (const Operand* combine = f_.operand(i, 'p')) {
     Guard c = predicate(*combine);
-    Helper op = i.has(Mod::and_) ? Helper::predicate_and : i.has(Mod::or_) ? Helper::predicate_or : Helper::predicate_xor;
+    Helper op = i.has(Mod::and_)  ? Helper::predicate_and
+                : i.has(Mod::or_) ? Helper::predicate_or
+                                  : Helper::predicate_xor;
     emit(h_.select_helper(op), {.d = yes, .a = yes, .b = c.offset, .aux = c.turned});
   }
   uint64_t one = to == Type::f32 ? 0x3f800000u : to == Type::f16 ? 0x3c00u : to == Type::bf16 ? 0x3f80u : ~uint64_t{0};
@@ -826,7 +861,8 @@ bool Lowering::carry(const Instruction& i) {
   bool wide = bits_of(i.type()) == 64, subtract = i.form == Form::sub_cc || i.form == Form::subc;
   bool in = i.form == Form::addc || i.form == Form::subc, out = i.has(Mod::cc);
   if (operands[0].is(Kind::reg) && is_scalar(operands[0].index)) return false;
-  uint32_t a = row(operands[1], wide), b = row(operands[2], wide), flag = temporary_predicate(7), next = temporary_predicate(6);
+  uint32_t a = row(operands[1], wide), b = row(operands[2], wide), flag = temporary_predicate(7),
+           next = temporary_predicate(6);
   Insn fields{.a = a, .b = b, .imm = in, .aux = flag};
   if (out) {
     fields.d = next;
@@ -845,7 +881,10 @@ bool Lowering::carry(const Instruction& i) {
 bool Lowering::convert_address(const Instruction& i) {
   auto operands = f_.operands(i);
   Space space = i.space();
-  uint64_t window = space == Space::shared ? shared_window : space == Space::local ? local_window : space == Space::param ? param_window : 0;
+  uint64_t window = space == Space::shared  ? shared_window
+                    : space == Space::local ? local_window
+                    : space == Space::param ? param_window
+                                            : 0;
   if (i.form == Form::isspacep) {
     uint32_t a = row(operands[1], true), offset = scratch();
     Request subtract = request(Form::sub_int, {Type::u64}), less = request(Form::setp, {Type::u64}, {Mod::lt});
@@ -863,22 +902,25 @@ bool Lowering::convert_address(const Instruction& i) {
   uint32_t at = destination(operands[0], true);
   Source a = source(operands[1], scalar);
   if (!window) return operate(request(Form::mov, {Type::b64}), width, at, {a}, {true});
-  return operate(request(i.form == Form::cvta ? Form::add_int : Form::sub_int, {Type::u64}), width, at, {a, {constant(window), true}}, {true, true});
+  return operate(request(i.form == Form::cvta ? Form::add_int : Form::sub_int, {Type::u64}), width, at,
+                 {a, {constant(window), true}}, {true, true});
 }
 
 bool Lowering::predicate_logic(const Instruction& i) {
   auto operands = f_.operands(i);
   uint32_t at = destination(operands[0], false);
   Guard a = predicate(operands[1]), b = operands.size() > 2 ? predicate(operands[2]) : Guard{0, 0};
-  Helper op = i.form == Form::and_ ? Helper::predicate_and : i.form == Form::or_ ? Helper::predicate_or
-              : i.form == Form::xor_ ? Helper::predicate_xor : Helper::predicate_not;
+  Helper op = i.form == Form::and_   ? Helper::predicate_and
+              : i.form == Form::or_  ? Helper::predicate_or
+              : i.form == Form::xor_ ? Helper::predicate_xor
+                                     : Helper::predicate_not;
   emit_masked(Width::predicate, at);
   emit(h_.select_helper(op), {.d = at, .a = a.offset, .b = b.offset, .imm = a.turned, .aux = b.turned});
   return true;
 }
 
-std::shared_ptr<const Program> lower(std::shared_ptr<const Module> module, uint32_t entry, std::array<uint32_t, 3> block_shape,
-                                     const std::vector<uint64_t>& addresses) {
+std::shared_ptr<const Program> lower(std::shared_ptr<const Module> module, uint32_t entry,
+                                     std::array<uint32_t, 3> block_shape, const std::vector<uint64_t>& addresses) {
   require_known_forms(*module, entry);
   return Lowering(std::move(module), entry, block_shape, addresses).run();
 }

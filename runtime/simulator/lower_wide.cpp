@@ -12,7 +12,6 @@ namespace {
 
 using Kind = Operand::Kind;
 
-
 std::span<const Operand> elements_of(const Function& f, const Operand& o) {
   return o.is(Kind::vector) ? f.elements(o) : std::span<const Operand>(&o, 1);
 }
@@ -42,7 +41,8 @@ bool Lowering::load(const Instruction& i) {
     if (parts.size() != 1 || any_scalar) return false;
     r.types[0] = Type::b64;
     r.mods[r.mod_count++] = Mod::v2;
-    for (uint32_t half = 0; half < 2; ++half) rows.push_back(parts[0].is(Kind::reg) ? place(parts[0].index, half) : scratch());
+    for (uint32_t half = 0; half < 2; ++half)
+      rows.push_back(parts[0].is(Kind::reg) ? place(parts[0].index, half) : scratch());
   } else {
     for (const Operand& e : parts) {
       bool widen = e.is(Kind::reg) && is_wide(e.index) && bits < 64 && !any_scalar;
@@ -61,7 +61,8 @@ bool Lowering::load(const Instruction& i) {
   for (auto [e, row] : extend) {
     bool is_signed_type = is_signed(type);
     // A load of 8 or 16 bits has been extended to 32 already.
-    if (!operate(request(Form::cvt, {is_signed_type ? Type::s64 : Type::u64, is_signed_type ? Type::s32 : Type::u32}), Width::row64, place(e->index), {{row, false}}, {false}))
+    if (!operate(request(Form::cvt, {is_signed_type ? Type::s64 : Type::u64, is_signed_type ? Type::s32 : Type::u32}),
+                 Width::row64, place(e->index), {{row, false}}, {false}))
       return false;
   }
   return true;
@@ -123,7 +124,8 @@ bool Lowering::copy_async(const Instruction& i) {
   switch (i.form) {
   case Form::cp_async_commit_group: emit(c_.copy_commit, {.c = guard_.offset, .aux = guard_.turned}); return true;
   case Form::cp_async_wait_group:
-    emit(c_.copy_wait, {.c = guard_.offset, .imm = static_cast<uint32_t>(f_.operands(i)[0].value), .aux = guard_.turned});
+    emit(c_.copy_wait,
+         {.c = guard_.offset, .imm = static_cast<uint32_t>(f_.operands(i)[0].value), .aux = guard_.turned});
     return true;
   case Form::cp_async_wait_all: emit(c_.copy_wait, {.a = 1, .c = guard_.offset, .aux = guard_.turned}); return true;
   default: break;
@@ -146,7 +148,8 @@ bool Lowering::copy_async(const Instruction& i) {
       emit(h_.select_helper(Helper::predicate_move), {.d = words.aux, .a = p.offset, .imm = p.turned});
     }
   }
-  emit(h_.select_memory(request(i)), {.d = d.flags, .a = d.offset, .c = guard_.offset, .imm = d.imm, .aux = guard_.turned});
+  emit(h_.select_memory(request(i)),
+       {.d = d.flags, .a = d.offset, .c = guard_.offset, .imm = d.imm, .aux = guard_.turned});
   emit(nullptr, words);
   return true;
 }
@@ -163,7 +166,8 @@ bool Lowering::matrix_move(const Instruction& i) {
     return true;
   }
   const Operand& data = i.form == Form::ldmatrix ? *f_.operand(i, 'd') : *f_.operand(i, 'b');
-  for (const Operand& e : elements_of(f_, data)) rows.push_back(i.form == Form::ldmatrix ? destination(e, false) : row(e, false));
+  for (const Operand& e : elements_of(f_, data))
+    rows.push_back(i.form == Form::ldmatrix ? destination(e, false) : row(e, false));
   Address at = address(*f_.operand(i, 'a'));
   uint32_t flags = at.flags | (i.space() == Space::generic ? generic_address : 0);
   emit(fn, {.d = flags, .a = at.offset, .c = guard_.offset, .imm = at.imm, .aux = guard_.turned});
@@ -177,7 +181,8 @@ bool Lowering::product(const Instruction& i) {
   bool wide = i.form == Form::mma_f64;
   std::vector<uint32_t> rows;
   for (char role : {'d', 'a', 'b', 'c'})
-    for (const Operand& e : elements_of(f_, *f_.operand(i, role))) rows.push_back(role == 'd' ? destination(e, wide) : row(e, wide));
+    for (const Operand& e : elements_of(f_, *f_.operand(i, role)))
+      rows.push_back(role == 'd' ? destination(e, wide) : row(e, wide));
   emit(fn, {.c = guard_.offset, .aux = guard_.turned});
   emit_words(rows, wide ? 3 : 2);
   return true;
@@ -196,8 +201,10 @@ bool Lowering::exchange(const Instruction& i) {
     return s.offset;
   };
   auto members = [&](const Operand* o) {
-    if (o) words.b = either(*o, 4);
-    else words.c |= 16;
+    if (o)
+      words.b = either(*o, 4);
+    else
+      words.c |= 16;
   };
   bool to_predicate = d.type == Type::pred;
   bool elect_nothing = i.form == Form::elect && d.is(Kind::sink);
@@ -258,7 +265,10 @@ bool Lowering::barrier(const Instruction& i) {
     main.b = count.offset;
     words.b |= count.scalar ? 0 : 2;
   }
-  Fn fn = i.form == Form::bar_sync ? c_.bar_sync : i.form == Form::bar_arrive ? c_.bar_arrive : i.form == Form::bar_warp_sync ? c_.bar_warp : c_.bar_red;
+  Fn fn = i.form == Form::bar_sync        ? c_.bar_sync
+          : i.form == Form::bar_arrive    ? c_.bar_arrive
+          : i.form == Form::bar_warp_sync ? c_.bar_warp
+                                          : c_.bar_red;
   if (i.form == Form::bar_red_popc || i.form == Form::bar_red_pred) {
     const Operand& d = f_.operands(i)[0];
     main.imm = i.form == Form::bar_red_popc ? 0 : i.has(Mod::and_) ? 1 : 2;

@@ -13,14 +13,15 @@
 
 #include <initializer_list>
 #include <map>
-#include <set>
 #include <optional>
+#include <set>
 
 namespace tilejit::runtime::simulator {
 
 class Lowering {
 public:
-  Lowering(std::shared_ptr<const Module> module, uint32_t entry, std::array<uint32_t, 3> shape, const std::vector<uint64_t>& addresses);
+  Lowering(std::shared_ptr<const Module> module, uint32_t entry, std::array<uint32_t, 3> shape,
+           const std::vector<uint64_t>& addresses);
   std::shared_ptr<const Program> run();
 
 private:
@@ -83,7 +84,8 @@ private:
   Request request(const Instruction& i) const;
   Request request(Form form, std::initializer_list<Type> types, std::initializer_list<Mod> mods = {}) const;
   /// One operation with 1 to 3 sources. `wide[n]`: source n has 64 bits. False: there is no handler.
-  bool operate(Request r, Width width, uint32_t d, std::vector<Source> sources, const std::vector<bool>& wide, Insn fields = {});
+  bool operate(Request r, Width width, uint32_t d, std::vector<Source> sources, const std::vector<bool>& wide,
+               Insn fields = {});
   bool helper(Helper h, Width width, uint32_t d, uint32_t a, uint32_t b = 0, bool final = true);
 
   // --- instructions
@@ -121,7 +123,8 @@ private:
   std::shared_ptr<Program> p_;
 
   static constexpr uint32_t scratch_rows = 24, temporary_predicates = 8;
-  uint32_t uniforms_first_ = 0, predicates_first_ = 0, rows64_first_ = 0, rows32_first_ = 0, scratch_first_ = 0, scratch_used_ = 0;
+  uint32_t uniforms_first_ = 0, predicates_first_ = 0, rows64_first_ = 0, rows32_first_ = 0, scratch_first_ = 0,
+           scratch_used_ = 0;
   std::map<uint64_t, uint32_t> constants_;
   std::map<std::array<uint32_t, 3>, uint32_t> specials_;
   std::vector<size_t> block_begin_;

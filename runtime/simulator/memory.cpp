@@ -12,7 +12,8 @@ namespace {
 void* reserve(size_t bytes) {
   void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at == MAP_FAILED)
-    throw Error("the simulator cannot reserve " + std::to_string(bytes >> 30) + " GiB of address space: raise the limit (ulimit -v)");
+    throw Error("the simulator cannot reserve " + std::to_string(bytes >> 30) +
+                " GiB of address space: raise the limit (ulimit -v)");
   return at;
 }
 
@@ -37,18 +38,21 @@ GlobalMemory::~GlobalMemory() {
 uint64_t GlobalMemory::allocate(size_t bytes) {
   std::lock_guard lock(mutex_);
   uint64_t pages = (bytes + page - 1) / page + (bytes == 0), step = (pages + 1) * page; // a free page behind
-  if (bytes > reserved || step > reserved) throw Error("the simulator cannot allocate " + std::to_string(bytes) + " bytes: more than its 1 TiB");
+  if (bytes > reserved || step > reserved)
+    throw Error("the simulator cannot allocate " + std::to_string(bytes) + " bytes: more than its 1 TiB");
   // Addresses are used again only after all others: a pointer to freed memory is then found out.
   auto fits = [&](uint64_t at) {
     auto after = allocations_.lower_bound(at);
     if (after != allocations_.end() && after->first < at + step) return after->second / page * page + 2 * page;
-    if (after != allocations_.begin() && std::prev(after)->second + page > at) return std::prev(after)->second / page * page + 2 * page;
+    if (after != allocations_.begin() && std::prev(after)->second + page > at)
+      return std::prev(after)->second / page * page + 2 * page;
     return at;
   };
   uint64_t at = next_;
   for (int round = 0;;) {
     if (at + step > base + reserved) {
-      if (++round == 2) throw Error("the simulator's 1 TiB of global memory has no free run of " + std::to_string(bytes) + " bytes");
+      if (++round == 2)
+        throw Error("the simulator's 1 TiB of global memory has no free run of " + std::to_string(bytes) + " bytes");
       at = base;
     }
     uint64_t better = fits(at);
@@ -91,10 +95,13 @@ std::string GlobalMemory::describe_nearest(uint64_t address) const {
     return address < a.first ? a.first - address : address < a.second ? 0 : address - a.second;
   };
   if (after != allocations_.end()) best = &*after;
-  if (after != allocations_.begin() && (!best || distance(*std::prev(after)) <= distance(*best))) best = &*std::prev(after);
-  std::string range = "[" + hex(best->first) + ", " + hex(best->second) + ") of " + std::to_string(best->second - best->first) + " bytes";
+  if (after != allocations_.begin() && (!best || distance(*std::prev(after)) <= distance(*best)))
+    best = &*std::prev(after);
+  std::string range = "[" + hex(best->first) + ", " + hex(best->second) + ") of " +
+                      std::to_string(best->second - best->first) + " bytes";
   if (address < best->first) return std::to_string(best->first - address) + " bytes before the allocation " + range;
-  if (address < best->second) return "inside the allocation " + range + ", " + std::to_string(best->second - address) + " bytes before its end";
+  if (address < best->second)
+    return "inside the allocation " + range + ", " + std::to_string(best->second - address) + " bytes before its end";
   return std::to_string(address - best->second) + " bytes after the end of the allocation " + range;
 }
 

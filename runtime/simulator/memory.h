@@ -38,7 +38,7 @@ private:
   static constexpr uint64_t base = uint64_t{1} << 36, reserved = uint64_t{1} << 40, page = uint64_t{1} << 16;
   mutable std::mutex mutex_;
   uint8_t* range_ = nullptr;
-  uint32_t* pages_ = nullptr;              ///< by page: 1 + how many pages after the allocation's first one; 0: none
+  uint32_t* pages_ = nullptr;                ///< by page: 1 + how many pages after the allocation's first one; 0: none
   std::map<uint64_t, uint64_t> allocations_; ///< begin -> end
   uint64_t next_ = base;
 };

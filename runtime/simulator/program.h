@@ -46,8 +46,8 @@ struct Request {
 
 /// How an instruction takes part in a warp that runs with some of its lanes off.
 struct Meta {
-  uint32_t line = 0;               ///< in the PTX
-  uint32_t location = none;        ///< Module::locations
+  uint32_t line = 0;        ///< in the PTX
+  uint32_t location = none; ///< Module::locations
   uint32_t block = 0;
 };
 
@@ -68,21 +68,21 @@ struct Program {
   std::string name;
 
   std::vector<Insn> code;
-  std::vector<Meta> meta;                  ///< by instruction
-  std::vector<const Insn*> targets;        ///< branch tables
-  std::vector<uint32_t> block_instructions; ///< by block: PTX instructions
+  std::vector<Meta> meta;                              ///< by instruction
+  std::vector<const Insn*> targets;                    ///< branch tables
+  std::vector<uint32_t> block_instructions;            ///< by block: PTX instructions
   std::vector<std::array<uint16_t, 20>> block_classes; ///< by block: instructions by InstructionClass
 
-  uint32_t file_bytes = 0;                 ///< of a warp
+  uint32_t file_bytes = 0;                              ///< of a warp
   std::vector<std::pair<uint32_t, uint64_t>> constants; ///< scalar slots and their values
   std::vector<SpecialSlot> specials;
   std::vector<uint32_t> undefined_rows32, undefined_rows64; ///< registers that may be read before they are written
 
   uint32_t default_mode = mxcsr_ieee;
-  uint64_t static_shared = 0;              ///< bytes; dynamic shared memory follows
-  uint64_t local_bytes = 0;                ///< per thread
+  uint64_t static_shared = 0; ///< bytes; dynamic shared memory follows
+  uint64_t local_bytes = 0;   ///< per thread
   uint64_t param_bytes = 0;
-  bool ordered_blocks = false;             ///< results depend on the order of the blocks: run them one after another
+  bool ordered_blocks = false; ///< results depend on the order of the blocks: run them one after another
 };
 
 } // namespace tilejit::runtime::simulator

@@ -18,8 +18,10 @@ inline f32 to_f32(f16 h) {
 inline f32 to_f32(bf16 h) { return bits_as<f32>(u32(h.bits) << 16); }
 inline f32 to_f32(f32 x) { return x; }
 
-template <class T> T round_to(f32 x);
-template <> inline f16 round_to<f16>(f32 x) {
+template <class T>
+T round_to(f32 x);
+template <>
+inline f16 round_to<f16>(f32 x) {
   u32 b = bits_as<u32>(x), sign = b >> 16 & 0x8000, a = b & 0x7fffffff;
   u32 normal = (a - (112u << 23) + 0xfff + (a >> 13 & 1)) >> 13; // a carry out of the mantissa makes infinity of 65520
   u32 small = bits_as<u32>(bits_as<f32>(a) + 0.5f) - 0x3f000000;
@@ -28,20 +30,27 @@ template <> inline f16 round_to<f16>(f32 x) {
   r = a > 0x7f800000 ? 0x7fff : r | sign;
   return {u16(r)};
 }
-template <> inline bf16 round_to<bf16>(f32 x) {
+template <>
+inline bf16 round_to<bf16>(f32 x) {
   u32 b = bits_as<u32>(x);
   u32 r = (b + 0x7fff + (b >> 16 & 1)) >> 16;
   return {u16((b & 0x7fffffff) > 0x7f800000 ? 0x7fff : r)};
 }
-template <> inline f32 round_to<f32>(f32 x) { return x; }
+template <>
+inline f32 round_to<f32>(f32 x) {
+  return x;
+}
 
 /// Towards zero; finite values stay finite.
-template <class T> T truncate_to(f32 x);
-template <> inline bf16 truncate_to<bf16>(f32 x) {
+template <class T>
+T truncate_to(f32 x);
+template <>
+inline bf16 truncate_to<bf16>(f32 x) {
   u32 b = bits_as<u32>(x);
   return {u16((b & 0x7fffffff) > 0x7f800000 ? 0x7fff : b >> 16)};
 }
-template <> inline f16 truncate_to<f16>(f32 x) {
+template <>
+inline f16 truncate_to<f16>(f32 x) {
   u32 b = bits_as<u32>(x), sign = b >> 16 & 0x8000, a = b & 0x7fffffff;
   u32 e = a >> 23, shift = 126 - e; // subnormal: (1.m * 2^23) >> (126 - e)
   u32 small = shift < 32 ? ((a & 0x7fffff) | 0x800000) >> shift : 0;
@@ -70,10 +79,18 @@ inline f64 odd_sum(f64 a, f64 b) {
   return fix ? bits_as<f64>(toward) : s;
 }
 
-template <class T> inline constexpr u32 exponent_of = 0x7c00;
-template <> inline constexpr u32 exponent_of<bf16> = 0x7f80;
-template <class T> inline bool is_nan(T h) { return u32(h.bits & 0x7fff) > exponent_of<T>; }
-template <class T> inline T flush(T h) { return {u16(h.bits & exponent_of<T> ? h.bits : h.bits & 0x8000)}; }
+template <class T>
+inline constexpr u32 exponent_of = 0x7c00;
+template <>
+inline constexpr u32 exponent_of<bf16> = 0x7f80;
+template <class T>
+inline bool is_nan(T h) {
+  return u32(h.bits & 0x7fff) > exponent_of<T>;
+}
+template <class T>
+inline T flush(T h) {
+  return {u16(h.bits & exponent_of<T> ? h.bits : h.bits & 0x8000)};
+}
 
 } // namespace
 } // namespace tilejit::runtime::simulator

@@ -25,7 +25,7 @@ struct Split {
   uint32_t mask = 0;
   Wait wait = Wait::nothing;
   uint32_t id = 0;
-  uint32_t need = 0; ///< Wait::lanes: the lanes that must be there
+  uint32_t need = 0;        ///< Wait::lanes: the lanes that must be there
   const Insn* at = nullptr; ///< Wait::barrier: the instruction, for its result
   uint32_t mode = 0;        ///< MXCSR
   bool spins = false;       ///< it has run through a loop for long: others go first
@@ -48,18 +48,18 @@ struct Warp {
   uint8_t* shared = nullptr; ///< of the block
   uint64_t shared_bytes = 0;
   uint64_t allocation_begin = 1, allocation_end = 0; ///< the last global allocation that was hit
-  uint8_t* arena = nullptr;  ///< host address of device address 0
+  uint8_t* arena = nullptr;                          ///< host address of device address 0
   const uint8_t* params = nullptr;
   uint64_t param_bytes = 0;
-  uint8_t* local = nullptr;  ///< lane l's memory begins at l * local_bytes
+  uint8_t* local = nullptr; ///< lane l's memory begins at l * local_bytes
   uint64_t local_bytes = 0;
   uint64_t* block_counts = nullptr; ///< by basic block: executions
   BlockState* block = nullptr;
   AsyncQueue* async = nullptr;
-  uint32_t index = 0;        ///< in the block
-  uint32_t fuel = 0;         ///< back edges until others get their turn
+  uint32_t index = 0; ///< in the block
+  uint32_t fuel = 0;  ///< back edges until others get their turn
   uint64_t clock = 0;
-  uint32_t split_count = 0;  ///< waiting ones
+  uint32_t split_count = 0; ///< waiting ones
   bool yielded = false;
   Split splits[33];
 };

@@ -95,7 +95,8 @@ TEST_CASE("after each pass whoever asked sees the IR") {
     CHECK_FALSE(ir.empty());
   };
   compile(Program::parse(add), options);
-  CHECK(seen == std::vector<std::string>{"cse", "place", "stage-loads", "lower-conversions", "allocate-shared", "insert-barriers", "to-llvm"});
+  CHECK(seen == std::vector<std::string>{"cse", "place", "stage-loads", "lower-conversions", "allocate-shared",
+                                         "insert-barriers", "to-llvm"});
 }
 
 TEST_CASE("what can't be compiled is refused in words") {

@@ -12,7 +12,8 @@ using namespace tilejit::demo;
 namespace {
 
 struct Case {
-  AttentionShape shape{.batch = 2, .queries = 3, .keys = 5, .query_heads = 4, .kv_heads = 2, .width = 2, .value_width = 3};
+  AttentionShape shape{
+      .batch = 2, .queries = 3, .keys = 5, .query_heads = 4, .kv_heads = 2, .width = 2, .value_width = 3};
   bool causal = false;
   std::vector<float> q, k, v, o, lse;
 
@@ -38,7 +39,8 @@ struct Case {
             if (causal && j > i + s.keys - s.queries) continue;
             ++seen;
             for (int64_t d = 0; d < s.value_width; ++d)
-              sum[static_cast<size_t>(d)] += static_cast<double>(((b * s.keys + j) * s.kv_heads + h / 2) * s.value_width + d);
+              sum[static_cast<size_t>(d)] +=
+                  static_cast<double>(((b * s.keys + j) * s.kv_heads + h / 2) * s.value_width + d);
           }
           if (seen == 0) continue;
           for (int64_t d = 0; d < s.value_width; ++d)

@@ -50,7 +50,8 @@ TEST_CASE("a report counts the instructions of the entry by class") {
   }
   CHECK(loads == 2);
   std::string text = to_text(r, small_kernel(), "  ");
-  CHECK_THAT(text, Contains("64 threads (2 warps)") && Contains("4096 bytes dynamic, 32 static") && Contains("  registers"));
+  CHECK_THAT(text,
+             Contains("64 threads (2 warps)") && Contains("4096 bytes dynamic, 32 static") && Contains("  registers"));
 }
 
 TEST_CASE("where the PTX can't be read or the entry is not there, it says so") {

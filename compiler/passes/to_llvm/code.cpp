@@ -128,10 +128,12 @@ SmallVector<Value> Code::load_global_if(Value predicate, Type type, unsigned wor
     list += (w ? ", $" : "$") + std::to_string(w);
     constraints += std::string("=&") + kind + ",";
   }
-  text += "@p ld.global" + vector_suffix(words).str() + suffix.str() + " {" + list + "}, [$" + std::to_string(words + 1) + "]; }";
+  text += "@p ld.global" + vector_suffix(words).str() + suffix.str() + " {" + list + "}, [$" +
+          std::to_string(words + 1) + "]; }";
   if (words == 1) text = text.substr(0, text.find("{$0}")) + "$0" + text.substr(text.find("{$0}") + 4);
   Type word = kind == 'r' ? i32 : i16;
-  Type result = words == 1 ? word : LLVM::LLVMStructType::getLiteral(builder.getContext(), SmallVector<Type>(words, word));
+  Type result =
+      words == 1 ? word : LLVM::LLVMStructType::getLiteral(builder.getContext(), SmallVector<Type>(words, word));
   // Loads have no effect that others see, but must not move over stores: so side effects are declared.
   Value value = assembly(text, constraints + "r,l", result, {zero_extend(predicate, i32), pointer}, true);
   SmallVector<Value> values = fields(value);
@@ -182,15 +184,15 @@ Value Code::intrinsic(StringRef name, Type result, ArrayRef<Value> operands) {
 
 Value Code::assembly(StringRef text, StringRef constraints, Type result, ArrayRef<Value> operands, bool side_effects) {
   Type type = result ? result : LLVM::LLVMVoidType::get(builder.getContext());
-  auto op = LLVM::InlineAsmOp::create(builder, location, result ? TypeRange(type) : TypeRange(), operands, text, constraints,
-                                      side_effects, /*is_align_stack=*/false, LLVM::TailCallKind::None,
+  auto op = LLVM::InlineAsmOp::create(builder, location, result ? TypeRange(type) : TypeRange(), operands, text,
+                                      constraints, side_effects, /*is_align_stack=*/false, LLVM::TailCallKind::None,
                                       LLVM::AsmDialectAttr(), ArrayAttr());
   return result ? op.getResult(0) : Value();
 }
 
 Value Code::thread_in_block() { return intrinsic("llvm.nvvm.read.ptx.sreg.tid.x", i32, {}); }
 Value Code::block_in_grid(unsigned axis) {
-  return intrinsic(std::string("llvm.nvvm.read.ptx.sreg.ctaid.") + "xyz"[axis], i32, {});
+  return intrinsic(std::string("llvm.nvvm.read.ptx.sreg.ctaid.") + "xyz" [axis], i32, {});
 }
 Value Code::shuffle_xor(Value word, unsigned mask) {
   return intrinsic("llvm.nvvm.shfl.sync.bfly.i32", i32, {number(-1), word, number(mask), number(31)});
@@ -205,15 +207,18 @@ void Code::copy_async(Value shared, Value global, unsigned bytes, Value source_b
     intrinsic("llvm.nvvm.cp.async." + cache + ".shared.global." + size + ".s", {}, {shared, global, source_bytes});
     return;
   }
-  assembly("{ .reg .pred p; setp.ne.b32 p, $0, 0; @p cp.async." + cache + ".shared.global [$1], [$2], " + size + ", $3; }",
+  assembly("{ .reg .pred p; setp.ne.b32 p, $0, 0; @p cp.async." + cache + ".shared.global [$1], [$2], " + size +
+               ", $3; }",
            "r,r,l,r", {}, {zero_extend(enable, i32), shared, global, source_bytes}, true);
 }
 void Code::commit_copies() { intrinsic("llvm.nvvm.cp.async.commit.group", {}, {}); }
 void Code::wait_copies(unsigned pending) { intrinsic("llvm.nvvm.cp.async.wait.group", {}, {number(pending)}); }
 
 SmallVector<Value> Code::ldmatrix(Value shared, unsigned words, bool transposed) {
-  std::string name = "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x" + std::to_string(words) + (transposed ? ".trans" : "") + ".b16";
-  Type result = words == 1 ? i32 : LLVM::LLVMStructType::getLiteral(builder.getContext(), SmallVector<Type>(words, i32));
+  std::string name =
+      "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x" + std::to_string(words) + (transposed ? ".trans" : "") + ".b16";
+  Type result =
+      words == 1 ? i32 : LLVM::LLVMStructType::getLiteral(builder.getContext(), SmallVector<Type>(words, i32));
   return fields(intrinsic(name, result, {shared}));
 }
 
@@ -247,13 +252,15 @@ Block* Code::block_after(Block* block, ArrayRef<Type> arguments) {
   return next;
 }
 void Code::branch(Block* to, ArrayRef<Value> arguments) { LLVM::BrOp::create(builder, location, arguments, to); }
-void Code::branch_if(Value condition, Block* yes, ArrayRef<Value> yes_arguments, Block* no, ArrayRef<Value> no_arguments) {
+void Code::branch_if(Value condition, Block* yes, ArrayRef<Value> yes_arguments, Block* no,
+                     ArrayRef<Value> no_arguments) {
   LLVM::CondBrOp::create(builder, location, condition, yes, yes_arguments, no, no_arguments);
 }
 void Code::loop_back(Block* header, ArrayRef<Value> arguments) {
   auto* context = builder.getContext();
   auto unroll = LLVM::LoopUnrollAttr::get(context, /*disable=*/builder.getBoolAttr(true), {}, {}, {}, {}, {}, {});
-  auto annotation = LLVM::LoopAnnotationAttr::get(context, {}, {}, {}, unroll, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {});
+  auto annotation =
+      LLVM::LoopAnnotationAttr::get(context, {}, {}, {}, unroll, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {});
   auto branch = LLVM::BrOp::create(builder, location, arguments, header);
   branch.setLoopAnnotationAttr(annotation);
 }
@@ -265,14 +272,14 @@ void Code::finish() { LLVM::ReturnOp::create(builder, location, ValueRange()); }
 static LLVM::DISubprogramAttr subprogram(OpBuilder& builder, StringRef name, FileLineColLoc where) {
   auto* context = builder.getContext();
   auto file = LLVM::DIFileAttr::get(context, where.getFilename().getValue(), "");
-  auto unit = LLVM::DICompileUnitAttr::get(DistinctAttr::create(builder.getUnitAttr()), llvm::dwarf::DW_LANG_C_plus_plus_14, file,
-                                           builder.getStringAttr("tilejit"), /*isOptimized=*/true,
-                                           LLVM::DIEmissionKind::DebugDirectivesOnly);
+  auto unit = LLVM::DICompileUnitAttr::get(DistinctAttr::create(builder.getUnitAttr()),
+                                           llvm::dwarf::DW_LANG_C_plus_plus_14, file, builder.getStringAttr("tilejit"),
+                                           /*isOptimized=*/true, LLVM::DIEmissionKind::DebugDirectivesOnly);
   auto type = LLVM::DISubroutineTypeAttr::get(context, llvm::dwarf::DW_CC_normal, {});
-  return LLVM::DISubprogramAttr::get(context, DistinctAttr::create(builder.getUnitAttr()), unit, file,
-                                     builder.getStringAttr(name), builder.getStringAttr(name), file, where.getLine(),
-                                     where.getLine(), LLVM::DISubprogramFlags::Definition | LLVM::DISubprogramFlags::Optimized,
-                                     type, {}, {});
+  return LLVM::DISubprogramAttr::get(
+      context, DistinctAttr::create(builder.getUnitAttr()), unit, file, builder.getStringAttr(name),
+      builder.getStringAttr(name), file, where.getLine(), where.getLine(),
+      LLVM::DISubprogramFlags::Definition | LLVM::DISubprogramFlags::Optimized, type, {}, {});
 }
 
 Operation* Code::kernel(StringRef name, ArrayRef<Type> parameters, unsigned threads, Location like, ModuleOp module) {

@@ -1,8 +1,8 @@
 // code.h - one thread's code: the LLVM dialect through plain calls.
 //
-// Everything that the lowering emits goes through this class, so that only code.cpp includes the LLVM dialect (seconds per
-// translation unit) and only here is known what an instruction of the GPU is called. What has no op of its own is an
-// intrinsic by name; inline PTX only where there is no intrinsic either, each in one function below.
+// Everything that the lowering emits goes through this class, so that only code.cpp includes the LLVM dialect (seconds
+// per translation unit) and only here is known what an instruction of the GPU is called. What has no op of its own is
+// an intrinsic by name; inline PTX only where there is no intrinsic either, each in one function below.
 #pragma once
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -48,7 +48,8 @@ public:
   Value shift_right(Value a, unsigned bits); ///< unsigned
   Value unsigned_remainder(Value a, unsigned divisor);
   Value unsigned_quotient(Value a, unsigned divisor);
-  /// The predicate is LLVM's number, which is also arith's: eq 0, ne 1, slt 2, sle 3, sgt 4, sge 5, ult 6, ule 7, ugt 8, uge 9.
+  /// The predicate is LLVM's number, which is also arith's: eq 0, ne 1, slt 2, sle 3, sgt 4, sge 5, ult 6, ule 7, ugt
+  /// 8, uge 9.
   enum Predicate { eq = 0, ne = 1, slt = 2, ult = 6 };
   Value compare(int64_t predicate, Value a, Value b);
   Value compare_float(int64_t predicate, Value a, Value b); ///< arith's number
@@ -79,7 +80,8 @@ public:
   Value shuffle_xor(Value word, unsigned mask);
   Value shuffle_from(Value word, Value lane);
   void barrier();
-  /// Reads `source_bytes` of `bytes` and fills the rest with zeros; nothing happens where `enable` (null: true) is false.
+  /// Reads `source_bytes` of `bytes` and fills the rest with zeros; nothing happens where `enable` (null: true) is
+  /// false.
   void copy_async(Value shared, Value global, unsigned bytes, Value source_bytes, Value enable);
   void commit_copies();
   void wait_copies(unsigned pending);

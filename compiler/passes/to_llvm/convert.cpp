@@ -1,5 +1,5 @@
-// convert.cpp - conversions within a warp: renamed registers, selects, shuffles. What crosses warps became shared memory
-// in lower-conversions.
+// convert.cpp - conversions within a warp: renamed registers, selects, shuffles. What crosses warps became shared
+// memory in lower-conversions.
 #include "compiler/passes/to_llvm/emitter.h"
 
 using namespace mlir;
@@ -74,12 +74,15 @@ void Emitter::convert(ConvertOp op) {
         SmallVector<uint32_t> places = range_of(keep);
         Value place = places.size() > 1 ? affine(keep) : Value();
         for (uint32_t p : places)
-          kept[p] = !kept[p] ? value : !place ? value : code_.select(code_.compare(Code::eq, place, code_.number(p)), value, kept[p]);
+          kept[p] = !kept[p] ? value
+                    : !place ? value
+                             : code_.select(code_.compare(Code::eq, place, code_.number(p)), value, kept[p]);
       }
     }
     for (auto [code, r] : llvm::enumerate(plan.target_registers)) result[r] = kept[code];
   } else {
-    throw CompileError("internal: a conversion through shared memory reached the lowering: " + source.str() + " to " + target.str());
+    throw CompileError("internal: a conversion through shared memory reached the lowering: " + source.str() + " to " +
+                       target.str());
   }
   define(op.getResult(), pack(result, to));
 }
@@ -91,7 +94,8 @@ SmallVector<Value> Emitter::exchange(ArrayRef<Value> elements, Value from_lane, 
   if (bits == 64) {
     for (Value value : elements) {
       Value pair = code_.bitcast(value, VectorType::get({2}, code_.i32));
-      Value low = code_.shuffle_from(code_.extract(pair, 0), from_lane), high = code_.shuffle_from(code_.extract(pair, 1), from_lane);
+      Value low = code_.shuffle_from(code_.extract(pair, 0), from_lane),
+            high = code_.shuffle_from(code_.extract(pair, 1), from_lane);
       result.push_back(code_.bitcast(code_.vector({low, high}), element));
     }
     return result;
@@ -108,7 +112,8 @@ SmallVector<Value> Emitter::exchange(ArrayRef<Value> elements, Value from_lane, 
     Value back = in_word == 1 ? word : code_.bitcast(word, VectorType::get({in_word}, narrow));
     for (size_t e = 0; e < group.size(); ++e) {
       Value one = in_word == 1 ? back : code_.extract(back, e);
-      result.push_back(element.isInteger(1) ? code_.compare(Code::ne, one, code_.integer(code_.i8, 0)) : code_.bitcast(one, element));
+      result.push_back(element.isInteger(1) ? code_.compare(Code::ne, one, code_.integer(code_.i8, 0))
+                                            : code_.bitcast(one, element));
     }
   }
   return result;

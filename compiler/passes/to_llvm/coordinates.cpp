@@ -77,10 +77,10 @@ Value Emitter::affine(const layout::Affine& function) {
 Value Emitter::holds_first_copy(const layout::Layout& layout) {
   layout::FirstCopy first = layout::first_copy(layout);
   Value holds;
-  if (first.lanes)
-    holds = code_.compare(Code::eq, code_.bit_and(lane(), code_.number(first.lanes)), code_.number(0));
+  if (first.lanes) holds = code_.compare(Code::eq, code_.bit_and(lane(), code_.number(first.lanes)), code_.number(0));
   for (const auto& digit : first.digits)
-    holds = code_.both(holds, code_.compare(Code::eq, place_digit(digit.axis, digit.stride, digit.radix, false), code_.number(0)));
+    holds = code_.both(
+        holds, code_.compare(Code::eq, place_digit(digit.axis, digit.stride, digit.radix, false), code_.number(0)));
   return holds;
 }
 

@@ -1,8 +1,8 @@
 // dot.cpp - matrix products by mma.sync.
 //
-// Which registers make up an instruction's fragments is read from the layouts: thread 0 of warp 0 holds, of every fragment,
-// the elements at fixed places, so the register at a coordinate is all that is needed. Steps of k are outermost, and each
-// operand's fragments are taken once a step, which is when a shared operand is read.
+// Which registers make up an instruction's fragments is read from the layouts: thread 0 of warp 0 holds, of every
+// fragment, the elements at fixed places, so the register at a coordinate is all that is needed. Steps of k are
+// outermost, and each operand's fragments are taken once a step, which is when a shared operand is read.
 #include "compiler/layout/instructions.h"
 #include "compiler/passes/abi.h"
 #include "compiler/passes/to_llvm/emitter.h"
@@ -45,7 +45,8 @@ private:
 // An operand's words, from registers or step by step from shared memory; of f32 operands as tf32, whole or split.
 class OperandWords {
 public:
-  OperandWords(Code& code, unsigned together, SmallVector<Value> words) : code_(code), together_(together), words_(std::move(words)) {}
+  OperandWords(Code& code, unsigned together, SmallVector<Value> words)
+      : code_(code), together_(together), words_(std::move(words)) {}
   OperandWords(Code& code, unsigned together, std::unique_ptr<SharedReader> reader)
       : code_(code), together_(together), reader_(std::move(reader)) {}
 
@@ -86,23 +87,26 @@ void Emitter::dot(DotOp op) {
   RankedTensorType type = op.getType();
   auto shape = [](Value operand) {
     auto shared = dyn_cast<SharedType>(operand.getType());
-    return shared ? RankedTensorType::get(shared.getShape(), shared.getElementType()) : cast<RankedTensorType>(operand.getType());
+    return shared ? RankedTensorType::get(shared.getShape(), shared.getElementType())
+                  : cast<RankedTensorType>(operand.getType());
   };
   Type element = shape(op.getA()).getElementType();
   unsigned bits = element_bits(element);
-  layout::DotLayouts layouts = layout::dot_layouts(type.getDimSize(0), type.getDimSize(1), shape(op.getA()).getDimSize(1), bits,
-                                                   kernel_warps(kernel_));
+  layout::DotLayouts layouts = layout::dot_layouts(type.getDimSize(0), type.getDimSize(1),
+                                                   shape(op.getA()).getDimSize(1), bits, kernel_warps(kernel_));
   auto operand = [&](Value value, const layout::Layout& layout) {
     auto placed = with_layout(shape(value), LayoutAttr::get(value.getContext(), layout));
     auto shared = dyn_cast<SharedType>(value.getType());
     if (!shared) {
-      if (layout_of(value) != layout_of(placed)) throw CompileError("internal: an operand of a product has the layout " + layout_of(value).getValue().str() + ", not " + layout.str());
+      if (layout_of(value) != layout_of(placed))
+        throw CompileError("internal: an operand of a product has the layout " + layout_of(value).getValue().str() +
+                           ", not " + layout.str());
       return OperandWords(code_, elements_per_word(placed), words(value));
     }
-    return OperandWords(code_, elements_per_word(placed),
-                        std::make_unique<SharedReader>(code_, placed, shared, shared_pointer(value), [&](const layout::Linear::Field& field) {
-                          return thread_part(field);
-                        }));
+    return OperandWords(
+        code_, elements_per_word(placed),
+        std::make_unique<SharedReader>(code_, placed, shared, shared_pointer(value),
+                                       [&](const layout::Linear::Field& field) { return thread_part(field); }));
   };
   OperandWords a = operand(op.getA(), layouts.a), b = operand(op.getB(), layouts.b);
   RegisterAt a_at(layouts.a), b_at(layouts.b), c_at(layouts.c);
@@ -114,7 +118,8 @@ void Emitter::dot(DotOp op) {
   SmallVector<uint32_t> rows = c_at.begins(0, 16), columns = c_at.begins(1, 8);
   for (uint32_t k : a_at.begins(1, k_extent)) {
     auto a_words = [&](uint32_t i, auto part) {
-      return SmallVector<Value>{part(a, a_at(i, k)), part(a, a_at(i + 8, k)), part(a, a_at(i, k + k_apart)), part(a, a_at(i + 8, k + k_apart))};
+      return SmallVector<Value>{part(a, a_at(i, k)), part(a, a_at(i + 8, k)), part(a, a_at(i, k + k_apart)),
+                                part(a, a_at(i + 8, k + k_apart))};
     };
     auto b_words = [&](uint32_t j, auto part) {
       return SmallVector<Value>{part(b, b_at(k, j)), part(b, b_at(k + k_apart, j))};

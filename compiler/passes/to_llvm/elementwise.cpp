@@ -24,25 +24,44 @@ struct Row {
 // Ops that LLVM has under another name. Maximum and minimum are instructions, never compare and select.
 const llvm::StringMap<Row>& table() {
   static const llvm::StringMap<Row> rows = {
-      {"arith.addi", {Row::integer, "llvm.add"}},       {"arith.subi", {Row::integer, "llvm.sub"}},
-      {"arith.muli", {Row::integer, "llvm.mul"}},       {"arith.divsi", {Row::integer, "llvm.sdiv"}},
-      {"arith.divui", {Row::integer, "llvm.udiv"}},     {"arith.remsi", {Row::integer, "llvm.srem"}},
-      {"arith.remui", {Row::integer, "llvm.urem"}},     {"arith.andi", {Row::integer, "llvm.and"}},
-      {"arith.ori", {Row::integer, "llvm.or"}},         {"arith.xori", {Row::integer, "llvm.xor"}},
-      {"arith.shli", {Row::integer, "llvm.shl"}},       {"arith.shrsi", {Row::integer, "llvm.ashr"}},
-      {"arith.shrui", {Row::integer, "llvm.lshr"}},     {"arith.extsi", {Row::integer, "llvm.sext"}},
-      {"arith.extui", {Row::integer, "llvm.zext"}},     {"arith.trunci", {Row::integer, "llvm.trunc"}},
-      {"arith.maxsi", {Row::intrinsic, "llvm.smax"}},   {"arith.minsi", {Row::intrinsic, "llvm.smin"}},
-      {"arith.maxui", {Row::intrinsic, "llvm.umax"}},   {"arith.minui", {Row::intrinsic, "llvm.umin"}},
-      {"arith.sitofp", {Row::integer, "llvm.sitofp"}},  {"arith.uitofp", {Row::integer, "llvm.uitofp"}},
-      {"arith.fptosi", {Row::integer, "llvm.fptosi"}},  {"arith.fptoui", {Row::integer, "llvm.fptoui"}},
-      {"arith.bitcast", {Row::integer, "llvm.bitcast"}}, {"arith.select", {Row::integer, "llvm.select"}},
-      {"arith.extf", {Row::integer, "llvm.fpext"}},     {"arith.truncf", {Row::integer, "llvm.fptrunc"}},
-      {"arith.addf", {Row::floating, "llvm.fadd"}},     {"arith.subf", {Row::floating, "llvm.fsub"}},
-      {"arith.mulf", {Row::floating, "llvm.fmul"}},     {"arith.negf", {Row::floating, "llvm.fneg"}},
-      {"arith.maxnumf", {Row::intrinsic, "llvm.maxnum"}}, {"arith.minnumf", {Row::intrinsic, "llvm.minnum"}},
-      {"arith.maximumf", {Row::intrinsic, "llvm.maximum"}}, {"arith.minimumf", {Row::intrinsic, "llvm.minimum"}},
-      {"math.absf", {Row::intrinsic, "llvm.fabs"}},     {"math.fma", {Row::intrinsic, "llvm.fma"}},
+      {"arith.addi", {Row::integer, "llvm.add"}},
+      {"arith.subi", {Row::integer, "llvm.sub"}},
+      {"arith.muli", {Row::integer, "llvm.mul"}},
+      {"arith.divsi", {Row::integer, "llvm.sdiv"}},
+      {"arith.divui", {Row::integer, "llvm.udiv"}},
+      {"arith.remsi", {Row::integer, "llvm.srem"}},
+      {"arith.remui", {Row::integer, "llvm.urem"}},
+      {"arith.andi", {Row::integer, "llvm.and"}},
+      {"arith.ori", {Row::integer, "llvm.or"}},
+      {"arith.xori", {Row::integer, "llvm.xor"}},
+      {"arith.shli", {Row::integer, "llvm.shl"}},
+      {"arith.shrsi", {Row::integer, "llvm.ashr"}},
+      {"arith.shrui", {Row::integer, "llvm.lshr"}},
+      {"arith.extsi", {Row::integer, "llvm.sext"}},
+      {"arith.extui", {Row::integer, "llvm.zext"}},
+      {"arith.trunci", {Row::integer, "llvm.trunc"}},
+      {"arith.maxsi", {Row::intrinsic, "llvm.smax"}},
+      {"arith.minsi", {Row::intrinsic, "llvm.smin"}},
+      {"arith.maxui", {Row::intrinsic, "llvm.umax"}},
+      {"arith.minui", {Row::intrinsic, "llvm.umin"}},
+      {"arith.sitofp", {Row::integer, "llvm.sitofp"}},
+      {"arith.uitofp", {Row::integer, "llvm.uitofp"}},
+      {"arith.fptosi", {Row::integer, "llvm.fptosi"}},
+      {"arith.fptoui", {Row::integer, "llvm.fptoui"}},
+      {"arith.bitcast", {Row::integer, "llvm.bitcast"}},
+      {"arith.select", {Row::integer, "llvm.select"}},
+      {"arith.extf", {Row::integer, "llvm.fpext"}},
+      {"arith.truncf", {Row::integer, "llvm.fptrunc"}},
+      {"arith.addf", {Row::floating, "llvm.fadd"}},
+      {"arith.subf", {Row::floating, "llvm.fsub"}},
+      {"arith.mulf", {Row::floating, "llvm.fmul"}},
+      {"arith.negf", {Row::floating, "llvm.fneg"}},
+      {"arith.maxnumf", {Row::intrinsic, "llvm.maxnum"}},
+      {"arith.minnumf", {Row::intrinsic, "llvm.minnum"}},
+      {"arith.maximumf", {Row::intrinsic, "llvm.maximum"}},
+      {"arith.minimumf", {Row::intrinsic, "llvm.minimum"}},
+      {"math.absf", {Row::intrinsic, "llvm.fabs"}},
+      {"math.fma", {Row::intrinsic, "llvm.fma"}},
   };
   return rows;
 }
@@ -68,7 +87,8 @@ Value function(Code& code, Operation* op, ArrayRef<Value> x) {
 }
 
 bool is_function(Operation* op) {
-  return isa<math::Exp2Op, math::ExpOp, math::Log2Op, math::LogOp, math::TanhOp, math::SqrtOp, math::RsqrtOp, arith::DivFOp>(op);
+  return isa<math::Exp2Op, math::ExpOp, math::Log2Op, math::LogOp, math::TanhOp, math::SqrtOp, math::RsqrtOp,
+             arith::DivFOp>(op);
 }
 
 } // namespace
@@ -76,7 +96,8 @@ bool is_function(Operation* op) {
 // One elementwise op on values of `lanes` elements each.
 Value Emitter::scalar_op(Operation* op, ArrayRef<Value> operands, Type element, unsigned lanes) {
   Type result = of_lanes(element, lanes);
-  if (auto compare = dyn_cast<arith::CmpIOp>(op)) return code_.compare(int64_t(compare.getPredicate()), operands[0], operands[1]);
+  if (auto compare = dyn_cast<arith::CmpIOp>(op))
+    return code_.compare(int64_t(compare.getPredicate()), operands[0], operands[1]);
   if (auto compare = dyn_cast<arith::CmpFOp>(op))
     return code_.compare_float(int64_t(compare.getPredicate()), operands[0], operands[1]);
   if (is_function(op)) { // in f32, one element at a time
@@ -127,12 +148,15 @@ bool Emitter::elementwise(Operation* op) {
   SmallVector<Words> operands;
   for (Value operand : op->getOperands()) {
     auto tile = dyn_cast<RankedTensorType>(operand.getType());
-    if (!tile) operands.push_back(Words(registers / lanes, scalar(operand))); // select with one condition
-    else if (elements_per_word(tile) == lanes) operands.push_back(words(operand));
+    if (!tile)
+      operands.push_back(Words(registers / lanes, scalar(operand))); // select with one condition
+    else if (elements_per_word(tile) == lanes)
+      operands.push_back(words(operand));
     else {
       SmallVector<Value> each = elements(operand);
       Words grouped;
-      for (size_t r = 0; r < each.size(); r += lanes) grouped.push_back(code_.vector(ArrayRef<Value>(each).slice(r, lanes)));
+      for (size_t r = 0; r < each.size(); r += lanes)
+        grouped.push_back(code_.vector(ArrayRef<Value>(each).slice(r, lanes)));
       operands.push_back(grouped);
     }
   }

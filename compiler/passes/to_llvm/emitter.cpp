@@ -1,7 +1,7 @@
 // to-llvm: level 2 -> level 3. One thread's code in the LLVM dialect.
 //
-// Last of the passes: every tile has its place, every shared tile its bytes, every barrier stands where it must. One walk
-// over the structured program emits the code directly, rather than by rewriting patterns: an op becomes as many
+// Last of the passes: every tile has its place, every shared tile its bytes, every barrier stands where it must. One
+// walk over the structured program emits the code directly, rather than by rewriting patterns: an op becomes as many
 // instructions as a thread has words, loops become blocks whose arguments are those words, and nothing is ever packed
 // into wide structs, which LLVM's optimizer is slow on.
 #include "compiler/passes/to_llvm/emitter.h"
@@ -65,7 +65,8 @@ void Emitter::declare() {
     ViewValues& values = views_[argument];
     values.pointer = *parameter++;
     values.written = facts[i].written;
-    for (int64_t size : view.getShape()) values.sizes.push_back(ShapedType::isDynamic(size) ? Value(*parameter++) : Value());
+    for (int64_t size : view.getShape())
+      values.sizes.push_back(ShapedType::isDynamic(size) ? Value(*parameter++) : Value());
     for (int64_t stride : view.getStrides())
       values.strides.push_back(ShapedType::isDynamic(stride) ? Value(*parameter++) : Value());
   }

@@ -30,7 +30,8 @@ struct ViewValues {
   bool written;
 };
 
-/// A coordinate of a thread's registers: thread part + a constant for each register, or a value for each where bits mix.
+/// A coordinate of a thread's registers: thread part + a constant for each register, or a value for each where bits
+/// mix.
 struct RegisterCoordinates {
   Value thread; ///< i32; null when it is 0 in every thread
   SmallVector<uint32_t> constants;
@@ -60,10 +61,10 @@ private:
   Value scalar(Value value);
   void define(Value value, Words words) { words_[value] = std::move(words); }
   Type word_type(mlir::RankedTensorType type);
-  SmallVector<Value> elements(Value tile);                                ///< one value for each register
-  Words pack(ArrayRef<Value> elements, mlir::RankedTensorType type);      ///< and back
+  SmallVector<Value> elements(Value tile);                           ///< one value for each register
+  Words pack(ArrayRef<Value> elements, mlir::RankedTensorType type); ///< and back
   SmallVector<Type> carried_types(mlir::ValueRange values);
-  SmallVector<Value> carried(mlir::ValueRange values);                    ///< all words of all values
+  SmallVector<Value> carried(mlir::ValueRange values); ///< all words of all values
   void define_carried(mlir::ValueRange values, ArrayRef<Value> words);
 
   // ---- coordinates.cpp ---------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 // memory.cpp - loads, stores and copies between views and tiles.
 //
 // The address of an element is  pointer + sum index*stride  (the same for all threads)  + thread part  + register part,
-// in 64 bits. The three are added in this order so that LLVM hoists what a loop does not change. An element is inside the
-// view when its 32-bit coordinate, taken as unsigned, is below the size: a negative coordinate is outside, too. Checks that
-// constants answer are left out.
+// in 64 bits. The three are added in this order so that LLVM hoists what a loop does not change. An element is inside
+// the view when its 32-bit coordinate, taken as unsigned, is below the size: a negative coordinate is outside, too.
+// Checks that constants answer are left out.
 #include "compiler/passes/access.h"
 #include "compiler/passes/to_llvm/emitter.h"
 #include "compiler/passes/to_llvm/shared_address.h"
@@ -27,7 +27,7 @@ struct Emitter::Access {
   LayoutAttr layout;
   RankedTensorType type; // shape of the tile
   SmallVector<RegisterCoordinates> coordinates;
-  Value base; // pointer + uniform part + thread part
+  Value base;     // pointer + uniform part + thread part
   unsigned bytes; // of an element
   int contiguous = -1;
   unsigned vector = 1; // elements that lie side by side and may be accessed at once
@@ -105,7 +105,7 @@ struct Emitter::Access {
       }
     }
     return immediate >= INT32_MIN && immediate <= INT32_MAX ? code.address(pointer, immediate)
-                                                             : code.address(pointer, code.integer(code.i64, immediate));
+                                                            : code.address(pointer, code.integer(code.i64, immediate));
   }
 
   // Whether register r's element is inside the view; null: it surely is.
@@ -174,7 +174,8 @@ void Emitter::load(LoadOp op) {
         Type shape = in_word == 1 ? element : Type(VectorType::get({in_word}, element));
         Value value = element.isInteger(1) ? code_.compare(Code::ne, read[e / in_word], code_.integer(word, 0))
                                            : code_.bitcast(read[e / in_word], shape);
-        if (whole) packed[target / together] = value;
+        if (whole)
+          packed[target / together] = value;
         else
           for (unsigned x = 0; x < in_word; ++x)
             result[order[first + e + x]] = in_word == 1 ? value : code_.extract(value, x);
@@ -186,7 +187,8 @@ void Emitter::load(LoadOp op) {
         unsigned target = order[first + e];
         if (Value& whole = packed[target / together]; whole && target % together == 0)
           whole = code_.select(predicate, whole, code_.vector(SmallVector<Value>(together, other)));
-        else if (!whole) result[target] = code_.select(predicate, result[target], other);
+        else if (!whole)
+          result[target] = code_.select(predicate, result[target], other);
       }
     }
   }
@@ -233,7 +235,8 @@ void Emitter::copy_async(CopyAsyncOp op) {
   Access access(*this, op.getView(), op.getIndices(), op.getDims(), type, layout);
   unsigned bits = access.bytes * 8;
   Value target = shared_pointer(op.getTarget());
-  auto writes = copy_access(layout.getValue(), shared.getLayout(), access.contiguous, bits, access.vector * access.bytes);
+  auto writes =
+      copy_access(layout.getValue(), shared.getLayout(), access.contiguous, bits, access.vector * access.bytes);
   if (!writes) throw CompileError("a copy of fewer than 4 bytes at a time"); // stage-loads makes none
   unsigned vector = writes->elements;
   SharedAddress addresses(code_, target, access.bytes, writes->addresses,

@@ -55,7 +55,8 @@ void Emitter::reduce(ReduceOp op) {
     }
 
   if (plan.warps > 1) {
-    if (op.getScratch().size() != sources) throw CompileError("a reduction across warps has no scratch: run lower-conversions first");
+    if (op.getScratch().size() != sources)
+      throw CompileError("a reduction across warps has no scratch: run lower-conversions first");
     for (size_t t = 0; t < sources; ++t) {
       auto shared = cast<SharedType>(op.getScratch()[t].getType());
       shared_store(values[t], plan.partial, shared, shared_pointer(op.getScratch()[t]));
@@ -63,7 +64,8 @@ void Emitter::reduce(ReduceOp op) {
     code_.barrier();
     for (size_t t = 0; t < sources; ++t) {
       auto shared = cast<SharedType>(op.getScratch()[t].getType());
-      auto type = RankedTensorType::get(shared.getShape(), shared.getElementType(), LayoutAttr::get(op.getContext(), plan.gathered));
+      auto type = RankedTensorType::get(shared.getShape(), shared.getElementType(),
+                                        LayoutAttr::get(op.getContext(), plan.gathered));
       SharedReader reader(code_, type, shared, shared_pointer(op.getScratch()[t]),
                           [&](const layout::Linear::Field& field) { return thread_part(field); });
       unsigned together = elements_per_word(type);
@@ -83,7 +85,9 @@ Value Emitter::shuffle_element(Value element, uint32_t mask) {
   unsigned bits = type.getIntOrFloatBitWidth();
   if (bits == 64) {
     Value pair = code_.bitcast(element, VectorType::get({2}, code_.i32));
-    return code_.bitcast(code_.vector({code_.shuffle_xor(code_.extract(pair, 0), mask), code_.shuffle_xor(code_.extract(pair, 1), mask)}), type);
+    return code_.bitcast(code_.vector({code_.shuffle_xor(code_.extract(pair, 0), mask),
+                                       code_.shuffle_xor(code_.extract(pair, 1), mask)}),
+                         type);
   }
   if (bits == 32) return code_.bitcast(code_.shuffle_xor(code_.bitcast(element, code_.i32), mask), type);
   Type narrow = code_.builder.getIntegerType(bits);

@@ -30,7 +30,10 @@ SharedAddress::SharedAddress(Code& code, Value base, unsigned bytes, const layou
     Value sum;
     for (auto [f, field] : llvm::enumerate(addresses.thread.fields)) {
       Value own = group[f] ? code.number(group[f]) : Value();
-      Value part = !parts[f] ? own : !own ? parts[f] : field.exclusive_or ? code.exclusive_or(parts[f], own) : code.add(parts[f], own);
+      Value part = !parts[f]            ? own
+                   : !own               ? parts[f]
+                   : field.exclusive_or ? code.exclusive_or(parts[f], own)
+                                        : code.add(parts[f], own);
       if (!part) continue;
       if (field.weight * bytes != 1) part = code.mul(part, code.number(field.weight * bytes));
       sum = sum ? code.add(sum, part) : part;

@@ -40,11 +40,13 @@ static Tile seen(const Visibility& visibility, const Lengths& length, const Tile
 // ---- the kernel --------------------------------------------------------------------------------------------------
 
 AttentionConfig attention_config(int64_t d, int64_t dv, DType type) {
-  // 16 rows a warp: the accumulator takes dv / 2 registers of a thread, scores block_n / 2. Of a 32-bit type and of wide
-  // values fewer rows and keys, so that two stages of K and V beside Q fit the smallest shared memory of all targets.
+  // 16 rows a warp: the accumulator takes dv / 2 registers of a thread, scores block_n / 2. Of a 32-bit type and of
+  // wide values fewer rows and keys, so that two stages of K and V beside Q fit the smallest shared memory of all
+  // targets.
   const int64_t shared_bytes = 160 * 1024, bytes = static_cast<int64_t>(size_of(type));
   const bool narrow = bytes == 2;
-  AttentionConfig config{narrow ? 128 : 64, narrow && d <= 64 && dv <= 64 ? 128 : 64, {.warps = narrow ? 8 : 4, .stages = 2}};
+  AttentionConfig config{
+      narrow ? 128 : 64, narrow && d <= 64 && dv <= 64 ? 128 : 64, {.warps = narrow ? 8 : 4, .stages = 2}};
   auto needed = [&] { return bytes * (config.block_m * d + config.schedule.stages * config.block_n * (d + dv)); };
   while (config.block_n > 16 && (needed() > shared_bytes || dv / 2 + config.block_n / 2 > 144)) config.block_n /= 2;
   return config;
@@ -93,10 +95,12 @@ Kernel attention_kernel(const AttentionConfig& config, const AttentionVariant& v
     Tile inverse = select(total == 0.0f, 0.0f, 1.0f / total);
     o.at(batch, span(first, m), head, value_width).store((acc * inverse.column()).to(o.type()));
     if (variant.lse)
-      arguments.view("lse").at(batch, head, span(first, m))
+      arguments.view("lse")
+          .at(batch, head, span(first, m))
           .store(select(total == 0.0f, -INFINITY, top * factor * std::numbers::ln2 + log(total)));
   };
-  return kernel(variant.lse ? "attention(q, k, v, o, lse, scale)" : "attention(q, k, v, o, scale)", body, config.schedule);
+  return kernel(variant.lse ? "attention(q, k, v, o, lse, scale)" : "attention(q, k, v, o, scale)", body,
+                config.schedule);
 }
 
 // ---- the call ----------------------------------------------------------------------------------------------------
@@ -135,18 +139,19 @@ std::string text(const std::vector<int64_t>& shape) {
 }
 
 void check_width(const char* name, int64_t width) {
-  require(width >= 16 && width <= 256 && width % 16 == 0,
-          std::string("the last dim of ") + name + " must be a multiple of 16 from 16 to 256, not " + std::to_string(width));
+  require(width >= 16 && width <= 256 && width % 16 == 0, std::string("the last dim of ") + name +
+                                                              " must be a multiple of 16 from 16 to 256, not " +
+                                                              std::to_string(width));
 }
 
 void check_shapes(const std::vector<int64_t>& q, const std::vector<int64_t>& k, const std::vector<int64_t>& v) {
   for (auto [name, shape] : {std::pair("q", &q), std::pair("k", &k), std::pair("v", &v)})
-    require(shape->size() == 4, std::string(name) + " must have 4 dims (batch, tokens, heads, width), not " + text(*shape));
+    require(shape->size() == 4,
+            std::string(name) + " must have 4 dims (batch, tokens, heads, width), not " + text(*shape));
   require(q[0] == k[0] && k[0] == v[0], "batch sizes differ: q " + text(q) + ", k " + text(k) + ", v " + text(v));
   require(k[1] == v[1] && k[2] == v[2], "k and v must have equal lengths and heads: k " + text(k) + ", v " + text(v));
   require(q[3] == k[3], "q and k must have equal widths: q " + text(q) + ", k " + text(k));
-  require(k[2] > 0 && q[2] % k[2] == 0,
-          "q's heads must be a multiple of k's: q " + text(q) + ", k " + text(k));
+  require(k[2] > 0 && q[2] % k[2] == 0, "q's heads must be a multiple of k's: q " + text(q) + ", k " + text(k));
   check_width("q and k", q[3]);
   check_width("v", v[3]);
 }
@@ -253,10 +258,12 @@ const KernelInfo& attention_info() {
                  {"k", "B,Tk,HKV,D", false, {}, "keys; HQ is a multiple of HKV"},
                  {"v", "B,Tk,HKV,DV", false, {}, "values"}},
       .outputs = {{"o", "B,Tq,HQ,DV", false, {}, "attention output"},
-                  {"lse", "B,HQ,Tq", true, f32, "natural log of the sum of exponentials; -inf for a row that sees no key"}},
+                  {"lse", "B,HQ,Tq", true, f32,
+                   "natural log of the sum of exponentials; -inf for a row that sees no key"}},
       .parameters = {{"scale", 0.0, "D^-0.5", "factor of the scores, positive"},
                      {"causal", false, "", "row i sees keys j <= i + Tk - Tq"},
-                     {"precision", std::string("tf32"), "", "products of f32 inputs: tf32, or tf32x3 (error of about 2^-22)"}},
+                     {"precision", std::string("tf32"), "",
+                      "products of f32 inputs: tf32, or tf32x3 (error of about 2^-22)"}},
       .example = {{"q", {1, 4096, 32, 128}}, {"k", {1, 4096, 8, 128}}, {"v", {1, 4096, 8, 128}}},
       .run = run,
       .program = program,

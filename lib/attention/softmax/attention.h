@@ -1,6 +1,7 @@
 // attention.h - softmax attention forward.
 //
-//   s_ij = scale * q_i . k_j, for the keys j that row i sees;  o_i = sum_j softmax(s_i)_j v_j;  lse_i = ln sum_j exp(s_ij)
+//   s_ij = scale * q_i . k_j, for the keys j that row i sees;  o_i = sum_j softmax(s_i)_j v_j;  lse_i = ln sum_j
+//   exp(s_ij)
 //
 // One kernel body serves MHA, MQA and GQA (kv head = head / (HQ / HKV)), any head widths that are multiples of 16 up to
 // 256 (keys and values independent), any lengths and strides. What a variant changes enters as functions: which keys a
@@ -21,8 +22,8 @@ struct Lengths {
   dsl::Index queries, keys;
 };
 
-/// Keys [begin, end) that some row of a block sees; those in [full_begin, full_end) are seen by all its rows, so they need
-/// no mask. `full_begin` is left out where every row sees from `begin` on.
+/// Keys [begin, end) that some row of a block sees; those in [full_begin, full_end) are seen by all its rows, so they
+/// need no mask. `full_begin` is left out where every row sees from `begin` on.
 struct KeyRange {
   dsl::Index begin, end;
   std::optional<dsl::Index> full_begin;

@@ -2,8 +2,8 @@
 //
 //   bench_compile [repetitions]
 //
-// For comparison, compiling the same work takes other systems 450 ms (cuTile, to cubin) to 2.5 s (TileLang), measured on two cores; a
-// hand-written LLVM program of this kernel took 28 ms.
+// For comparison, compiling the same work takes other systems 450 ms (cuTile, to cubin) to 2.5 s (TileLang), measured
+// on two cores; a hand-written LLVM program of this kernel took 28 ms.
 #include "compiler/compile.h"
 #include "lib/attention/softmax/attention.h"
 
@@ -23,7 +23,8 @@ int main(int argc, char** argv) {
   int repetitions = argc > 1 ? std::max(1, std::atoi(argv[1])) : 30;
   for (const char* target : {"sm_90a", "sm_80"})
     for (bool causal : {true, false}) {
-      Program program = attention::attention_info().program(attention::attention_info().example, DType::bf16, {{"causal", causal}});
+      Program program =
+          attention::attention_info().program(attention::attention_info().example, DType::bf16, {{"causal", causal}});
       CompileOptions options;
       options.target = target;
       compile(program, options); // warm

@@ -25,7 +25,8 @@ TEST_CASE("every kernel describes itself whole") {
     for (const TensorInfo& input : kernel->inputs) {
       if (input.optional) continue;
       REQUIRE(kernel->example.contains(input.name));
-      CHECK(kernel->example.at(input.name).size() == 1 + static_cast<size_t>(std::count(input.dims.begin(), input.dims.end(), ',')));
+      CHECK(kernel->example.at(input.name).size() ==
+            1 + static_cast<size_t>(std::count(input.dims.begin(), input.dims.end(), ',')));
     }
   }
 }

@@ -21,14 +21,22 @@ struct Case {
   int64_t batch = 1;
 
   demo::AttentionShape shape() const {
-    return {.batch = batch, .queries = queries, .keys = keys, .query_heads = kv_heads * group, .kv_heads = kv_heads,
-            .width = d, .value_width = dv};
+    return {.batch = batch,
+            .queries = queries,
+            .keys = keys,
+            .query_heads = kv_heads * group,
+            .kv_heads = kv_heads,
+            .width = d,
+            .value_width = dv};
   }
   std::string text() const {
-    return std::string(name_of(type)) + (precision == dsl::Precision::tf32x3 ? " tf32x3" : "") + " d " + std::to_string(d) + "/" +
-           std::to_string(dv) + " tq " + std::to_string(queries) + " tk " + std::to_string(keys) + " heads " +
-           std::to_string(kv_heads) + "x" + std::to_string(group) + (causal ? " causal" : "") +
-           (storage == Storage::padded ? " padded" : storage == Storage::heads_outside ? " [B,H,T,D]" : "");
+    return std::string(name_of(type)) + (precision == dsl::Precision::tf32x3 ? " tf32x3" : "") + " d " +
+           std::to_string(d) + "/" + std::to_string(dv) + " tq " + std::to_string(queries) + " tk " +
+           std::to_string(keys) + " heads " + std::to_string(kv_heads) + "x" + std::to_string(group) +
+           (causal ? " causal" : "") +
+           (storage == Storage::padded          ? " padded"
+            : storage == Storage::heads_outside ? " [B,H,T,D]"
+                                                : "");
   }
 };
 
@@ -38,7 +46,8 @@ struct Input {
   runtime::Tensor tensor;
 };
 
-inline Input make_input(runtime::Device& device, DType type, Storage storage, std::vector<int64_t> shape, uint64_t seed) {
+inline Input make_input(runtime::Device& device, DType type, Storage storage, std::vector<int64_t> shape,
+                        uint64_t seed) {
   std::mt19937_64 random(seed);
   std::normal_distribution<float> normal;
   std::vector<int64_t> stored = shape;

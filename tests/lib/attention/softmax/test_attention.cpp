@@ -14,8 +14,10 @@ namespace {
 void check(runtime::Device& device, const Case& c, uint64_t seed = 1) {
   INFO(c.text());
   demo::Errors errors = run_case(device, c, seed);
-  if (errors.largest_reference == 0) CHECK(errors.largest == 0); // every row sees nothing
-  else CHECK(errors.norm_wise <= tolerance(c));
+  if (errors.largest_reference == 0)
+    CHECK(errors.largest == 0); // every row sees nothing
+  else
+    CHECK(errors.norm_wise <= tolerance(c));
   // Scores of 16-bit inputs are exact products summed in fp32; tf32 rounds each factor to 11 bits.
   CHECK(errors.largest_lse <= (c.type == DType::f32 && c.precision == Precision::tf32 ? 2e-3 : 1e-4));
 }
@@ -25,8 +27,10 @@ std::shared_ptr<runtime::Device> simulator() { return runtime::open_device("simu
 const int64_t widths[] = {16, 48, 64, 80, 96, 112, 128, 160, 192, 256};
 const int64_t lengths[] = {1, 7, 64, 129, 257, 1000};
 const int64_t groups[] = {1, 3, 4, 8};
-const std::pair<DType, Precision> types[] = {
-    {DType::bf16, Precision::tf32}, {DType::f16, Precision::tf32}, {DType::f32, Precision::tf32}, {DType::f32, Precision::tf32x3}};
+const std::pair<DType, Precision> types[] = {{DType::bf16, Precision::tf32},
+                                             {DType::f16, Precision::tf32},
+                                             {DType::f32, Precision::tf32},
+                                             {DType::f32, Precision::tf32x3}};
 
 } // namespace
 
@@ -36,8 +40,10 @@ TEST_CASE("every head width in every type, lengths, groups, storage and mask in 
   for (int64_t width : widths)
     for (auto [type, precision] : types) {
       // Strides without common factor, so that the axes combine differently for each width.
-      int64_t queries = lengths[turn % 6], keys = lengths[(turn * 5 + turn / 6 + 3) % 6], group = groups[(turn / 2) % 4];
-      check(*device, {type, precision, width, width, queries, keys, 1, group, turn % 3 != 0, Storage(turn % 3), 1}, turn);
+      int64_t queries = lengths[turn % 6], keys = lengths[(turn * 5 + turn / 6 + 3) % 6],
+              group = groups[(turn / 2) % 4];
+      check(*device, {type, precision, width, width, queries, keys, 1, group, turn % 3 != 0, Storage(turn % 3), 1},
+            turn);
       ++turn;
     }
 }
@@ -63,14 +69,23 @@ TEST_CASE("every group size, several key heads and batches") {
   auto device = simulator();
   for (int64_t group : groups)
     for (Storage storage : {Storage::dense, Storage::padded, Storage::heads_outside})
-      check(*device, {.d = 128, .dv = 128, .queries = 129, .keys = 129, .kv_heads = 2, .group = group, .causal = true, .storage = storage, .batch = 2});
+      check(*device, {.d = 128,
+                      .dv = 128,
+                      .queries = 129,
+                      .keys = 129,
+                      .kv_heads = 2,
+                      .group = group,
+                      .causal = true,
+                      .storage = storage,
+                      .batch = 2});
 }
 
 TEST_CASE("rows that see no key give zero and an lse of minus infinity") {
   auto device = simulator();
   Case c{.queries = 200, .keys = 70, .causal = true};
   Inputs inputs(*device, c, 5);
-  AttentionOutputs outputs = attention::attention(*device, inputs.tensors(), {.scale = {}, .causal = true, .lse = true});
+  AttentionOutputs outputs =
+      attention::attention(*device, inputs.tensors(), {.scale = {}, .causal = true, .lse = true});
   device->synchronize();
   std::vector<float> o = to_floats(*device, outputs.o), lse = to_floats(*device, *outputs.lse);
   for (int64_t row = 0; row < 130; ++row) {

@@ -17,8 +17,8 @@ TEST_CASE("with ptxas: accepted on every target, without spills") {
   }
   auto check = [&](int64_t d, int64_t dv, DType type, bool causal, const std::string& target) {
     INFO(target << " d " << d << "/" << dv << " " << name_of(type) << (causal ? " causal" : ""));
-    Program program = attention_info().program({{"q", {1, 4096, 32, d}}, {"k", {1, 4096, 8, d}}, {"v", {1, 4096, 8, dv}}}, type,
-                                               {{"causal", causal}});
+    Program program = attention_info().program(
+        {{"q", {1, 4096, 32, d}}, {"k", {1, 4096, 8, d}}, {"v", {1, 4096, 8, dv}}}, type, {{"causal", causal}});
     CompileOptions options;
     options.target = target;
     CompiledKernel kernel = compile(program, options);

@@ -69,7 +69,8 @@ TEST_CASE("a sliding window is a visibility") {
     INFO("left " << left << " right " << right);
     double error = error_of(
         c, {.visibility = window_keys(left, right), .score = nullptr},
-        [&](int64_t i, int64_t j) { return j >= i - left && j <= i + right; }, [](double s, int64_t, int64_t) { return s; });
+        [&](int64_t i, int64_t j) { return j >= i - left && j <= i + right; },
+        [](double s, int64_t, int64_t) { return s; });
     CHECK(error <= tolerance(c));
   }
 }
