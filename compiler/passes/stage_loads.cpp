@@ -183,21 +183,34 @@ private:
 
   // An operand that a loop reads in every iteration is held in registers where the loop's other tiles leave room.
   bool worth_registers(ConvertOp convert) {
-    unsigned most = 0;
-    for (Operation* user : convert->getUsers())
+    unsigned most = 0, own = words(convert.getType());
+    for (Operation* user : convert->getUsers()) {
+      if (auto dot = dyn_cast<DotOp>(user)) own = words(convert.getType()) * parts(dot);
       for (auto loop = user->getParentOfType<scf::ForOp>(); loop && !loop->isAncestor(convert);
            loop = loop->getParentOfType<scf::ForOp>()) {
         unsigned carried = 0, inside = 0;
         for (Value value : loop.getRegionIterArgs()) carried += words(value.getType());
         loop.walk([&](DotOp dot) {
-          // A product that accumulates into what the loop carries has no registers of its own.
-          if (!llvm::is_contained(loop.getYieldedValues(), dot.getResult()))
-            inside = std::max(inside, words(dot.getType()));
+          // A product that accumulates into what the loop carries has no registers of its own. Any other's result is
+          // held twice: as it is, and as an operand.
+          if (llvm::is_contained(loop.getYieldedValues(), dot.getResult())) return;
+          unsigned result = words(dot.getType());
+          inside = std::max(inside, result + result * element_bits(element(dot)) / 32 * parts(dot));
         });
-        most = std::max(most, carried + inside + inside / 2); // and the product's result again, as a 16-bit operand
+        most = std::max(most, carried + inside);
       }
-    return most != 0 && most + words(convert.getType()) <= register_budget;
+    }
+    return most != 0 && most + own <= register_budget;
   }
+
+  static Type element(DotOp dot) {
+    Type type = dot.getB().getType(); // of a load that was staged before, a shared tile
+    auto shared = dyn_cast<SharedType>(type);
+    return shared ? shared.getElementType() : cast<RankedTensorType>(type).getElementType();
+  }
+
+  // What a product makes of each word of an operand: an f32 that is split gives two.
+  static unsigned parts(DotOp dot) { return element(dot).isF32() && dot.getPrecision() == Precision::tf32x3 ? 2 : 1; }
 
   static unsigned words(Type type) {
     LayoutAttr layout = layout_of(type);

@@ -74,8 +74,16 @@ struct IntToInt {
 };
 template <class To>
 Fn int_from(const Request& r) {
+  if constexpr (sizeof(To) >= 4)
+    if (!has(r, Mod::sat)) switch (r.types[1]) {
+      case Type::u32: return pick1<IntToInt<To, u32, false>>(r);
+      case Type::s32: return pick1<IntToInt<To, s32, false>>(r);
+      case Type::u64: return pick1<IntToInt<To, u64, false>>(r);
+      case Type::s64: return pick1<IntToInt<To, s64, false>>(r);
+      default: break;
+      }
 #define FROM(type, T)                                                                                                  \
-  case Type::type: return has(r, Mod::sat) ? pick1<IntToInt<To, T, true>>(r) : pick1<IntToInt<To, T, false>>(r);
+  case Type::type: return has(r, Mod::sat) ? rare1<IntToInt<To, T, true>>(r) : seldom1<IntToInt<To, T, false>>(r);
   switch (r.types[1]) {
     FROM(u8, u8)
     FROM(s8, s8) FROM(u16, u16) FROM(s16, s16) FROM(u32, u32) FROM(s32, s32) FROM(u64, u64) FROM(s64, s64) default
@@ -126,7 +134,12 @@ struct FloatToInt {
 };
 template <class To, class From>
 Fn float_to_int(const Request& r) {
-  if (has(r, Mod::rzi)) return pick1<FloatToInt<To, From, Round::zero>>(r);
+  if (has(r, Mod::rzi)) {
+    if constexpr (sizeof(To) == 4 && sizeof(From) == 4)
+      return pick1<FloatToInt<To, From, Round::zero>>(r);
+    else
+      return rare1<FloatToInt<To, From, Round::zero>>(r);
+  }
   if (has(r, Mod::rni)) return rare1<FloatToInt<To, From, Round::nearest>>(r);
   if (has(r, Mod::rmi)) return rare1<FloatToInt<To, From, Round::down>>(r);
   return rare1<FloatToInt<To, From, Round::up>>(r);
@@ -154,12 +167,17 @@ inline To to_half(f32 x) {
   bool away = round == Round::up ? back < x : back > x; // the magnitude must grow: truncation went the other way
   return {u16(away ? t.bits + 1 : t.bits)};
 }
-template <class To, class From, Round round, bool sat>
+inline f32 flushed(f32 x) {
+  u32 b = bits_as<u32>(x);
+  return bits_as<f32>(b & 0x7f800000 ? b : b & 0x80000000);
+}
+template <class To, class From, Round round, bool sat, bool ftz>
 struct ToHalf {
   using D = To;
   using A = From;
   static inline To apply(From a) {
     f32 x;
+    if constexpr (ftz && is_float_type<From> && sizeof(From) == 4) a = flushed(a);
     if constexpr (is_float_type<From>) {
       if constexpr (sizeof(From) == 8)
         x = odd_f32(a);
@@ -178,11 +196,21 @@ struct ToHalf {
 };
 template <class To, class From>
 Fn half_from(const Request& r) {
-  if (has(r, Mod::rz)) return rare1<ToHalf<To, From, Round::zero, false>>(r);
-  if (has(r, Mod::rm)) return rare1<ToHalf<To, From, Round::down, false>>(r);
-  if (has(r, Mod::rp)) return rare1<ToHalf<To, From, Round::up, false>>(r);
-  return has(r, Mod::sat) ? rare1<ToHalf<To, From, Round::nearest, true>>(r)
-                          : rare1<ToHalf<To, From, Round::nearest, false>>(r);
+  bool ftz = has(r, Mod::ftz);
+  if (has(r, Mod::rz))
+    return ftz ? rare1<ToHalf<To, From, Round::zero, false, true>>(r)
+               : rare1<ToHalf<To, From, Round::zero, false, false>>(r);
+  if (has(r, Mod::rm))
+    return ftz ? rare1<ToHalf<To, From, Round::down, false, true>>(r)
+               : rare1<ToHalf<To, From, Round::down, false, false>>(r);
+  if (has(r, Mod::rp))
+    return ftz ? rare1<ToHalf<To, From, Round::up, false, true>>(r)
+               : rare1<ToHalf<To, From, Round::up, false, false>>(r);
+  if (has(r, Mod::sat)) return rare1<ToHalf<To, From, Round::nearest, true, false>>(r);
+  if constexpr (is_float_type<From> && sizeof(From) == 4)
+    return rows1<ToHalf<To, From, Round::nearest, false, false>>(r);
+  else
+    return rare1<ToHalf<To, From, Round::nearest, false, false>>(r);
 }
 /// f16 to f16 and so on, perhaps to an integral value.
 template <class T, bool round_it, Round round>
@@ -222,17 +250,19 @@ Fn half(const Request& r) {
   }
 }
 
-template <class To, class From, bool sat>
+template <class To, class From, bool sat, bool ftz>
 struct ToFloat {
   using D = To;
   using A = From;
   static inline To apply(From a) {
     To x;
-    if constexpr (!is_float_type<From> || sizeof(From) >= 4)
+    if constexpr (!is_float_type<From> || sizeof(From) >= 4) {
+      if constexpr (ftz && sizeof(From) == 4 && is_float_type<From>) a = flushed(a);
       x = static_cast<To>(a);
-    else
+    } else
       x = static_cast<To>(to_f32(a));
     if constexpr (sat) x = x > To(0) ? (x < To(1) ? x : To(1)) : To(0);
+    if constexpr (ftz && sizeof(To) == 4) x = flushed(x);
     if constexpr (is_float_type<From>) {
       constexpr LaneOf<To> nan = sizeof(To) == 4 ? LaneOf<To>(0x7fffffff) : LaneOf<To>(0x7fffffffffffffff);
       x = bits_as<To>(x != x ? nan : bits_as<LaneOf<To>>(x));
@@ -246,6 +276,10 @@ struct Integral {
   using A = T;
   static inline T apply(T a) {
     T x = integral(a, round);
+    if constexpr (sizeof(T) == 4)
+      x = bits_as<f32>(x != x ? 0x7fffffffu : bits_as<u32>(x));
+    else
+      x = bits_as<f64>(x != x ? 0x7fffffffffffffffull : bits_as<u64>(x));
     if constexpr (sat) x = x > T(0) ? (x < T(1) ? x : T(1)) : T(0);
     return x;
   }
@@ -263,7 +297,16 @@ Fn float_from(const Request& r) {
     if (has(r, Mod::rpi))
       return sat ? rare1<Integral<To, Round::up, true>>(r) : rare1<Integral<To, Round::up, false>>(r);
   }
-  return has(r, Mod::sat) ? rare1<ToFloat<To, From, true>>(r) : pick1<ToFloat<To, From, false>>(r);
+  bool sat = has(r, Mod::sat), ftz = has(r, Mod::ftz);
+  constexpr bool narrow = is_float_type<From> && sizeof(From) == 2, word = sizeof(From) == 4;
+  if (sat) return ftz ? rare1<ToFloat<To, From, true, true>>(r) : rare1<ToFloat<To, From, true, false>>(r);
+  if constexpr (sizeof(To) == 4 && (narrow || (word && !is_float_type<From>))) {
+    if constexpr (is_float_type<From> && exponent_of<From> == 0x7c00)
+      return rows1<ToFloat<To, From, false, false>>(r); // f16: never subnormal as f32
+    else
+      return ftz ? rare1<ToFloat<To, From, false, true>>(r) : pick1<ToFloat<To, From, false, false>>(r);
+  } else
+    return ftz ? rare1<ToFloat<To, From, false, true>>(r) : seldom1<ToFloat<To, From, false, false>>(r);
 }
 template <class To>
 Fn floating(const Request& r) {
@@ -308,7 +351,9 @@ template <class To, bool pack, Round round>
 Fn pack_of(const Request& r) {
   bool relu = has(r, Mod::relu), finite = has(r, Mod::satfinite);
 #define P(relu, finite)                                                                                                \
-  if constexpr (pack)                                                                                                  \
+  if constexpr (pack && round == Round::nearest && !relu && !finite)                                                   \
+    return rows2<Pack<To, round, relu, finite>>(r);                                                                    \
+  else if constexpr (pack)                                                                                             \
     return rare2<Pack<To, round, relu, finite>>(r);                                                                    \
   else                                                                                                                 \
     return rare1<One<To, round, relu, finite>>(r);
@@ -347,7 +392,7 @@ template <Round round>
 Fn tf32_of(const Request& r) {
   bool relu = has(r, Mod::relu), finite = has(r, Mod::satfinite);
   if (relu) return finite ? rare1<ToTf32<round, true, true>>(r) : rare1<ToTf32<round, true, false>>(r);
-  return finite ? rare1<ToTf32<round, false, true>>(r) : rare1<ToTf32<round, false, false>>(r);
+  return finite ? rare1<ToTf32<round, false, true>>(r) : rows1<ToTf32<round, false, false>>(r);
 }
 
 /// e4m3 (no infinity, largest 448) and e5m2 (largest 57344); always saturating, as PTX demands.
@@ -383,9 +428,7 @@ template <bool e4m3>
 inline u32 fp8_to_half(u32 h) {
   if (!e4m3) return (h & 0x7f) > 0x7c ? 0x7fff : h << 8;
   u32 sign = (h & 0x80) << 8, em = h & 0x7f;
-  f32 x = bits_as<f32>((em << 20) + (120u << 23)); // 2^(e - 7) * 1.m, biased by 2^113 below
   u32 normal = (em << 7) + (8u << 10), small = u32(round_to<f16>(f32(em) * 0.001953125f).bits);
-  (void)x;
   return (em == 0x7f ? 0x7fff : (em < 8 ? small : normal)) | (em == 0x7f ? 0 : sign);
 }
 template <bool e4m3, bool relu>

@@ -1,11 +1,11 @@
 // exec_float.cpp - single and double precision arithmetic, comparisons, approximations. PTX ISA 9.7.3, 9.7.5, 9.7.6.
 //
-// Rounding and flushing of subnormals are those of MXCSR: lowering puts the machine into the mode that the next
-// instructions need (rounding modifier, .ftz), so an operation is written once. NaN results are canonical: 0x7fffffff.
+// Rounding is that of MXCSR, and so is that subnormal sources count as zeros for .ftz: lowering puts the machine into
+// the mode that the next instructions need. Subnormal results are flushed here. NaN results are canonical: 0x7fffffff.
 // Approximations are our own, from fma polynomials, the same on every CPU; where the manual's error bound allows the
 // correctly rounded value (rcp, sqrt, div) that is the result.
 #include "runtime/simulator/handlers.h"
-#include "runtime/simulator/lanes.h"
+#include "runtime/simulator/small_floats.h"
 
 namespace tilejit::runtime::simulator {
 namespace {
@@ -29,19 +29,11 @@ inline f32 flush(f32 x) {
 
 /// fma with one rounding. Without the instruction: the product is exact in double; the sum is rounded to odd there,
 /// so that the second rounding, to float, sees what was lost (Boldo and Melquiond, "Emulation of FMA", 2008).
-inline f64 add_odd(f64 a, f64 b) {
-  f64 s = a + b, t = s - a, lost = (a - (s - t)) + (b - t);
-  u64 bits = bits_as<u64>(s);
-  bool fix = lost != 0.0 && !(bits & 1);
-  // Towards the lost part: away from zero when both have the same sign.
-  u64 toward = (bits_as<u64>(lost) ^ bits) >> 63 ? bits - 1 : bits + 1;
-  return fix ? bits_as<f64>(toward) : s;
-}
 inline f32 fused(f32 a, f32 b, f32 c) {
 #if defined(__FMA__)
   return __builtin_fmaf(a, b, c);
 #else
-  return static_cast<f32>(add_odd(static_cast<f64>(a) * static_cast<f64>(b), static_cast<f64>(c)));
+  return static_cast<f32>(odd_sum(static_cast<f64>(a) * static_cast<f64>(b), static_cast<f64>(c)));
 #endif
 }
 inline f64 fused(f64 a, f64 b, f64 c) { return __builtin_fma(a, b, c); }
@@ -64,40 +56,86 @@ struct Ops3 {
   using B = T;
   using C = T;
 };
-template <class T, bool sat>
+constexpr int plain = 0, ftz_ = 1, sat_ = 2;
+/// A result that is flushed is rounded first: what rounds up to the smallest normal number stays.
+template <class T, int flags>
 inline T finish(T x) {
-  if constexpr (sat)
-    return saturate(x);
-  else
+  if constexpr (flags & sat_)
+    return flags & ftz_ ? flush(saturate(x)) : saturate(x);
+  else if constexpr (flags & ftz_) {
+    u32 b = bits_as<u32>(x);
+    b = b & 0x7f800000 ? b : b & 0x80000000;
+    return bits_as<f32>(x != x ? nan32 : b);
+  } else
     return canonical(x);
 }
-template <class T, bool sat = false>
+template <class T, int flags = 0>
 struct Add : Ops2<T> {
-  static inline T apply(T a, T b) { return finish<T, sat>(a + b); }
+  static inline T apply(T a, T b) { return finish<T, flags>(a + b); }
 };
-template <class T, bool sat = false>
+template <class T, int flags = 0>
 struct Sub : Ops2<T> {
-  static inline T apply(T a, T b) { return finish<T, sat>(a - b); }
+  static inline T apply(T a, T b) { return finish<T, flags>(a - b); }
 };
-template <class T, bool sat = false>
+template <class T, int flags = 0>
 struct Mul : Ops2<T> {
-  static inline T apply(T a, T b) { return finish<T, sat>(a * b); }
+  static inline T apply(T a, T b) { return finish<T, flags>(a * b); }
 };
-template <class T, bool sat = false>
-struct Fma : Ops3<T> {
-  static inline T apply(T a, T b, T c) { return finish<T, sat>(fused(a, b, c)); }
-};
-template <class T>
+template <class T, int flags = 0>
 struct Div : Ops2<T> {
-  static inline T apply(T a, T b) { return canonical(a / b); }
+  static inline T apply(T a, T b) { return finish<T, flags>(a / b); }
 };
-template <class T>
+template <class T, int flags = 0>
+struct Fma : Ops3<T> {
+  static inline T apply(T a, T b, T c) { return finish<T, flags>(fused(a, b, c)); }
+};
+template <class T, int flags = 0>
 struct Rcp : Ops1<T> {
-  static inline T apply(T a) { return canonical(T(1) / a); }
+  static inline T apply(T a) { return finish<T, flags>(T(1) / a); }
 };
-template <class T>
+template <class T, int flags = 0>
 struct Sqrt : Ops1<T> {
-  static inline T apply(T a) { return canonical(sizeof(T) == 4 ? T(__builtin_sqrtf(f32(a))) : T(__builtin_sqrt(a))); }
+  static inline T apply(T a) {
+    return finish<T, flags>(sizeof(T) == 4 ? T(__builtin_sqrtf(f32(a))) : T(__builtin_sqrt(a)));
+  }
+};
+/// Two floats in 64 bits.
+template <class Op>
+struct Two2 {
+  using D = u64;
+  using A = u64;
+  using B = u64;
+  static inline u32 one(u32 a, u32 b) { return bits_as<u32>(Op::apply(bits_as<f32>(a), bits_as<f32>(b))); }
+  static inline u64 apply(u64 a, u64 b) { return one(u32(a), u32(b)) | u64(one(u32(a >> 32), u32(b >> 32))) << 32; }
+};
+template <class Op>
+struct Two3 {
+  using D = u64;
+  using A = u64;
+  using B = u64;
+  using C = u64;
+  static inline u32 one(u32 a, u32 b, u32 c) {
+    return bits_as<u32>(Op::apply(bits_as<f32>(a), bits_as<f32>(b), bits_as<f32>(c)));
+  }
+  static inline u64 apply(u64 a, u64 b, u64 c) {
+    return one(u32(a), u32(b), u32(c)) | u64(one(u32(a >> 32), u32(b >> 32), u32(c >> 32))) << 32;
+  }
+};
+/// A half operand and a float one, in the order of the instruction.
+template <class Op, class Half>
+struct Mixed2 {
+  using D = f32;
+  using A = Half;
+  using B = f32;
+  static inline f32 apply(Half a, f32 b) { return Op::apply(to_f32(a), b); }
+};
+template <class Op, class Half>
+struct Mixed3 {
+  using D = f32;
+  using A = Half;
+  using B = Half;
+  using C = f32;
+  static inline f32 apply(Half a, Half b, f32 c) { return Op::apply(to_f32(a), to_f32(b), c); }
 };
 template <class T>
 struct Neg : Ops1<T> {
@@ -106,8 +144,7 @@ struct Neg : Ops1<T> {
 template <class T>
 struct Abs : Ops1<T> {
   static inline T apply(T a) {
-    return sizeof(T) == 4 ? bits_as<T>(LaneOf<T>(bits_as<LaneOf<T>>(a) & ~(LaneOf<T>(1) << (sizeof(T) * 8 - 1))))
-                          : bits_as<T>(LaneOf<T>(bits_as<LaneOf<T>>(a) & ~(LaneOf<T>(1) << (sizeof(T) * 8 - 1))));
+    return bits_as<T>(LaneOf<T>(bits_as<LaneOf<T>>(a) & ~(LaneOf<T>(1) << (sizeof(T) * 8 - 1))));
   }
 };
 struct NegFtz : Ops1<f32> {
@@ -169,23 +206,34 @@ struct Extreme3 : Ops3<f32> {
 // --- approximations --------------------------------------------------------------------------------------------------
 
 /// 2^x: x = n + f, |f| <= 1/2; a polynomial of degree 6 for 2^f; n is added to the exponent, in two steps so that
-/// subnormal results are rounded once (in flushing mode they become zeros). Error below 2 ulp; the manual allows 2^-22.
+/// subnormal results are rounded once. Error below 2 ulp; the manual allows 2^-22.
+inline f32 exp2_polynomial(f32 f) {
+  f32 p = 1.5403530394e-4f;
+  p = fused(p, f, 1.3333558146e-3f);
+  p = fused(p, f, 9.6181291076e-3f);
+  p = fused(p, f, 5.5504108664e-2f);
+  p = fused(p, f, 2.4022650695e-1f);
+  p = fused(p, f, 6.9314718056e-1f);
+  return fused(p, f, 1.0f);
+}
+constexpr f32 round_magic = 12582912.0f; // 1.5 * 2^23: adding it rounds to an integer
+template <bool ftz>
 struct Ex2 : Ops1<f32> {
   static inline f32 apply(f32 x) {
-    constexpr f32 magic = 12582912.0f; // 1.5 * 2^23: adding it rounds to an integer
-    f32 t = x < -160.0f ? -160.0f : x > 136.0f ? 136.0f : x;
-    t = x != x ? 0.0f : t;
-    f32 shifted = t + magic, n = shifted - magic, f = t - n;
-    f32 p = 1.5403530394e-4f;
-    p = fused(p, f, 1.3333558146e-3f);
-    p = fused(p, f, 9.6181291076e-3f);
-    p = fused(p, f, 5.5504108664e-2f);
-    p = fused(p, f, 2.4022650695e-1f);
-    p = fused(p, f, 6.9314718056e-1f);
-    p = fused(p, f, 1.0f);
-    s32 k = s32(bits_as<u32>(shifted) - bits_as<u32>(magic)), half = k >> 1;
-    f32 r = p * bits_as<f32>(u32(half + 127) << 23) * bits_as<f32>(u32(k - half + 127) << 23);
-    return bits_as<f32>(x != x ? nan32 : bits_as<u32>(r));
+    if constexpr (ftz) {
+      f32 shifted = x + round_magic, f = x - (shifted - round_magic);
+      u32 r = bits_as<u32>(exp2_polynomial(f)) + (bits_as<u32>(shifted) << 23);
+      r = x < -126.0f ? 0 : r;
+      r = x >= 128.0f ? 0x7f800000 : r;
+      return bits_as<f32>(x != x ? nan32 : r);
+    } else {
+      f32 t = x < -160.0f ? -160.0f : x > 136.0f ? 136.0f : x;
+      t = x != x ? 0.0f : t;
+      f32 shifted = t + round_magic, f = t - (shifted - round_magic);
+      s32 k = s32(bits_as<u32>(shifted) - bits_as<u32>(round_magic)), half = k >> 1;
+      f32 r = exp2_polynomial(f) * bits_as<f32>(u32(half + 127) << 23) * bits_as<f32>(u32(k - half + 127) << 23);
+      return bits_as<f32>(x != x ? nan32 : bits_as<u32>(r));
+    }
   }
 };
 /// log2(x) = e + log2(m), m in [sqrt(1/2), sqrt(2)): with s = (m - 1) / (m + 1) an odd series in s.
@@ -214,37 +262,38 @@ struct Lg2 : Ops1<f32> {
     return bits_as<f32>(out);
   }
 };
+template <int flags>
 struct Rsqrt : Ops1<f32> { // through double: correctly rounded but for rare ties
   static inline f32 apply(f32 x) {
-    f32 r = static_cast<f32>(1.0 / __builtin_sqrt(static_cast<f64>(x)));
-    return canonical(r);
+    return finish<f32, flags>(static_cast<f32>(1.0 / __builtin_sqrt(static_cast<f64>(x))));
   }
 };
-struct RsqrtDouble : Ops1<f64> {
-  static inline f64 apply(f64 x) { return canonical(1.0 / __builtin_sqrt(x)); }
-};
-struct RcpApproxDouble : Ops1<f64> { // 20 bits of the mantissa, subnormals flushed: rcp.approx.ftz.f64
+inline f64 flush(f64 x) {
+  u64 b = bits_as<u64>(x);
+  return bits_as<f64>(b & 0x7ff0000000000000 ? b : b & 0x8000000000000000);
+}
+/// rcp.approx.ftz.f64, rsqrt.approx.f64: the lower half of the result is zero.
+template <bool root, bool ftz>
+struct ApproxDouble : Ops1<f64> {
   static inline f64 apply(f64 x) {
-    u64 b = bits_as<u64>(x);
-    if ((b & 0x7ff0000000000000) == 0) b &= 0x8000000000000000;
-    u64 r = bits_as<u64>(1.0 / bits_as<f64>(b));
-    if ((r & 0x7ff0000000000000) == 0) r &= 0x8000000000000000;
-    return canonical(bits_as<f64>(r & 0xffffffff00000000));
+    if (ftz) x = flush(x);
+    f64 r = 1.0 / (root ? __builtin_sqrt(x) : x);
+    if (ftz) r = flush(r);
+    return canonical(bits_as<f64>(bits_as<u64>(r) & 0xffffffff00000000));
   }
 };
-/// sin, cos: quadrant by multiples of pi/2 in three parts, then a polynomial on [-pi/4, pi/4]. The manual promises an
-/// absolute error of 2^-20.5 in [-pi, pi]; the reduction keeps that to about 10^5 and says nothing beyond.
-template <bool cosine>
+/// sin, cos: the quadrant by multiples of pi/2, subtracted in double, then a polynomial on [-pi/4, pi/4]. The manual
+/// promises an absolute error of 2^-20.5 in [-2 pi, 2 pi]; this keeps it to about 10^9, and beyond that the result is
+/// still in [-1, 1].
+template <bool cosine, int flags>
 struct Sine : Ops1<f32> {
   static inline f32 apply(f32 x) {
-    constexpr f32 magic = 12582912.0f;
-    f32 t = fused(x, 0.636619772f, magic);
-    u32 quadrant = bits_as<u32>(t) + (cosine ? 1 : 0);
-    f32 n = t - magic;
-    f32 r = fused(n, -1.57079637f, x);
-    r = fused(n, 4.37113883e-8f, r);
-    r = fused(n, 1.71512489e-15f, r);
-    f32 q = r * r;
+    constexpr f64 magic = 6755399441055744.0; // 1.5 * 2^52
+    f64 wide = x, shifted = wide * 0.63661977236758134 + magic, n = shifted - magic;
+    u32 quadrant = u32(bits_as<u64>(shifted)) + (cosine ? 1 : 0);
+    f64 exact = (wide - n * 1.5707963267948966) - n * 6.123233995736766e-17;
+    exact = exact > 0.8 ? 0.8 : exact < -0.8 ? -0.8 : exact;
+    f32 r = f32(exact), q = r * r;
     f32 s = fused(fused(fused(2.75573192e-6f, q, -1.98412698e-4f), q, 8.33333333e-3f), q, -1.66666667e-1f);
     s = fused(s * q, r, r);
     f32 c = fused(fused(fused(2.48015873e-5f, q, -1.38888889e-3f), q, 4.16666667e-2f), q, -0.5f);
@@ -252,7 +301,7 @@ struct Sine : Ops1<f32> {
     f32 y = quadrant & 1 ? c : s;
     y = quadrant & 2 ? -y : y;
     f32 zero = x - x; // NaN for infinities and NaNs
-    return canonical(zero == 0.0f ? y : zero);
+    return finish<f32, flags>(zero == 0.0f ? y : zero);
   }
 };
 /// tanh(x) = (1 - e) / (1 + e), e = 2^(-2 |x| log2(e)); for small x the odd series.
@@ -260,7 +309,7 @@ struct Tanh : Ops1<f32> {
   static inline f32 apply(f32 x) {
     f32 a = Abs<f32>::apply(x);
     f32 limited = a > 20.0f ? 20.0f : a;
-    f32 e = Ex2::apply(limited * -2.88539008f);
+    f32 e = Ex2<false>::apply(limited * -2.88539008f);
     f32 large = (1.0f - e) / (1.0f + e);
     f32 q = a * a;
     f32 small = fused(fused(fused(-0.0539682540f, q, 0.133333333f), q, -0.333333333f) * q, a, a);
@@ -271,7 +320,7 @@ struct Tanh : Ops1<f32> {
 };
 /// div.approx, div.full: a * (1 / b) through double, so the quotient is right where the manual promises 2 ulp; .approx
 /// gives 0 for |b| in (2^126, 2^128), as documented.
-template <bool full>
+template <bool full, int flags>
 struct DivApprox : Ops2<f32> {
   static inline f32 apply(f32 a, f32 b) {
     f32 q = a / b;
@@ -282,7 +331,7 @@ struct DivApprox : Ops2<f32> {
       f32 inf = a - a; // NaN for an infinite numerator
       q = huge ? bits_as<f32>(inf == 0.0f ? sign : nan32) : q;
     }
-    return canonical(q);
+    return finish<f32, flags>(q);
   }
 };
 
@@ -305,39 +354,28 @@ CMP(Ne, a != b && a == a && b == b) CMP(Lt, a < b) CMP(Le, a <= b) CMP(Gt, a > b
             template <class T>
             Fn compare_float(const Request& r) {
   for (u32 k = 0; k < r.mod_count; ++k) switch (r.mods[k]) {
-    case Mod::eq: return pick_compare<Eq<T>>(r);
-    case Mod::ne: return pick_compare<Ne<T>>(r);
-    case Mod::lt: return pick_compare<Lt<T>>(r);
-    case Mod::le: return pick_compare<Le<T>>(r);
-    case Mod::gt: return pick_compare<Gt<T>>(r);
-    case Mod::ge: return pick_compare<Ge<T>>(r);
-    case Mod::equ: return pick_compare<Equ<T>>(r);
-    case Mod::neu: return pick_compare<Neu<T>>(r);
-    case Mod::ltu: return pick_compare<Ltu<T>>(r);
-    case Mod::leu: return pick_compare<Leu<T>>(r);
-    case Mod::gtu: return pick_compare<Gtu<T>>(r);
-    case Mod::geu: return pick_compare<Geu<T>>(r);
-    case Mod::num: return pick_compare<Num<T>>(r);
-    case Mod::nan: return pick_compare<Nan<T>>(r);
-    default: break;
+#define C(mod, Op)                                                                                                     \
+  case Mod::mod:                                                                                                       \
+    if constexpr (sizeof(T) == 4)                                                                                      \
+      return pick_compare<Op<T>>(r);                                                                                   \
+    else                                                                                                               \
+      return rare_compare<Op<T>>(r);
+    C(eq, Eq)
+    C(ne, Ne) C(lt, Lt) C(le, Le) C(gt, Gt) C(ge, Ge) C(equ, Equ) C(neu, Neu) C(ltu, Ltu) C(leu, Leu) C(gtu, Gtu)
+        C(geu, Geu) case Mod::num:
+      return rare_compare<Num<T>>(r);
+    case Mod::nan: return rare_compare<Nan<T>>(r);
+      default : break;
     }
   return nullptr;
 }
 template <class T>
 Fn compare_int(const Request& r) {
   for (u32 k = 0; k < r.mod_count; ++k) switch (r.mods[k]) {
-    case Mod::eq: return pick_compare<Eq<T>>(r);
-    case Mod::ne: return pick_compare<IntNe<T>>(r);
-    case Mod::lt:
-    case Mod::lo: return pick_compare<Lt<T>>(r);
-    case Mod::le:
-    case Mod::ls: return pick_compare<Le<T>>(r);
-    case Mod::gt:
-    case Mod::hi: return pick_compare<Gt<T>>(r);
-    case Mod::ge:
-    case Mod::hs: return pick_compare<Ge<T>>(r);
-    default: break;
+      C(eq, Eq)
+      C(ne, IntNe) C(lt, Lt) C(lo, Lt) C(le, Le) C(ls, Le) C(gt, Gt) C(hi, Gt) C(ge, Ge) C(hs, Ge) default : break;
     }
+#undef C
   return nullptr;
 }
 template <Mod what, class T>
@@ -357,26 +395,61 @@ struct Testp : Cmp<T> {
 };
 template <class T>
 Fn testp(const Request& r) {
-  if (has(r, Mod::finite)) return pick_compare<Testp<Mod::finite, T>>(r);
-  if (has(r, Mod::infinite)) return pick_compare<Testp<Mod::infinite, T>>(r);
-  if (has(r, Mod::number)) return pick_compare<Testp<Mod::number, T>>(r);
-  if (has(r, Mod::notanumber)) return pick_compare<Testp<Mod::notanumber, T>>(r);
-  if (has(r, Mod::normal)) return pick_compare<Testp<Mod::normal, T>>(r);
-  return pick_compare<Testp<Mod::subnormal, T>>(r);
+  if (has(r, Mod::finite)) return rare_compare<Testp<Mod::finite, T>>(r);
+  if (has(r, Mod::infinite)) return rare_compare<Testp<Mod::infinite, T>>(r);
+  if (has(r, Mod::number)) return rare_compare<Testp<Mod::number, T>>(r);
+  if (has(r, Mod::notanumber)) return rare_compare<Testp<Mod::notanumber, T>>(r);
+  if (has(r, Mod::normal)) return rare_compare<Testp<Mod::normal, T>>(r);
+  return rare_compare<Testp<Mod::subnormal, T>>(r);
 }
 
-template <template <class, bool> class Op>
+template <template <class, int> class Op>
 Fn arithmetic2(const Request& r) {
-  if (r.types[0] == Type::f64) return pick2<Op<f64, false>>(r);
-  if (r.types[0] != Type::f32) return nullptr;
-  return has(r, Mod::sat) ? pick2<Op<f32, true>>(r) : pick2<Op<f32, false>>(r);
+  bool ftz = has(r, Mod::ftz), sat = has(r, Mod::sat);
+  switch (r.types[0]) {
+  case Type::f64: return seldom2<Op<f64, plain>>(r);
+  case Type::f32x2: return ftz ? rare2<Two2<Op<f32, ftz_>>>(r) : rare2<Two2<Op<f32, plain>>>(r);
+  case Type::f32:
+    if (sat) return ftz ? rare2<Op<f32, sat_ | ftz_>>(r) : rare2<Op<f32, sat_>>(r);
+    return ftz ? pick2<Op<f32, ftz_>>(r) : pick2<Op<f32, plain>>(r);
+  default: return nullptr;
+  }
+}
+Fn fma_of(const Request& r) {
+  bool ftz = has(r, Mod::ftz), sat = has(r, Mod::sat);
+  switch (r.types[0]) {
+  case Type::f64: return seldom3<Fma<f64>>(r);
+  case Type::f32x2: return ftz ? rare3<Two3<Fma<f32, ftz_>>>(r) : rare3<Two3<Fma<f32, plain>>>(r);
+  case Type::f32:
+    if (sat) return ftz ? rare3<Fma<f32, sat_ | ftz_>>(r) : rare3<Fma<f32, sat_>>(r);
+    return ftz ? pick3<Fma<f32, ftz_>>(r) : pick3<Fma<f32, plain>>(r);
+  default: return nullptr;
+  }
+}
+template <template <class, int> class Op>
+Fn mixed2(const Request& r) {
+  bool sat = has(r, Mod::sat);
+  if (r.types[1] == Type::f16)
+    return sat ? rare2<Mixed2<Op<f32, sat_>, f16>>(r) : rare2<Mixed2<Op<f32, plain>, f16>>(r);
+  return sat ? rare2<Mixed2<Op<f32, sat_>, bf16>>(r) : rare2<Mixed2<Op<f32, plain>, bf16>>(r);
+}
+Fn mixed3(const Request& r) {
+  bool sat = has(r, Mod::sat);
+  if (r.types[1] == Type::f16)
+    return sat ? rare3<Mixed3<Fma<f32, sat_>, f16>>(r) : rare3<Mixed3<Fma<f32, plain>, f16>>(r);
+  return sat ? rare3<Mixed3<Fma<f32, sat_>, bf16>>(r) : rare3<Mixed3<Fma<f32, plain>, bf16>>(r);
+}
+template <template <class, int> class Op>
+Fn one_of(const Request& r) {
+  if (r.types[0] == Type::f64) return seldom1<Op<f64, plain>>(r);
+  return has(r, Mod::ftz) ? pick1<Op<f32, ftz_>>(r) : pick1<Op<f32, plain>>(r);
 }
 template <bool less>
 Fn extreme_of(const Request& r) {
   bool nan = has(r, Mod::NaN), ftz = has(r, Mod::ftz), abs = has(r, Mod::abs), xorsign = has(r, Mod::xorsign);
-  if (r.types[0] == Type::f64) return pick2<Extreme<f64, less, false, false>>(r);
+  if (r.types[0] == Type::f64) return seldom2<Extreme<f64, less, false, false>>(r);
   if (!abs) {
-    if (nan) return ftz ? pick2<Extreme<f32, less, true, true>>(r) : pick2<Extreme<f32, less, true, false>>(r);
+    if (nan) return ftz ? rows2<Extreme<f32, less, true, true>>(r) : rows2<Extreme<f32, less, true, false>>(r);
     return ftz ? pick2<Extreme<f32, less, false, true>>(r) : pick2<Extreme<f32, less, false, false>>(r);
   }
   if (xorsign) {
@@ -401,33 +474,39 @@ Fn extreme3_of(const Request& r) {
 } // namespace
 
 Fn ISA(select_float)(const Request& r) {
-  bool wide = r.types[0] == Type::f64, ftz = has(r, Mod::ftz), sat = has(r, Mod::sat);
+  bool wide = r.types[0] == Type::f64, ftz = has(r, Mod::ftz);
   switch (r.form) {
   case Form::add_float: return arithmetic2<Add>(r);
   case Form::sub_float: return arithmetic2<Sub>(r);
   case Form::mul_float: return arithmetic2<Mul>(r);
-  case Form::fma_float:
-    if (wide) return pick3<Fma<f64>>(r);
-    if (r.types[0] != Type::f32) return nullptr;
-    return sat ? rare3<Fma<f32, true>>(r) : pick3<Fma<f32>>(r);
-  case Form::div_float: return wide ? pick2<Div<f64>>(r) : pick2<Div<f32>>(r);
-  case Form::div_approx: return has(r, Mod::full) ? pick2<DivApprox<true>>(r) : pick2<DivApprox<false>>(r);
-  case Form::abs_float: return wide ? pick1<Abs<f64>>(r) : ftz ? pick1<AbsFtz>(r) : pick1<Abs<f32>>(r);
-  case Form::neg_float: return wide ? pick1<Neg<f64>>(r) : ftz ? pick1<NegFtz>(r) : pick1<Neg<f32>>(r);
+  case Form::fma_float: return fma_of(r);
+  case Form::add_mixed: return mixed2<Add>(r);
+  case Form::sub_mixed: return mixed2<Sub>(r);
+  case Form::fma_mixed: return mixed3(r);
+  case Form::div_float:
+    if (wide) return seldom2<Div<f64>>(r);
+    return ftz ? rows2<Div<f32, ftz_>>(r) : rows2<Div<f32, plain>>(r);
+  case Form::div_approx:
+    if (has(r, Mod::full)) return ftz ? pick2<DivApprox<true, ftz_>>(r) : rows2<DivApprox<true, plain>>(r);
+    return ftz ? rare2<DivApprox<false, ftz_>>(r) : rare2<DivApprox<false, plain>>(r);
+  case Form::abs_float: return wide ? seldom1<Abs<f64>>(r) : ftz ? pick1<AbsFtz>(r) : pick1<Abs<f32>>(r);
+  case Form::neg_float: return wide ? seldom1<Neg<f64>>(r) : ftz ? pick1<NegFtz>(r) : pick1<Neg<f32>>(r);
   case Form::copysign: return wide ? rare2<Copysign<f64>>(r) : rare2<Copysign<f32>>(r);
   case Form::min_float: return extreme_of<true>(r);
   case Form::max_float: return extreme_of<false>(r);
   case Form::min3_float: return extreme3_of<true>(r);
   case Form::max3_float: return extreme3_of<false>(r);
-  case Form::rcp: return wide ? pick1<Rcp<f64>>(r) : pick1<Rcp<f32>>(r);
-  case Form::rcp_approx: return wide ? pick1<RcpApproxDouble>(r) : pick1<Rcp<f32>>(r);
-  case Form::sqrt: return wide ? pick1<Sqrt<f64>>(r) : pick1<Sqrt<f32>>(r);
-  case Form::sqrt_approx: return pick1<Sqrt<f32>>(r);
-  case Form::rsqrt_approx: return wide ? pick1<RsqrtDouble>(r) : pick1<Rsqrt>(r);
-  case Form::sin_approx: return pick1<Sine<false>>(r);
-  case Form::cos_approx: return pick1<Sine<true>>(r);
+  case Form::rcp: return one_of<Rcp>(r);
+  case Form::rcp_approx: return wide ? rare1<ApproxDouble<false, true>>(r) : one_of<Rcp>(r);
+  case Form::sqrt:
+  case Form::sqrt_approx: return one_of<Sqrt>(r);
+  case Form::rsqrt_approx:
+    if (wide) return ftz ? rare1<ApproxDouble<true, true>>(r) : rare1<ApproxDouble<true, false>>(r);
+    return ftz ? pick1<Rsqrt<ftz_>>(r) : pick1<Rsqrt<plain>>(r);
+  case Form::sin_approx: return ftz ? rows1<Sine<false, ftz_>>(r) : rows1<Sine<false, plain>>(r);
+  case Form::cos_approx: return ftz ? rows1<Sine<true, ftz_>>(r) : rows1<Sine<true, plain>>(r);
   case Form::lg2_approx: return ftz ? pick1<Lg2<true>>(r) : pick1<Lg2<false>>(r);
-  case Form::ex2_approx: return pick1<Ex2>(r);
+  case Form::ex2_approx: return ftz ? pick1<Ex2<true>>(r) : pick1<Ex2<false>>(r);
   case Form::tanh_approx: return pick1<Tanh>(r);
   case Form::testp: return wide ? testp<f64>(r) : testp<f32>(r);
   case Form::setp:

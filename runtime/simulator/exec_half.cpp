@@ -135,6 +135,11 @@ Fn half1(const Request& r) {
 }
 template <template <class, int> class Op, int flags>
 Fn half2(const Request& r) {
+  if constexpr (flags == plain) switch (r.types[0]) {
+    case Type::f16x2: return rows2<Packed2<Op<f16, flags>>>(r);
+    case Type::bf16x2: return rows2<Packed2<Op<bf16, flags>>>(r);
+    default: break;
+    }
   switch (r.types[0]) {
   case Type::f16: return rare2<Op<f16, flags>>(r);
   case Type::bf16: return rare2<Op<bf16, flags>>(r);
@@ -169,9 +174,21 @@ Fn extreme_of(const Request& r) {
     return rare2<Extreme<T, less, nan, ftz, abs, x>>(r);
   if (has(r, Mod::xorsign)) {
     if (nan) {
+      if (ftz) {
+        E(true, true, true, true)
+      }
       E(true, false, true, true)
     }
+    if (ftz) {
+      E(false, true, true, true)
+    }
     E(false, false, true, true)
+  }
+  if (has(r, Mod::abs)) {
+    if (nan) {
+      E(true, false, true, false)
+    }
+    E(false, false, true, false)
   }
   if (nan) {
     if (ftz) {
@@ -197,11 +214,13 @@ Fn extreme_of(const Request& r) {
 }
 
 // Comparisons of halves: `high` takes the upper one of a packed register.
-template <class T, bool high, Mod mod>
+template <class T, bool high, bool ftz, Mod mod>
 struct Compare {
   using A = u32;
   static inline bool apply(u32 x, u32 y) {
-    f32 a = to_f32(T{u16(high ? x >> 16 : x)}), b = to_f32(T{u16(high ? y >> 16 : y)});
+    T p{u16(high ? x >> 16 : x)}, q{u16(high ? y >> 16 : y)};
+    if (ftz) p = flush(p), q = flush(q);
+    f32 a = to_f32(p), b = to_f32(q);
     switch (mod) {
     case Mod::eq: return a == b;
     case Mod::ne: return a != b && a == a && b == b;
@@ -220,12 +239,12 @@ struct Compare {
     }
   }
 };
-template <class T, bool high>
+template <class T, bool high, bool ftz>
 Fn compare_half(const Request& r) {
   if (r.kinds) return nullptr;
   for (u32 k = 0; k < r.mod_count; ++k) switch (r.mods[k]) {
 #define C(mod)                                                                                                         \
-  case Mod::mod: return compare<Compare<T, high, Mod::mod>, 0>;
+  case Mod::mod: RARE((compare<Compare<T, high, ftz, Mod::mod>, 0>));
       C(eq)
       C(ne) C(lt) C(le) C(gt) C(ge) C(equ) C(neu) C(ltu) C(leu) C(gtu) C(geu) C(num) C(nan)
 #undef C
@@ -254,10 +273,12 @@ Fn ISA(select_half)(const Request& r) {
   case Form::setp: {
     bool high = r.scalar; // lowering asks for the upper half so
     switch (r.types[0]) {
-    case Type::f16: return compare_half<f16, false>(r);
-    case Type::bf16: return compare_half<bf16, false>(r);
-    case Type::f16x2: return high ? compare_half<f16, true>(r) : compare_half<f16, false>(r);
-    case Type::bf16x2: return high ? compare_half<bf16, true>(r) : compare_half<bf16, false>(r);
+    case Type::f16:
+    case Type::f16x2:
+      if (ftz) return high ? compare_half<f16, true, true>(r) : compare_half<f16, false, true>(r);
+      return high ? compare_half<f16, true, false>(r) : compare_half<f16, false, false>(r);
+    case Type::bf16:
+    case Type::bf16x2: return high ? compare_half<bf16, true, false>(r) : compare_half<bf16, false, false>(r);
     default: return nullptr;
     }
   }

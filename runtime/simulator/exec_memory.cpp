@@ -18,113 +18,103 @@ struct alignas(64) Addresses {
   u64 at[32];
 };
 
-inline void addresses(Warp* w, const Insn* ip, u32 flags, u32 base, u32 offset, Addresses& out) {
-  s64 add = s64(s32(offset));
+inline void addresses(Warp* w, u32 flags, u32 base, u32 offset, Addresses& out) {
+  const u64 add = u64(s64(s32(offset)));
   if (flags & address_row64) {
     const u64* a = row<u64>(w, base);
-    LANES out.at[i] = a[i] + u64(add);
+    LANES out.at[i] = a[i] + add;
   } else if (flags & address_row32) {
     const u32* a = row<u32>(w, base);
-    LANES out.at[i] = u64(u32(a[i] + offset));
+    LANES out.at[i] = a[i] + offset;
   } else {
-    u64 a = *reinterpret_cast<const u64*>(w->file + base) + u64(add);
+    const u64 a = *reinterpret_cast<const u64*>(w->file + base) + add;
     LANES out.at[i] = a;
   }
 }
 
-/// Turns device addresses into host ones, in place, for the lanes of `mask`; all bytes are there and aligned.
+/// Where the memory of a space lies: offsets first .. last are those at which `bytes` bytes may begin.
+struct Extent {
+  u64 first = 0, last = 0; ///< last < first, as signed numbers: nowhere
+  u64 host = 0;            ///< address of offset 0
+  u64 stride = 0;          ///< from a lane's own memory to the next one's
+};
 template <Space space>
-inline void resolve(Warp* w, const Insn* ip, u32 mask, Addresses& a, u64 bytes, bool write) {
-  u64 low = ~u64(0), high = 0, bits = 0;
-  if (mask == ~0u) {
-    for (int i = 0; i < 32; ++i) low = a.at[i] < low ? a.at[i] : low;
-    for (int i = 0; i < 32; ++i) high = a.at[i] > high ? a.at[i] : high;
-    for (int i = 0; i < 32; ++i) bits |= a.at[i];
-  } else {
-    for (u32 m = mask; m; m &= m - 1) {
-      u64 x = a.at[__builtin_ctz(m)];
-      low = x < low ? x : low;
-      high = x > high ? x : high;
-      bits |= x;
-    }
-  }
-  if (__builtin_expect((bits & (bytes - 1)) != 0, 0))
-    for (u32 m = mask; m; m &= m - 1) {
-      u32 lane = u32(__builtin_ctz(m));
-      if (a.at[lane] & (bytes - 1)) fault(w, ip, Fault::misaligned, space, lane, a.at[lane], bytes, write);
-    }
-  if constexpr (space == Space::shared) {
-    if (__builtin_expect(high + bytes > w->shared_bytes || high + bytes < high, 0))
-      for (u32 m = mask; m; m &= m - 1) {
-        u32 lane = u32(__builtin_ctz(m));
-        if (a.at[lane] > w->shared_bytes - bytes || w->shared_bytes < bytes)
-          fault(w, ip, Fault::out_of_bounds, space, lane, a.at[lane], bytes, write);
-      }
-    u64 base = reinterpret_cast<u64>(w->shared);
-    LANES a.at[i] += base;
-  } else if constexpr (space == Space::local) {
-    u64 base = reinterpret_cast<u64>(w->local);
-    for (u32 m = mask; m; m &= m - 1) {
-      u32 lane = u32(__builtin_ctz(m));
-      if (a.at[lane] > w->local_bytes || w->local_bytes - a.at[lane] < bytes)
-        fault(w, ip, Fault::out_of_bounds, space, lane, a.at[lane], bytes, write);
-      a.at[lane] += base + lane * w->local_bytes;
-    }
-  } else if constexpr (space == Space::param) {
-    for (u32 m = mask; m; m &= m - 1) {
-      u32 lane = u32(__builtin_ctz(m));
-      if (write || a.at[lane] > w->param_bytes || w->param_bytes - a.at[lane] < bytes)
-        fault(w, ip, Fault::out_of_bounds, space, lane, a.at[lane], bytes, write);
-      a.at[lane] += reinterpret_cast<u64>(w->params);
-    }
-  } else if constexpr (space == Space::global) {
-    bool one = low >= w->allocation_begin && high < w->allocation_end && w->allocation_end - high >= bytes;
-    if (__builtin_expect(!one, 0)) {
-      one = high - low < window_bytes && find_allocation(w, low, high - low + bytes);
-      if (!one)
-        for (u32 m = mask; m; m &= m - 1) {
-          u32 lane = u32(__builtin_ctz(m));
-          u64 x = a.at[lane];
-          bool here = x >= w->allocation_begin && x < w->allocation_end && w->allocation_end - x >= bytes;
-          if (!here && !find_allocation(w, x, bytes)) fault(w, ip, Fault::out_of_bounds, space, lane, x, bytes, write);
-        }
-    }
-    u64 base = reinterpret_cast<u64>(w->arena);
-    LANES a.at[i] += base;
-  } else { // generic: each lane on its own
-    for (u32 m = mask; m; m &= m - 1) {
-      u32 lane = u32(__builtin_ctz(m));
-      u64 x = a.at[lane];
-      if (x - shared_window < window_bytes) {
-        u64 o = x - shared_window;
-        if (o > w->shared_bytes || w->shared_bytes - o < bytes)
-          fault(w, ip, Fault::out_of_bounds, Space::shared, lane, o, bytes, write);
-        a.at[lane] = reinterpret_cast<u64>(w->shared) + o;
-      } else if (x - local_window < window_bytes) {
-        u64 o = x - local_window;
-        if (o > w->local_bytes || w->local_bytes - o < bytes)
-          fault(w, ip, Fault::out_of_bounds, Space::local, lane, o, bytes, write);
-        a.at[lane] = reinterpret_cast<u64>(w->local) + lane * w->local_bytes + o;
-      } else if (x - param_window < window_bytes) {
-        u64 o = x - param_window;
-        if (write || o > w->param_bytes || w->param_bytes - o < bytes)
-          fault(w, ip, Fault::out_of_bounds, Space::param, lane, o, bytes, write);
-        a.at[lane] = reinterpret_cast<u64>(w->params) + o;
-      } else {
-        bool here = x >= w->allocation_begin && x < w->allocation_end && w->allocation_end - x >= bytes;
-        if (!here && !find_allocation(w, x, bytes))
-          fault(w, ip, Fault::out_of_bounds, Space::generic, lane, x, bytes, write);
-        a.at[lane] = reinterpret_cast<u64>(w->arena) + x;
-      }
-    }
+inline Extent extent(Warp* w, u64 bytes) {
+  if constexpr (space == Space::shared)
+    return {0, w->shared_bytes - bytes, reinterpret_cast<u64>(w->shared)};
+  else if constexpr (space == Space::local)
+    return {0, w->local_bytes - bytes, reinterpret_cast<u64>(w->local), w->local_bytes};
+  else if constexpr (space == Space::param)
+    return {0, w->param_bytes - bytes, reinterpret_cast<u64>(w->params)};
+  else {
+    const u64 host = reinterpret_cast<u64>(w->arena);
+    if (s64(w->allocation_end - w->allocation_begin) < s64(bytes)) return {0, ~u64(0), host}; // none yet, or too small
+    return {w->allocation_begin, w->allocation_end - bytes, host};
   }
 }
+/// By the signs of the distances to both ends; right for every address where first <= last, or first is 0 and last
+/// negative.
+inline bool holds(const Extent& e, u64 at) { return s64((at - e.first) | (e.last - at)) >= 0; }
 
-/// One lane after the other, each `step` bytes further on.
-inline bool contiguous(const Addresses& a, u64 step) {
-  u64 first = a.at[0], different = 0;
-  for (int i = 0; i < 32; ++i) different |= a.at[i] ^ (first + u64(i) * step);
-  return different == 0;
+/// One lane's address, by the slow way: windows of generic addresses, other allocations than the last.
+template <Space space>
+u64 locate_lane(Warp* w, const Insn* ip, u32 lane, u64 at, u64 bytes, bool write) {
+  if (at & (bytes - 1)) fault(w, ip, Fault::misaligned, space, lane, at, bytes, write);
+  if constexpr (space == Space::generic) {
+    if (at - shared_window < window_bytes)
+      return locate_lane<Space::shared>(w, ip, lane, at - shared_window, bytes, write);
+    if (at - local_window < window_bytes)
+      return locate_lane<Space::local>(w, ip, lane, at - local_window, bytes, write);
+    if (at - param_window < window_bytes)
+      return locate_lane<Space::param>(w, ip, lane, at - param_window, bytes, write);
+  }
+  if (space == Space::param && write) fault(w, ip, Fault::out_of_bounds, space, lane, at, bytes, write);
+  Extent e = extent<space>(w, bytes);
+  if (!holds(e, at)) {
+    if ((space != Space::global && space != Space::generic) || !find_allocation(w, at, bytes))
+      fault(w, ip, Fault::out_of_bounds, space, lane, at, bytes, write);
+  }
+  return e.host + at + lane * e.stride;
+}
+
+/// Device addresses of the lanes of `mask`, checked and made into host ones. True: all lanes run, and each one's bytes
+/// follow those of the lane before; then only the first address is set.
+template <Space space, u64 bytes>
+[[gnu::noinline]] bool locate(Warp* w, const Insn* ip, u32 flags, u32 base, u32 offset, u32 mask, bool write,
+                              Addresses& a) {
+  addresses(w, flags, base, offset, a);
+  if (__builtin_expect(mask == ~0u, true)) {
+    const Extent e = extent<space>(w, bytes);
+    // Differences are negative where a bound is crossed; all lanes are looked at together, by their sign bits.
+    u64 crossed = 0, low = 0, jump = 0;
+    for (int i = 0; i < 32; ++i) crossed |= (a.at[i] - e.first) | (e.last - a.at[i]);
+    for (int i = 0; i < 32; ++i) low |= a.at[i];
+    for (int i = 0; i < 32; ++i) jump |= a.at[i] ^ (a.at[0] + u64(i) * bytes);
+    if (__builtin_expect(s64(crossed) >= 0 && (low & (bytes - 1)) == 0 && !(space == Space::param && write), true)) {
+      if (jump == 0 && space != Space::local) {
+        a.at[0] += e.host;
+        return true;
+      }
+      if constexpr (space == Space::local)
+        LANES a.at[i] += e.host + u64(i) * e.stride;
+      else
+        LANES a.at[i] += e.host;
+      return false;
+    }
+  }
+  for (u32 m = mask; m; m &= m - 1) {
+    const u32 lane = u32(__builtin_ctz(m));
+    a.at[lane] = locate_lane<space>(w, ip, lane, a.at[lane], bytes, write);
+  }
+  return false;
+}
+/// The same for a number of bytes that is known only now.
+template <Space space>
+bool locate_bytes(Warp* w, const Insn* ip, u32 flags, u32 base, u32 offset, u64 bytes, u32 mask, bool write,
+                  Addresses& a) {
+  return bytes == 16  ? locate<space, 16>(w, ip, flags, base, offset, mask, write, a)
+         : bytes == 8 ? locate<space, 8>(w, ip, flags, base, offset, mask, write, a)
+                      : locate<space, 4>(w, ip, flags, base, offset, mask, write, a);
 }
 
 template <class T>
@@ -137,52 +127,131 @@ template <class T>
 inline void write(u64 at, T x) {
   __builtin_memcpy(reinterpret_cast<void*>(at), &x, sizeof(T));
 }
+inline __m128 read16(u64 at) { return _mm_loadu_ps(reinterpret_cast<const float*>(at)); }
+inline __m128 read8(u64 at) { return _mm_castpd_ps(_mm_load_sd(reinterpret_cast<const double*>(at))); }
+inline void write16(u64 at, __m128 x) { _mm_storeu_ps(reinterpret_cast<float*>(at), x); }
+inline float* four(Warp* w, u32 offset, int lane) { return reinterpret_cast<float*>(w->file + offset) + lane; }
 
-template <Space space, class T, int n>
-const Insn* load(Warp* w, const Insn* ip) {
-  u32 flags = ip->d, mask = w->active & (predicate(w, ip->c) ^ ip->aux);
-  if (!mask) return ip + 2;
-  const u32* rows = reinterpret_cast<const u32*>(ip + 1);
-  Addresses a;
-  addresses(w, ip, flags, ip->a, ip->imm, a);
-  resolve<space>(w, ip, mask, a, sizeof(T) * n, false);
+/// From memory into the rows of the n elements of each lane. Vectors of 32-bit elements go four lanes at a time, as
+/// transpositions.
+template <class T, int n>
+[[gnu::noinline]] void gather(Warp* w, const u32* rows, Addresses& a, u32 mask, bool contiguous) {
   using Lane = LaneOf<T>;
-  if (mask == w->live && mask == ~0u && contiguous(a, sizeof(T) * n)) {
-    const auto* from = reinterpret_cast<const T*>(a.at[0]);
-    for (int e = 0; e < n; ++e) {
-      Lane* d = row<T>(w, rows[e]);
-      LANES d[i] = Lane(from[i * n + e]);
-    }
-  } else {
+  if (mask != ~0u) {
     for (u32 m = mask; m; m &= m - 1) {
       u32 lane = u32(__builtin_ctz(m));
       for (int e = 0; e < n; ++e) row<T>(w, rows[e])[lane] = Lane(read<T>(a.at[lane] + u64(e) * sizeof(T)));
     }
+    return;
   }
-  if (sizeof(T) < 4 && flags & sign_extend)
+  if constexpr (n == 1) {
+    Lane* d = row<T>(w, rows[0]);
+    if (contiguous) {
+      const auto* from = reinterpret_cast<const T*>(a.at[0]);
+      LANES d[i] = Lane(from[i]);
+    } else {
+      for (int i = 0; i < 32; ++i) d[i] = Lane(read<T>(a.at[i]));
+    }
+    return;
+  }
+  if (contiguous) {
+    const u64 first = a.at[0];
+    LANES a.at[i] = first + u64(i) * (sizeof(T) * n);
+  }
+  if constexpr (sizeof(T) == 4 && n == 4) {
+    for (int i = 0; i < 32; i += 4) {
+      __m128 x0 = read16(a.at[i]), x1 = read16(a.at[i + 1]), x2 = read16(a.at[i + 2]), x3 = read16(a.at[i + 3]);
+      _MM_TRANSPOSE4_PS(x0, x1, x2, x3);
+      _mm_store_ps(four(w, rows[0], i), x0), _mm_store_ps(four(w, rows[1], i), x1);
+      _mm_store_ps(four(w, rows[2], i), x2), _mm_store_ps(four(w, rows[3], i), x3);
+    }
+  } else if constexpr (sizeof(T) == 4 && n == 2) {
+    for (int i = 0; i < 32; i += 4) {
+      __m128 x01 = _mm_movelh_ps(read8(a.at[i]), read8(a.at[i + 1])),
+             x23 = _mm_movelh_ps(read8(a.at[i + 2]), read8(a.at[i + 3]));
+      _mm_store_ps(four(w, rows[0], i), _mm_shuffle_ps(x01, x23, 0x88));
+      _mm_store_ps(four(w, rows[1], i), _mm_shuffle_ps(x01, x23, 0xdd));
+    }
+  } else {
     for (int e = 0; e < n; ++e) {
       Lane* d = row<T>(w, rows[e]);
+      for (int i = 0; i < 32; ++i) d[i] = Lane(read<T>(a.at[i] + u64(e) * sizeof(T)));
+    }
+  }
+}
+/// The other way. Later lanes win where two write the same bytes.
+template <class T, int n>
+[[gnu::noinline]] void scatter(Warp* w, const u32* rows, Addresses& a, u32 mask, bool contiguous) {
+  if (mask != ~0u) {
+    for (u32 m = mask; m; m &= m - 1) {
+      u32 lane = u32(__builtin_ctz(m));
+      for (int e = 0; e < n; ++e) write<T>(a.at[lane] + u64(e) * sizeof(T), T(row<T>(w, rows[e])[lane]));
+    }
+    return;
+  }
+  if constexpr (n == 1) {
+    const auto* s = row<T>(w, rows[0]);
+    if (contiguous) {
+      auto* to = reinterpret_cast<T*>(a.at[0]);
+      LANES to[i] = T(s[i]);
+    } else {
+      for (int i = 0; i < 32; ++i) write<T>(a.at[i], T(s[i]));
+    }
+    return;
+  }
+  if (contiguous) {
+    const u64 first = a.at[0];
+    LANES a.at[i] = first + u64(i) * (sizeof(T) * n);
+  }
+  if constexpr (sizeof(T) == 4 && n == 4) {
+    for (int i = 0; i < 32; i += 4) {
+      __m128 x0 = _mm_load_ps(four(w, rows[0], i)), x1 = _mm_load_ps(four(w, rows[1], i));
+      __m128 x2 = _mm_load_ps(four(w, rows[2], i)), x3 = _mm_load_ps(four(w, rows[3], i));
+      _MM_TRANSPOSE4_PS(x0, x1, x2, x3);
+      write16(a.at[i], x0), write16(a.at[i + 1], x1), write16(a.at[i + 2], x2), write16(a.at[i + 3], x3);
+    }
+  } else if constexpr (sizeof(T) == 4 && n == 2) {
+    for (int i = 0; i < 32; i += 4) {
+      __m128 x0 = _mm_load_ps(four(w, rows[0], i)), x1 = _mm_load_ps(four(w, rows[1], i));
+      __m128 low = _mm_unpacklo_ps(x0, x1), high = _mm_unpackhi_ps(x0, x1);
+      write<u64>(a.at[i], bits_as<u64>(_mm_cvtsd_f64(_mm_castps_pd(low))));
+      _mm_storeh_pi(reinterpret_cast<__m64*>(a.at[i + 1]), low);
+      write<u64>(a.at[i + 2], bits_as<u64>(_mm_cvtsd_f64(_mm_castps_pd(high))));
+      _mm_storeh_pi(reinterpret_cast<__m64*>(a.at[i + 3]), high);
+    }
+  } else {
+    for (int i = 0; i < 32; ++i)
+      for (int e = 0; e < n; ++e) write<T>(a.at[i] + u64(e) * sizeof(T), T(row<T>(w, rows[e])[i]));
+  }
+}
+
+template <Space space, class T, int n>
+const Insn* load(Warp* w, const Insn* ip) {
+  const u32 flags = ip->d, mask = w->active & (predicate(w, ip->c) ^ ip->aux);
+  if (!mask) return ip + 2;
+  const u32* rows = reinterpret_cast<const u32*>(ip + 1);
+  Addresses a;
+  const bool contiguous = locate<space, sizeof(T) * n>(w, ip, flags, ip->a, ip->imm, mask, false, a);
+  gather<T, n>(w, rows, a, mask, contiguous);
+  if (sizeof(T) < 4 && flags & sign_extend)
+    for (int e = 0; e < n; ++e) {
+      LaneOf<T>* d = row<T>(w, rows[e]);
       if (sizeof(T) == 1)
-        LANES d[i] = mask >> i & 1 ? Lane(s32(s8(d[i]))) : d[i];
+        LANES d[i] = mask >> i & 1 ? LaneOf<T>(s32(s8(d[i]))) : d[i];
       else
-        LANES d[i] = mask >> i & 1 ? Lane(s32(s16(d[i]))) : d[i];
+        LANES d[i] = mask >> i & 1 ? LaneOf<T>(s32(s16(d[i]))) : d[i];
     }
   return ip + 2;
 }
-/// All lanes load the same, into scalars.
-template <Space space, class T, int n>
-const Insn* load_scalar(Warp* w, const Insn* ip) {
+/// All lanes load the same parameter, into scalars.
+template <class T, int n>
+[[maybe_unused]] const Insn* load_scalar(Warp* w, const Insn* ip) {
   const u32* slots = reinterpret_cast<const u32*>(ip + 1);
-  u32 flags = ip->d;
-  Addresses a;
-  u32 lane = u32(__builtin_ctz(w->active));
-  a.at[lane] = *reinterpret_cast<const u64*>(w->file + ip->a) + u64(s64(s32(ip->imm)));
-  u64 keep = a.at[lane];
-  for (int i = 0; i < 32; ++i) a.at[i] = keep;
-  resolve<space>(w, ip, 1u << lane, a, sizeof(T) * n, false);
+  const u64 address = *reinterpret_cast<const u64*>(w->file + ip->a) + u64(s64(s32(ip->imm)));
+  const u64 at = locate_lane<Space::param>(w, ip, u32(__builtin_ctz(w->active)), address, sizeof(T) * n, false);
   for (int e = 0; e < n; ++e) {
-    T x = read<T>(a.at[lane] + u64(e) * sizeof(T));
-    u64 wide = sizeof(T) < 4 && flags & sign_extend ? u64(u32(sizeof(T) == 1 ? s32(s8(x)) : s32(s16(x)))) : u64(x);
+    T x = read<T>(at + u64(e) * sizeof(T));
+    u64 wide = sizeof(T) < 4 && ip->d & sign_extend ? u64(u32(sizeof(T) == 1 ? s32(s8(x)) : s32(s16(x)))) : u64(x);
     *reinterpret_cast<u64*>(w->file + slots[e]) = wide;
   }
   return ip + 2;
@@ -190,27 +259,15 @@ const Insn* load_scalar(Warp* w, const Insn* ip) {
 
 template <Space space, class T, int n>
 const Insn* store(Warp* w, const Insn* ip) {
-  u32 flags = ip->d, mask = w->active & (predicate(w, ip->c) ^ ip->aux);
+  const u32 mask = w->active & (predicate(w, ip->c) ^ ip->aux);
   if (!mask) return ip + 2;
-  const u32* rows = reinterpret_cast<const u32*>(ip + 1);
   Addresses a;
-  addresses(w, ip, flags, ip->a, ip->imm, a);
-  resolve<space>(w, ip, mask, a, sizeof(T) * n, true);
-  if (mask == ~0u && contiguous(a, sizeof(T) * n)) {
-    auto* to = reinterpret_cast<T*>(a.at[0]);
-    for (int e = 0; e < n; ++e) {
-      const auto* s = row<T>(w, rows[e]);
-      LANES to[i * n + e] = T(s[i]);
-    }
-  } else {
-    for (u32 m = mask; m; m &= m - 1) {
-      u32 lane = u32(__builtin_ctz(m));
-      for (int e = 0; e < n; ++e) write<T>(a.at[lane] + u64(e) * sizeof(T), T(row<T>(w, rows[e])[lane]));
-    }
-  }
+  const bool contiguous = locate<space, sizeof(T) * n>(w, ip, ip->d, ip->a, ip->imm, mask, true, a);
+  scatter<T, n>(w, reinterpret_cast<const u32*>(ip + 1), a, mask, contiguous);
   return ip + 2;
 }
 
+#if TILEJIT_EVERYTHING
 // --- atomics ---------------------------------------------------------------------------------------------------------
 // Next slot: d = result row (0: none), a = operand, b = second operand of cas. Blocks run on several host threads, so
 // the operations are atomic on the host too.
@@ -276,15 +333,9 @@ struct Word<8> {
   using type = u64;
 };
 
-template <Space space, class T, Atomic op>
-const Insn* atomic(Warp* w, const Insn* ip) {
+template <class T, Atomic op>
+[[gnu::noinline]] void apply(Warp* w, const Insn* more, const Addresses& a, u32 mask) {
   using W = typename Word<sizeof(T)>::type;
-  u32 flags = ip->d, mask = w->active & (predicate(w, ip->c) ^ ip->aux);
-  if (!mask) return ip + 2;
-  const Insn* more = ip + 1;
-  Addresses a;
-  addresses(w, ip, flags, ip->a, ip->imm, a);
-  resolve<space>(w, ip, mask, a, sizeof(T), true);
   LaneOf<T> old_values[32];
   for (u32 m = mask; m; m &= m - 1) {
     u32 lane = u32(__builtin_ctz(m));
@@ -306,44 +357,52 @@ const Insn* atomic(Warp* w, const Insn* ip) {
       u32 lane = u32(__builtin_ctz(m));
       row<T>(w, more->d)[lane] = old_values[lane];
     }
+}
+template <Space space, class T, Atomic op>
+const Insn* atomic(Warp* w, const Insn* ip) {
+  const u32 mask = w->active & (predicate(w, ip->c) ^ ip->aux);
+  if (!mask) return ip + 2;
+  Addresses a;
+  if (locate<space, sizeof(T)>(w, ip, ip->d, ip->a, ip->imm, mask, true, a)) {
+    const u64 first = a.at[0];
+    LANES a.at[i] = first + u64(i) * sizeof(T);
+  }
+  apply<T, op>(w, ip + 1, a, mask);
   return ip + 2;
 }
+#endif
 
 // --- cp.async --------------------------------------------------------------------------------------------------------
 // Main slot: a = shared address, imm = its offset, d = flags. Next slot: d = flags of the source's address, a = source,
 // b = its offset, c = bytes of a lane, imm = row of the number of bytes to read (0: all), aux = predicate to ignore the
 // source (0: none).
 
-template <bool generic_source>
 const Insn* copy_async(Warp* w, const Insn* ip) {
-  u32 mask = w->active & (predicate(w, ip->c) ^ ip->aux);
+  const u32 mask = w->active & (predicate(w, ip->c) ^ ip->aux);
   if (!mask) return ip + 2;
   const Insn* more = ip + 1;
-  u32 bytes = more->c;
+  const u32 bytes = more->c;
   Addresses to, from;
-  addresses(w, ip, ip->d, ip->a, ip->imm, to);
-  if (ip->d & generic_address)
-    LANES to.at[i] = to.at[i] - shared_window < window_bytes ? to.at[i] - shared_window : to.at[i];
-  u64 shared = reinterpret_cast<u64>(w->shared);
-  resolve<Space::shared>(w, ip, mask, to, bytes, true);
-  u8 valid[32];
-  u32 reads = mask;
-  u32 ignored = more->aux ? predicate(w, more->aux) : 0;
-  for (u32 i = 0; i < 32; ++i) {
-    u32 n = more->imm ? row<u32>(w, more->imm)[i] : bytes;
-    if (ignored >> i & 1) n = 0;
-    if (mask >> i & 1 && n > bytes)
-      fail(w, ip, "cp.async reads more bytes than it writes: the source size must not exceed the copy size");
-    valid[i] = u8(n);
-    if (n == 0) reads &= ~(1u << i);
+  const u64 shared = reinterpret_cast<u64>(w->shared);
+  if (locate_bytes<Space::shared>(w, ip, ip->d, ip->a, ip->imm, bytes, mask, true, to)) {
+    const u64 first = to.at[0];
+    LANES to.at[i] = first + u64(i) * bytes;
   }
-  addresses(w, ip, more->d, more->a, more->b, from);
-  // Bytes that are not read need not exist; then each lane is looked up for what it reads.
-  bool whole = true;
-  for (u32 m = reads; m; m &= m - 1) whole = whole && valid[__builtin_ctz(m)] == bytes;
-  if (whole) {
-    if (reads) resolve<Space::global>(w, ip, reads, from, bytes, false);
-  } else {
+  u32 valid[32], reads = mask, part = 0; // lanes that read something, lanes that read less than all
+  LANES valid[i] = bytes;
+  if (more->imm | more->aux) {
+    const u32 ignored = more->aux ? predicate(w, more->aux) : 0;
+    for (u32 i = 0; i < 32; ++i) {
+      if (more->imm) valid[i] = row<u32>(w, more->imm)[i];
+      if (ignored >> i & 1) valid[i] = 0;
+      if (mask >> i & 1 && valid[i] > bytes)
+        fail(w, ip, "cp.async reads more bytes than it writes: the source size must not exceed the copy size");
+      if (valid[i] != bytes) part |= 1u << i;
+      if (valid[i] == 0) reads &= ~(1u << i);
+    }
+  }
+  if (reads & part) { // bytes that are not read need not exist: each lane is looked up for what it reads
+    addresses(w, more->d, more->a, more->b, from);
     for (u32 m = reads; m; m &= m - 1) {
       u32 lane = u32(__builtin_ctz(m));
       if (from.at[lane] & (bytes - 1))
@@ -352,71 +411,83 @@ const Insn* copy_async(Warp* w, const Insn* ip) {
         fault(w, ip, Fault::out_of_bounds, Space::global, lane, from.at[lane], valid[lane], false);
       from.at[lane] += reinterpret_cast<u64>(w->arena);
     }
+  } else if (reads && locate_bytes<Space::global>(w, ip, more->d, more->a, more->b, bytes, reads, false, from)) {
+    const u64 first = from.at[0];
+    LANES from.at[i] = first + u64(i) * bytes;
   }
   AsyncCopy& copy = new_copy(w);
   copy.mask = mask;
   copy.group = 0;
   copy.bytes = bytes;
-  for (int i = 0; i < 32; ++i) {
-    copy.valid[i] = valid[i];
-    copy.to[i] = u32(to.at[i] - shared);
-    copy.from[i] = reinterpret_cast<const u8*>(from.at[i]);
-  }
+  LANES copy.valid[i] = u8(valid[i]);
+  LANES copy.to[i] = u32(to.at[i] - shared);
+  __builtin_memcpy(copy.from, from.at, sizeof copy.from);
   return ip + 2;
 }
 
 // --- choosing --------------------------------------------------------------------------------------------------------
 
+template <Space space, class T, int n>
+Fn either(bool is_store) {
+  return is_store ? store<space, T, n> : load<space, T, n>;
+}
+/// What compilers emit in loops; the rest at the lowest level only.
 template <Space space, class T>
-Fn access(const Request& r, u32 n, bool is_store) {
-  if (r.scalar)
-    return n == 1   ? load_scalar<space, T, 1>
-           : n == 2 ? load_scalar<space, T, 2>
-           : n == 4 ? load_scalar<space, T, 4>
-                    : nullptr;
-  switch (n) {
-  case 1: return is_store ? store<space, T, 1> : load<space, T, 1>;
-  case 2: return is_store ? store<space, T, 2> : load<space, T, 2>;
-  case 4:
-    if constexpr (sizeof(T) <= 8) return is_store ? store<space, T, 4> : load<space, T, 4>;
-    return nullptr;
-  case 8:
-    if constexpr (sizeof(T) == 4) return is_store ? store<space, T, 8> : load<space, T, 8>;
-    return nullptr;
-  default: return nullptr;
+Fn access(u32 n, bool is_store) {
+  constexpr bool often = space == Space::shared || space == Space::global || space == Space::generic;
+  if (n == 1 && often) return either<space, T, 1>(is_store);
+  if constexpr (sizeof(T) >= 4 && often) {
+    if (n == 2) return either<space, T, 2>(is_store);
+    if constexpr (sizeof(T) == 4)
+      if (n == 4) return either<space, T, 4>(is_store);
+  }
+#if TILEJIT_EVERYTHING
+  if (n == 1) return either<space, T, 1>(is_store);
+  if (n == 2) return either<space, T, 2>(is_store);
+  if (n == 4) return either<space, T, 4>(is_store);
+  if constexpr (sizeof(T) == 4)
+    if (n == 8) return either<space, T, 8>(is_store);
+#endif
+  return nullptr;
+}
+template <class T>
+Fn scalars(u32 n) {
+  RARE((n == 1 ? load_scalar<T, 1> : n == 2 ? load_scalar<T, 2> : n == 4 ? load_scalar<T, 4> : nullptr));
+}
+template <class T>
+Fn access(const Request& r, bool is_store) {
+  const u32 n = has(r, Mod::v2) ? 2 : has(r, Mod::v4) ? 4 : has(r, Mod::v8) ? 8 : 1;
+  if (r.scalar) return r.space == Space::param && !is_store ? scalars<T>(n) : nullptr;
+  switch (r.space) {
+  case Space::shared: return access<Space::shared, T>(n, is_store);
+  case Space::global:
+  case Space::constant: return access<Space::global, T>(n, is_store);
+  case Space::local: return access<Space::local, T>(n, is_store);
+  case Space::param: return is_store ? nullptr : access<Space::param, T>(n, false);
+  default: return access<Space::generic, T>(n, is_store);
   }
 }
-template <Space space>
 Fn access(const Request& r, bool is_store) {
-  u32 n = has(r, Mod::v2) ? 2 : has(r, Mod::v4) ? 4 : has(r, Mod::v8) ? 8 : 1;
   switch (r.types[0]) {
   case Type::b8:
   case Type::u8:
-  case Type::s8: return access<space, u8>(r, n, is_store);
+  case Type::s8: return access<u8>(r, is_store);
   case Type::b16:
   case Type::u16:
-  case Type::s16: return access<space, u16>(r, n, is_store);
+  case Type::s16: return access<u16>(r, is_store);
   case Type::b32:
   case Type::u32:
   case Type::s32:
-  case Type::f32: return access<space, u32>(r, n, is_store);
+  case Type::f32: return access<u32>(r, is_store);
   case Type::b64:
   case Type::u64:
   case Type::s64:
-  case Type::f64: return access<space, u64>(r, n, is_store);
+  case Type::f64: return access<u64>(r, is_store);
   default: return nullptr;
   }
 }
-Fn access(const Request& r, Space space, bool is_store) {
-  switch (space) {
-  case Space::shared: return access<Space::shared>(r, is_store);
-  case Space::global: return access<Space::global>(r, is_store);
-  case Space::local: return access<Space::local>(r, is_store);
-  case Space::param: return is_store ? nullptr : access<Space::param>(r, is_store);
-  default: return access<Space::generic>(r, is_store);
-  }
-}
 
+#if TILEJIT_EVERYTHING
 template <Space space, class U, class S>
 Fn atomic_int(const Request& r) {
   bool is_signed = r.types[0] == Type::s32 || r.types[0] == Type::s64;
@@ -454,21 +525,25 @@ Fn atomic_of(const Request& r) {
   }
 }
 
+#endif
+
 } // namespace
 
 Fn ISA(select_memory)(const Request& r) {
   switch (r.form) {
   case Form::ld:
-  case Form::ld_nc: return access(r, r.space, false);
-  case Form::st: return access(r, r.space, true);
+  case Form::ld_nc: return access(r, false);
+  case Form::st: return access(r, true);
+#if TILEJIT_EVERYTHING
   case Form::atom:
   case Form::atom_cas:
   case Form::red:
     return r.space == Space::shared   ? atomic_of<Space::shared>(r)
            : r.space == Space::global ? atomic_of<Space::global>(r)
                                       : atomic_of<Space::generic>(r);
+#endif
   case Form::cp_async:
-  case Form::cp_async_ignore: return copy_async<false>;
+  case Form::cp_async_ignore: return copy_async;
   default: return nullptr;
   }
 }

@@ -12,7 +12,9 @@ const Handlers& handlers_v2();
 const Handlers& handlers_v3();
 const Handlers& handlers_v4();
 
-const Handlers& handlers() {
+namespace {
+
+const Handlers& level() {
   static const Handlers& chosen = []() -> const Handlers& {
     __builtin_cpu_init();
     bool v3 = __builtin_cpu_supports("x86-64-v3"), v4 = __builtin_cpu_supports("x86-64-v4");
@@ -29,6 +31,31 @@ const Handlers& handlers() {
     return v4 ? handlers_v4() : v3 ? handlers_v3() : handlers_v2();
   }();
   return chosen;
+}
+
+template <auto member, typename... Arguments>
+Fn first_of(Arguments... arguments) {
+  Fn fn = (level().*member)(arguments...);
+  return fn ? fn : (handlers_v2().*member)(arguments...);
+}
+
+} // namespace
+
+const Handlers& handlers() {
+  static const Handlers all = [] {
+    Handlers h = level();
+    h.select_int = first_of<&Handlers::select_int>;
+    h.select_float = first_of<&Handlers::select_float>;
+    h.select_half = first_of<&Handlers::select_half>;
+    h.select_convert = first_of<&Handlers::select_convert>;
+    h.select_move = first_of<&Handlers::select_move>;
+    h.select_memory = first_of<&Handlers::select_memory>;
+    h.select_matrix = first_of<&Handlers::select_matrix>;
+    h.select_matrix_more = first_of<&Handlers::select_matrix_more>;
+    h.select_carry = first_of<&Handlers::select_carry>;
+    return h;
+  }();
+  return all;
 }
 
 } // namespace tilejit::runtime::simulator

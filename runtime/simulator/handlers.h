@@ -2,7 +2,8 @@
 //
 // exec_*.cpp are compiled once for each level of x86-64 (TILEJIT_ISA = v2, v3, v4); each copy exports its choosers
 // under its own names. `handlers()` gives those that this machine runs, or those that TILEJIT_SIMULATOR_ISA names.
-// Results are the same bit for bit.
+// Results are the same bit for bit. What is rare exists only at the lowest level (TILEJIT_EVERYTHING): a chooser of
+// `handlers()` that has no handler of its own level asks that one.
 #pragma once
 #include "runtime/simulator/program.h"
 
@@ -31,9 +32,10 @@ struct Handlers {
   Fn (*select_float)(const Request&);
   Fn (*select_half)(const Request&);
   Fn (*select_convert)(const Request&);
-  Fn (*select_move)(const Request&);   ///< mov, selp, predicates, shuffles, votes
-  Fn (*select_memory)(const Request&); ///< ld, st, atom, red, cp.async
-  Fn (*select_matrix)(const Request&); ///< ldmatrix, stmatrix, movmatrix, mma
+  Fn (*select_move)(const Request&);        ///< mov, selp, predicates, shuffles, votes
+  Fn (*select_memory)(const Request&);      ///< ld, st, atom, red, cp.async
+  Fn (*select_matrix)(const Request&);      ///< ldmatrix, stmatrix, movmatrix, mma
+  Fn (*select_matrix_more)(const Request&); ///< mma of fp8, f64, integers
   /// add.cc and its kin: the carry that goes out (a predicate), or the sum.
   Fn (*select_carry)(bool out, bool subtract, bool wide);
   Fn (*select_helper)(Helper);
@@ -52,6 +54,7 @@ Fn ISA(select_convert)(const Request&);
 Fn ISA(select_move)(const Request&);
 Fn ISA(select_memory)(const Request&);
 Fn ISA(select_matrix)(const Request&);
+Fn ISA(select_matrix_more)(const Request&);
 Fn ISA(select_carry)(bool out, bool subtract, bool wide);
 Fn ISA(select_helper)(Helper);
 const Handlers& ISA(handlers)();

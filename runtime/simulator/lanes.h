@@ -203,7 +203,14 @@ const Insn* compare(Warp* w, const Insn* ip) {
 }
 
 // --- choosing one of them --------------------------------------------------------------------------------------------
-// Null: there is no variant for these kinds; lowering then turns the scalars into rows.
+// Null: there is no variant for these kinds; lowering then turns the scalars into rows. The lowest level only has to be
+// right, and does without most variants.
+
+#if TILEJIT_EVERYTHING
+#define VARIANT(...) nullptr
+#else
+#define VARIANT(...) __VA_ARGS__
+#endif
 
 template <class Op>
 Fn pick1(const Request& r) {
@@ -215,8 +222,8 @@ Fn pick2(const Request& r) {
   if (r.scalar) return binary_scalar<Op>;
   switch (r.kinds) {
   case 0: return binary<Op, 0>;
-  case 1: return binary<Op, 1>;
-  case 2: return binary<Op, 2>;
+  case 1: return VARIANT(binary<Op, 1>);
+  case 2: return VARIANT(binary<Op, 2>);
   default: return nullptr;
   }
 }
@@ -225,9 +232,9 @@ Fn pick3(const Request& r) {
   if (r.scalar) return ternary_scalar<Op>;
   switch (r.kinds) {
   case 0: return ternary<Op, 0>;
-  case 2: return ternary<Op, 2>;
-  case 4: return ternary<Op, 4>;
-  case 6: return ternary<Op, 6>;
+  case 2: return VARIANT(ternary<Op, 2>);
+  case 4: return VARIANT(ternary<Op, 4>);
+  case 6: return VARIANT(ternary<Op, 6>);
   default: return nullptr;
   }
 }
@@ -235,9 +242,9 @@ template <class Op>
 Fn pick_compare(const Request& r) {
   switch (r.kinds) {
   case 0: return compare<Op, 0>;
-  case 1: return compare<Op, 1>;
-  case 2: return compare<Op, 2>;
-  default: return compare<Op, 3>;
+  case 2: return VARIANT(compare<Op, 2>);
+  case 3: return compare<Op, 3>;
+  default: return nullptr;
   }
 }
 
@@ -288,10 +295,10 @@ Fn seldom3(const Request& r) {
 }
 template <class Op>
 Fn rare_compare(const Request& r) {
-  RARE((r.kinds == 0 ? compare<Op, 0> : nullptr));
+  RARE((r.kinds == 0 ? compare<Op, 0> : r.kinds == 3 ? compare<Op, 3> : nullptr));
 }
 
-inline bool has(const Request& r, Mod mod) {
+[[gnu::noinline, gnu::cold, maybe_unused]] bool has(const Request& r, Mod mod) {
   for (u32 i = 0; i < r.mod_count; ++i)
     if (r.mods[i] == mod) return true;
   return false;

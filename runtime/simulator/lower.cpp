@@ -46,6 +46,9 @@ std::shared_ptr<const Program> Lowering::run() {
     switch (i.form) {
     case Form::ld:
       return i.space() == Space::param && i.vector_length() <= 4 && bits_of(i.type()) <= 64 && i.guard == none;
+    case Form::match_any:
+    case Form::match_all:
+    case Form::shfl_sync: return false;
     case Form::mov: {
       auto operands = f_.operands(i);
       return i.type() != Type::b128 && !operands[0].is(Kind::vector) && !operands[1].is(Kind::vector);
@@ -312,8 +315,22 @@ bool Lowering::operate(Request r, Width width, uint32_t d, std::vector<Source> s
   if (sources.size() > 1) fields.b = sources[1].offset;
   if (sources.size() > 2) fields.c = sources[2].offset;
   emit_masked(width, d);
+  bool loops = width != Width::scalar && r.form != Form::lop3 && r.form != Form::bfi && r.form != Form::selp;
+  if (loops && !guarded_ && !varying_) repeatable_.push_back(p_->code.size());
   emit(fn, fields);
   return true;
+}
+/// Equal operations in a row become one call: the first one's `imm` counts the others.
+void Lowering::join_runs() {
+  for (size_t n = 0; n < repeatable_.size();) {
+    size_t first = repeatable_[n], count = 1;
+    while (n + count < repeatable_.size() && repeatable_[n + count] == first + count &&
+           p_->code[first + count].fn == p_->code[first].fn)
+      ++count;
+    p_->code[first].imm = static_cast<uint32_t>(count - 1);
+    n += count;
+  }
+  repeatable_.clear();
 }
 bool Lowering::helper(Helper h, Width width, uint32_t d, uint32_t a, uint32_t b, bool final) {
   if (final) emit_masked(width, d);
@@ -325,7 +342,7 @@ bool Lowering::helper(Helper h, Width width, uint32_t d, uint32_t a, uint32_t b,
 
 /// The mode of MXCSR that an instruction needs; nothing where it does not care.
 std::optional<uint32_t> Lowering::mode_of(const Instruction& i) const {
-  uint32_t mode = i.has(Mod::ftz) ? mxcsr_ieee | mxcsr_ftz : mxcsr_ieee;
+  uint32_t mode = i.has(Mod::ftz) ? mxcsr_ftz : mxcsr_ieee;
   auto rounded = [&] {
     Mod r = i.rounding();
     return mode | (r == Mod::rm ? 0x2000u : r == Mod::rp ? 0x4000u : r == Mod::rz ? 0x6000u : 0u);
@@ -384,26 +401,27 @@ std::optional<uint32_t> Lowering::mode_of(const Instruction& i) const {
   case Form::mma_bf16:
   case Form::mma_f16:
   case Form::mma_tf32:
-  case Form::mma_fp8: return mxcsr_ieee | mxcsr_ftz;
+  case Form::mma_fp8: return mxcsr_matrix;
   case Form::mma_f64: return mxcsr_ieee;
   case Form::atom:
   case Form::red:
     if (!is_float(i.type())) return std::nullopt;
     // Additions to floats in global memory flush subnormals, those in shared memory do not.
-    return i.type() == Type::f32 && i.space() == Space::global ? mxcsr_ieee | mxcsr_ftz : mxcsr_ieee;
+    return i.type() == Type::f32 && i.space() == Space::global ? mxcsr_matrix : mxcsr_ieee;
   default: return std::nullopt;
   }
 }
 /// Between blocks the machine is in the mode that most instructions want, so that few of them need to change it.
 void Lowering::choose_mode() {
-  uint64_t flushing = 0, ieee = 0;
+  std::map<uint32_t, uint64_t> weights;
   for (uint32_t b = 0; b < cfg_.blocks.size(); ++b) {
     uint64_t weight =
         cfg_.blocks[b].loop == none ? 1 : uint64_t{8} << std::min(3 * cfg_.loops[cfg_.blocks[b].loop].depth, 30u);
     for (uint32_t i = cfg_.blocks[b].begin; i < cfg_.blocks[b].end; ++i)
-      if (auto mode = mode_of(f_.body[i])) (*mode & mxcsr_ftz ? flushing : ieee) += weight;
+      if (auto mode = mode_of(f_.body[i])) weights[*mode] += weight;
   }
-  p_->default_mode = flushing > ieee ? mxcsr_ieee | mxcsr_ftz : mxcsr_ieee;
+  for (auto [mode, weight] : weights)
+    if (weight > weights[p_->default_mode]) p_->default_mode = mode;
 }
 void Lowering::set_mode(uint32_t mode) {
   if (mode == mode_) return;
@@ -441,6 +459,7 @@ void Lowering::block(uint32_t b) {
     guard_ = guarded_ ? Guard{place(i.guard), i.guard_negated ? ~0u : 0u} : Guard{};
     instruction(i);
   }
+  join_runs();
   set_mode(p_->default_mode);
   leave_block(b);
 }
@@ -528,7 +547,12 @@ void Lowering::instruction(const Instruction& i) {
   case Form::add_cc:
   case Form::addc:
   case Form::sub_cc:
-  case Form::subc: done = carry(i); break;
+  case Form::subc:
+  case Form::mad_cc:
+  case Form::madc: done = carry(i); break;
+  case Form::lop3_bool: done = lop3_bool(i); break;
+  case Form::tanh_half:
+  case Form::ex2_half: done = through_float(i); break;
   case Form::cvta:
   case Form::cvta_to:
   case Form::isspacep: done = convert_address(i); break;
@@ -820,12 +844,12 @@ bool Lowering::compare(const Instruction& i) {
   return true;
 }
 
-/// set: a comparison whose result is a number: 1.0, or all ones.
+/// set: a comparison whose result is a number: 1.0, or all ones; for two halves, two such.
 bool Lowering::set(const Instruction& i) {
   auto operands = f_.operands(i);
   Type to = i.type(0), from = i.type(1);
-  bool packed = from == Type::f16x2 || from == Type::bf16x2, half = bits_of(from) == 16 && is_float(from);
-  if (packed) return false;
+  bool packed = from == Type::f16x2 || from == Type::bf16x2, half = packed || (bits_of(from) == 16 && is_float(from));
+  if (operands[0].is(Kind::reg) && is_scalar(operands[0].index)) return false;
   Request r = request(i);
   r.form = Form::setp;
   r.types[0] = from;
@@ -834,35 +858,51 @@ bool Lowering::set(const Instruction& i) {
     if (r.mods[k] != Mod::and_ && r.mods[k] != Mod::or_ && r.mods[k] != Mod::xor_) r.mods[modifiers++] = r.mods[k];
   r.mod_count = modifiers;
   bool wide = bits_of(from) == 64;
-  uint32_t a = row(operands[1], wide), b = row(operands[2], wide), yes = temporary_predicate(0);
-  Fn fn = half ? h_.select_half(r) : h_.select_float(r);
-  if (!fn) return false;
-  emit(fn, {.d = yes, .a = a, .b = b});
-  if (const Operand* combine = f_.operand(i, 'p')) {
-    Guard c = predicate(*combine);
-    Helper op = i.has(Mod::and_)  ? Helper::predicate_and
-                : i.has(Mod::or_) ? Helper::predicate_or
-                                  : Helper::predicate_xor;
-    emit(h_.select_helper(op), {.d = yes, .a = yes, .b = c.offset, .aux = c.turned});
+  uint32_t a = row(operands[1], wide), b = row(operands[2], wide), at = destination(operands[0], false);
+  uint64_t one = to == Type::f32                          ? 0x3f800000u
+                 : to == Type::f16 || to == Type::f16x2   ? 0x3c00u
+                 : to == Type::bf16 || to == Type::bf16x2 ? 0x3f80u
+                 : packed                                 ? 0xffffu
+                                                          : ~uint64_t{0};
+  uint32_t results[2];
+  for (uint32_t n = 0; n < (packed ? 2u : 1u); ++n) {
+    r.scalar = n == 1; // the upper half
+    Fn fn = half ? h_.select_half(r) : h_.select_float(r);
+    if (!fn) return false;
+    uint32_t yes = temporary_predicate(n);
+    emit(fn, {.d = yes, .a = a, .b = b});
+    if (const Operand* combine = f_.operand(i, 'p')) {
+      Guard c = predicate(*combine);
+      Helper op = i.has(Mod::and_)  ? Helper::predicate_and
+                  : i.has(Mod::or_) ? Helper::predicate_or
+                                    : Helper::predicate_xor;
+      emit(h_.select_helper(op), {.d = yes, .a = yes, .b = c.offset, .aux = c.turned});
+    }
+    Request select_one = request(Form::selp, {Type::b32});
+    select_one.kinds = 3;
+    results[n] = packed ? scratch() : at;
+    if (!packed) emit_masked(Width::row32, at);
+    emit(select(select_one), {.d = results[n], .a = constant(one), .b = constant(0), .c = yes});
   }
-  uint64_t one = to == Type::f32 ? 0x3f800000u : to == Type::f16 ? 0x3c00u : to == Type::bf16 ? 0x3f80u : ~uint64_t{0};
-  Request select_one = request(Form::selp, {Type::b32});
-  select_one.kinds = 3;
-  uint32_t at = destination(operands[0], false);
-  if (operands[0].is(Kind::reg) && is_scalar(operands[0].index)) return false;
-  emit_masked(Width::row32, at);
-  emit(select(select_one), {.d = at, .a = constant(one), .b = constant(0), .c = yes});
-  return true;
+  return !packed || helper(Helper::pack32, Width::row32, at, results[0], results[1]);
 }
 
 /// add.cc and its kin: the carry flag is a predicate of its own, one for each lane.
 bool Lowering::carry(const Instruction& i) {
   auto operands = f_.operands(i);
   bool wide = bits_of(i.type()) == 64, subtract = i.form == Form::sub_cc || i.form == Form::subc;
-  bool in = i.form == Form::addc || i.form == Form::subc, out = i.has(Mod::cc);
+  bool product = i.form == Form::mad_cc || i.form == Form::madc;
+  bool in = i.form == Form::addc || i.form == Form::subc || i.form == Form::madc, out = i.has(Mod::cc);
   if (operands[0].is(Kind::reg) && is_scalar(operands[0].index)) return false;
-  uint32_t a = row(operands[1], wide), b = row(operands[2], wide), flag = temporary_predicate(7),
-           next = temporary_predicate(6);
+  uint32_t a = row(operands[1], wide), b = row(operands[2], wide);
+  if (product) {
+    uint32_t at = scratch();
+    Fn fn = select(request(Form::mul_int, {i.type()}, {i.has(Mod::hi) ? Mod::hi : Mod::lo}));
+    emit(fn, {.d = at, .a = a, .b = b});
+    a = at;
+    b = row(operands[3], wide);
+  }
+  uint32_t flag = temporary_predicate(7), next = temporary_predicate(6);
   Insn fields{.a = a, .b = b, .imm = in, .aux = flag};
   if (out) {
     fields.d = next;
@@ -876,6 +916,53 @@ bool Lowering::carry(const Instruction& i) {
     emit(h_.select_helper(Helper::predicate_move), {.d = flag, .a = next});
   }
   return true;
+}
+
+/// lop3 with a predicate: (d != 0) combined with the last source.
+bool Lowering::lop3_bool(const Instruction& i) {
+  auto operands = f_.operands(i);
+  const Operand &result = operands[0], &d = result.is(Kind::pair) ? f_.elements(result)[0] : result;
+  uint32_t rows[3], all = scratch(), yes = temporary_predicate(0);
+  for (size_t n = 0; n < 3; ++n) rows[n] = row(operands[n + 1], false);
+  emit(select(request(Form::lop3, {Type::b32})),
+       {.d = all, .a = rows[0], .b = rows[1], .c = rows[2], .imm = static_cast<uint32_t>(operands[4].value)});
+  if (result.is(Kind::pair) && f_.elements(result)[1].is(Kind::reg)) {
+    Guard c = predicate(*f_.operand(i, 'p'));
+    uint32_t p = place(f_.elements(result)[1].index);
+    emit(h_.select_float(request(Form::setp, {Type::u32}, {Mod::ne})),
+         {.d = yes, .a = all, .b = row({.kind = Kind::integer, .value = 0}, false)});
+    emit(h_.select_helper(i.has(Mod::and_) ? Helper::predicate_and : Helper::predicate_or),
+         {.d = yes, .a = yes, .b = c.offset, .aux = c.turned});
+    if (d.is(Kind::reg))
+      operate(request(Form::mov, {Type::b32}), Width::row32, place(d.index), {{all, false}}, {false});
+    emit_masked(Width::predicate, p);
+    emit(h_.select_helper(Helper::predicate_move), {.d = p, .a = yes});
+    return true;
+  }
+  return !d.is(Kind::reg) ||
+         operate(request(Form::mov, {Type::b32}), Width::row32, place(d.index), {{all, false}}, {false});
+}
+
+/// Approximations of halves: by that of floats, rounded.
+bool Lowering::through_float(const Instruction& i) {
+  auto operands = f_.operands(i);
+  bool packed = bits_of(i.type()) == 32;
+  Type half = i.type() == Type::f16 || i.type() == Type::f16x2 ? Type::f16 : Type::bf16;
+  uint32_t a = row(operands[1], false), parts[2];
+  for (uint32_t n = 0; n < (packed ? 2u : 1u); ++n) {
+    uint32_t x = scratch();
+    parts[n] = scratch();
+    if (n)
+      emit(select(request(Form::shr, {Type::b32})),
+           {.d = x, .a = a, .b = row({.kind = Kind::integer, .value = 16}, false)});
+    emit(select(request(Form::cvt, {Type::f32, half})), {.d = x, .a = n ? x : a});
+    emit(select(request(i.form == Form::tanh_half ? Form::tanh_approx : Form::ex2_approx, {Type::f32})),
+         {.d = x, .a = x});
+    emit(select(request(Form::cvt, {half, Type::f32}, {Mod::rn})), {.d = parts[n], .a = x});
+  }
+  uint32_t at = destination(operands[0], false);
+  if (packed) return helper(Helper::pack32, Width::row32, at, parts[0], parts[1]);
+  return operate(request(Form::mov, {Type::b32}), Width::row32, at, {{parts[0], false}}, {false});
 }
 
 bool Lowering::convert_address(const Instruction& i) {

@@ -176,14 +176,23 @@ bool Lowering::matrix_move(const Instruction& i) {
 }
 
 bool Lowering::product(const Instruction& i) {
-  Fn fn = h_.select_matrix(request(i));
+  Request r = request(i);
+  Insn fields{.c = guard_.offset, .aux = guard_.turned};
+  Fn fn = h_.select_matrix(r);
+  if (!fn) { // any shape
+    fn = h_.select_matrix_more(r);
+    fields.d = static_cast<uint32_t>(i.type(1));
+    fields.a = static_cast<uint32_t>(i.type(2));
+    fields.b = i.shape.k;
+    fields.imm = i.shape.m;
+  }
   if (!fn) return false;
   bool wide = i.form == Form::mma_f64;
   std::vector<uint32_t> rows;
   for (char role : {'d', 'a', 'b', 'c'})
     for (const Operand& e : elements_of(f_, *f_.operand(i, role)))
       rows.push_back(role == 'd' ? destination(e, wide) : row(e, wide));
-  emit(fn, {.c = guard_.offset, .aux = guard_.turned});
+  emit(fn, fields);
   emit_words(rows, wide ? 3 : 2);
   return true;
 }

@@ -86,6 +86,7 @@ private:
   /// One operation with 1 to 3 sources. `wide[n]`: source n has 64 bits. False: there is no handler.
   bool operate(Request r, Width width, uint32_t d, std::vector<Source> sources, const std::vector<bool>& wide,
                Insn fields = {});
+  void join_runs();
   bool helper(Helper h, Width width, uint32_t d, uint32_t a, uint32_t b = 0, bool final = true);
 
   // --- instructions
@@ -96,6 +97,8 @@ private:
   bool compare(const Instruction& i);
   bool set(const Instruction& i);
   bool carry(const Instruction& i);
+  bool lop3_bool(const Instruction& i);
+  bool through_float(const Instruction& i);
   bool convert_address(const Instruction& i);
   bool predicate_logic(const Instruction& i);
   // lower_wide.cpp
@@ -132,6 +135,7 @@ private:
   std::vector<bool> ends_thread_;
   std::string errors_;
   std::set<std::string> unsupported_;
+  std::vector<size_t> repeatable_; ///< instructions of this block whose handlers take several at once
 
   // of the instruction at hand
   Guard guard_;

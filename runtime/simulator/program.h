@@ -59,8 +59,9 @@ struct SpecialSlot {
   bool row = false; ///< 32 x 32 bits
 };
 
-/// MXCSR: exceptions masked; rounding; flush-to-zero and denormals-are-zero for .ftz and the matrix instructions.
-inline constexpr uint32_t mxcsr_ieee = 0x1f80, mxcsr_ftz = 0x8040;
+/// MXCSR: exceptions masked, to nearest; subnormal sources are zeros for .ftz (those handlers flush results themselves:
+/// the machine would also flush what rounds up to the smallest normal number); both for the matrix instructions.
+inline constexpr uint32_t mxcsr_ieee = 0x1f80, mxcsr_ftz = mxcsr_ieee | 0x0040, mxcsr_matrix = mxcsr_ieee | 0x8040;
 
 struct Program {
   std::shared_ptr<const Module> module;
