@@ -14,8 +14,8 @@ enum class Level { tile, placed, llvm_dialect, llvm, ptx };
 
 struct CompileOptions {
   std::string target = "sm_90a";
-  bool verify = false;          ///< run MLIR's verifier after each pass (tests do)
-  bool optimize_fully = false;  ///< LLVM's O3 in place of the short list of passes: slower, rarely better
+  bool verify = false;         ///< run MLIR's verifier after each pass (tests do)
+  bool optimize_fully = false; ///< LLVM's O3 in place of the short list of passes: slower, rarely better
   /// Called after each pass with its name and the IR; printing the IR is what makes this slow.
   std::function<void(std::string_view pass, const std::string& ir)> after_pass;
 };

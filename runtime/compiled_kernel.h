@@ -74,11 +74,11 @@ struct StageTime {
 
 /// PTX for one target and one specialization, with all that a launch needs to know.
 struct CompiledKernel {
-  std::string name;            ///< the entry in the PTX
-  std::string target;          ///< "sm_90a"
+  std::string name;   ///< the entry in the PTX
+  std::string target; ///< "sm_90a"
   std::string ptx;
-  uint32_t threads = 0;        ///< per block, a multiple of 32
-  uint32_t shared_bytes = 0;   ///< dynamic shared memory of a block
+  uint32_t threads = 0;      ///< per block, a multiple of 32
+  uint32_t shared_bytes = 0; ///< dynamic shared memory of a block
   std::vector<KernelArgument> arguments;
   std::vector<KernelParameter> parameters;
   std::vector<StageTime> stages;

@@ -69,8 +69,10 @@ static ParseResult parse_extent(AsmParser& parser, SmallVectorImpl<int64_t>& val
 }
 
 static void print_extent(AsmPrinter& printer, int64_t value) {
-  if (ShapedType::isDynamic(value)) printer << "?";
-  else printer << value;
+  if (ShapedType::isDynamic(value))
+    printer << "?";
+  else
+    printer << value;
 }
 
 Type ViewType::parse(AsmParser& parser) {

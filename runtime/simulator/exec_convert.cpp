@@ -86,8 +86,8 @@ Fn int_from(const Request& r) {
   case Type::type: return has(r, Mod::sat) ? rare1<IntToInt<To, T, true>>(r) : seldom1<IntToInt<To, T, false>>(r);
   switch (r.types[1]) {
     FROM(u8, u8)
-    FROM(s8, s8) FROM(u16, u16) FROM(s16, s16) FROM(u32, u32) FROM(s32, s32) FROM(u64, u64) FROM(s64, s64) default
-        : return nullptr;
+    FROM(s8, s8)
+    FROM(u16, u16) FROM(s16, s16) FROM(u32, u32) FROM(s32, s32) FROM(u64, u64) FROM(s64, s64) default : return nullptr;
   }
 #undef FROM
 }
@@ -314,8 +314,9 @@ Fn floating(const Request& r) {
   case Type::type: return float_from<To, T>(r);
   switch (r.types[1]) {
     FROM(u8, u8)
-    FROM(s8, s8) FROM(u16, u16) FROM(s16, s16) FROM(u32, u32) FROM(s32, s32) FROM(u64, u64) FROM(s64, s64)
-        FROM(f16, f16) FROM(bf16, bf16) FROM(f32, f32) FROM(f64, f64) default : return nullptr;
+    FROM(s8, s8)
+    FROM(u16, u16) FROM(s16, s16) FROM(u32, u32) FROM(s32, s32) FROM(u64, u64) FROM(s64, s64) FROM(f16, f16)
+        FROM(bf16, bf16) FROM(f32, f32) FROM(f64, f64) default : return nullptr;
   }
 #undef FROM
 }
