@@ -132,6 +132,10 @@ inline Range range(const Operand& begin, const Operand& end, const Operand& step
 inline Range range(const Operand& begin, const Operand& end) { return Range(begin, end, Operand(1, begin.where())); }
 inline Range range(const Operand& end) { return Range(Operand(0, end.where()), end, Operand(1, end.where())); }
 
+/// Runs `body`, or else `otherwise`, by what the i1 scalar `condition` is in the running kernel; both C++ functions are
+/// recorded once. They may assign Vars, which afterwards hold what the part that ran gave them.
+void when(const Operand& condition, const std::function<void()>& body, const std::function<void()>& otherwise = {});
+
 // ---- kernels ---------------------------------------------------------------------------------------------------
 
 /// What is known of an argument while a kernel is recorded: a tensor's type, sizes, strides and alignment, or a

@@ -172,8 +172,8 @@ Value Recorder::value(uint64_t recording, uint32_t index, const Location& where)
   Value value = values_[index];
   if (!value.getParentRegion()->isAncestor(builder.getInsertionBlock()->getParent()))
     throw Error(where,
-                "this tile was made inside a loop or a combine function that has ended; to carry a value out of a "
-                "loop, assign it to a Var that was made before the loop");
+                "this tile was made inside a loop, a when or a combine function that has ended; to carry a value out "
+                "of a loop or a when, assign it to a Var that was made before it");
   if (in_combine() && isa<RankedTensorType>(value.getType()))
     throw Error(where, "a combine function works on its scalars and can't use a tile, " + describe(value.getType()));
   return value;
@@ -385,20 +385,22 @@ void Recorder::assign(Var& variable, const Operand& operand) {
   variable.value_ = enter(value);
 }
 
+SmallVector<uint32_t> Recorder::visible_variables() {
+  SmallVector<uint32_t> slots;
+  Region* here = builder.getInsertionBlock()->getParent();
+  for (auto [slot, variable] : llvm::enumerate(variables_)) // the others are left over from a loop that has ended
+    if (variable && values_[variable->value_].getParentRegion()->isAncestor(here)) slots.push_back(slot);
+  return slots;
+}
+
 // ---- loops ---------------------------------------------------------------------------------------------------------
 
 void Recorder::begin(Range& range) {
   if (in_combine()) throw Error(range.where_, "range: a combine function can't hold a loop");
   Loop loop{{}, {}, range.where_};
+  loop.carried = visible_variables();
   SmallVector<Value> before;
-  Region* here = builder.getInsertionBlock()->getParent();
-  for (auto [slot, variable] : llvm::enumerate(variables_)) {
-    if (!variable) continue;
-    Value value = values_[variable->value_];
-    if (!value.getParentRegion()->isAncestor(here)) continue; // left over from a loop that has ended
-    loop.carried.push_back(slot);
-    before.push_back(value);
-  }
+  for (uint32_t slot : loop.carried) before.push_back(values_[variables_[slot]->value_]);
   auto at = [&](uint32_t index) { return value(id_, index, range.where_); };
   loop.op =
       scf::ForOp::create(builder, location(range.where_), at(range.begin_), at(range.end_), at(range.step_), before);
@@ -462,6 +464,67 @@ void Recorder::abandon(const Range& range) noexcept {
                             "recorded once for all turns, so it has to run to its end (a shorter range, or select "
                             "and masks, leave turns out)")
             .what();
+}
+
+// ---- conditions ----------------------------------------------------------------------------------------------------
+
+void Recorder::when(const Operand& condition, const std::function<void()>& body,
+                    const std::function<void()>& otherwise) {
+  const Location& where = condition.where();
+  if (in_combine()) throw Error(where, "when: a combine function can't hold a condition; use select");
+  Value test = value(condition);
+  if (!test.getType().isInteger(1))
+    throw Error(where, "when: the condition must be an i1 scalar, not " + describe(test.getType()) +
+                           "; for a tile of conditions use select");
+
+  SmallVector<uint32_t> slots = visible_variables();
+  auto values = [&] {
+    return llvm::map_to_vector(slots, [&](uint32_t slot) {
+      if (!variables_[slot]) throw Error(where, "when: a Var that was made before it was destroyed inside it");
+      return value(id_, variables_[slot]->value_, where);
+    });
+  };
+  const SmallVector<Value> before = values();
+  auto at = location(where);
+  auto draft = scf::IfOp::create(builder, at, TypeRange(), test, /*withElseRegion=*/true);
+  // Records one part and says what the Vars hold at its end; they then hold again what they held before.
+  auto record = [&](Block* block, const std::function<void()>& part) {
+    if (block->mightHaveTerminator()) block->getTerminator()->erase();
+    builder.setInsertionPointToEnd(block);
+    SmallVector<Value> after;
+    try {
+      if (part) part();
+      if (broken_) throw Error(*broken_);
+      after = values();
+    } catch (...) {
+      if (!broken_) broken_ = Error(where, "when: a part of it was left by an exception").what();
+      throw;
+    }
+    for (auto [slot, value] : llvm::zip_equal(slots, before)) variables_[slot]->value_ = enter(value);
+    return after;
+  };
+  SmallVector<Value> yes = record(draft.thenBlock(), body), no = record(draft.elseBlock(), otherwise);
+
+  SmallVector<uint32_t> changed;
+  SmallVector<Value> yes_changed, no_changed;
+  for (auto [slot, old, a, b] : llvm::zip_equal(slots, before, yes, no)) {
+    if (a == old && b == old) continue;
+    changed.push_back(slot);
+    yes_changed.push_back(a);
+    no_changed.push_back(b);
+  }
+  for (auto [block, yields] : {std::pair(draft.thenBlock(), &yes_changed), std::pair(draft.elseBlock(), &no_changed)}) {
+    builder.setInsertionPointToEnd(block);
+    scf::YieldOp::create(builder, at, *yields);
+  }
+  builder.setInsertionPoint(draft);
+  bool has_else = !changed.empty() || draft.elseBlock()->getOperations().size() > 1;
+  auto op = scf::IfOp::create(builder, at, TypeRange(ValueRange(yes_changed)), test, /*withElseRegion=*/false);
+  op.getThenRegion().takeBody(draft.getThenRegion());
+  if (has_else) op.getElseRegion().takeBody(draft.getElseRegion());
+  draft.erase();
+  builder.setInsertionPointAfter(op);
+  for (auto [slot, result] : llvm::zip_equal(changed, op.getResults())) variables_[slot]->value_ = enter(result);
 }
 
 // ---- combine functions ---------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 // Loops. When a loop begins, nobody knows yet which Vars its body will assign, so every living Var becomes an argument
 // of the loop. When it ends, the Vars that still hold their own argument were not assigned: their arguments go, and
 // uses of them read the value from before the loop. The others are yielded, and afterwards hold the loop's results.
+// The parts of a `when` read values from outside as they are; the Vars that either assigned hold its results.
 #pragma once
 #include "compiler/dialect/dialect.h"
 #include "compiler/program_impl.h"
@@ -84,6 +85,7 @@ public:
   void begin(Range& range);
   void end(Range& range);
   void abandon(const Range& range) noexcept;
+  void when(const Operand& condition, const std::function<void()>& body, const std::function<void()>& otherwise);
   Tile induction(const Range& range) { return Tile(id_, range.induction_); }
   void assign(Var& variable, const Operand& value);
   uint32_t add_variable(Var* variable);
@@ -114,6 +116,9 @@ private:
   /// combine function, which stands for itself, a constant stays where it is.
   mlir::Value constant(mlir::TypedAttr value, mlir::Location where);
   mlir::Value shared(mlir::Value value); ///< the same, if `value` is a constant
+
+  /// The living Vars whose values may be read here, by slot.
+  llvm::SmallVector<uint32_t> visible_variables();
 
   struct Loop {
     mlir::scf::ForOp op;

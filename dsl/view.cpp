@@ -232,4 +232,8 @@ Range::Iterator& Range::Iterator::operator++() {
 
 bool Range::Iterator::operator!=(const Iterator&) const { return range_->state_ == State::inside; }
 
+void when(const Operand& condition, const std::function<void()>& body, const std::function<void()>& otherwise) {
+  Recorder::current(condition.where()).when(condition, body, otherwise);
+}
+
 } // namespace tilejit::dsl

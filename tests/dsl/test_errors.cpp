@@ -112,8 +112,8 @@ TEST_CASE("loops") {
 
 TEST_CASE("a value that a loop made ends with the loop") {
   FAILS({ Tiles kept; for (Index i : range(t[4])) kept.push_back(i + 1); return {kept[0] * 2}; },
-        "this tile was made inside a loop or a combine function that has ended; to carry a value out of a loop, assign "
-        "it to a Var that was made before the loop");
+        "this tile was made inside a loop, a when or a combine function that has ended; to carry a value out of a loop or a "
+        "when, assign it to a Var that was made before it");
   FAILS({ auto v = std::make_unique<Var>(t[5]); for (Index i : range(t[4])) v.reset(); return {}; },
         "range: a Var that was made before this loop was destroyed inside it");
 }

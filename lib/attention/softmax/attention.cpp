@@ -69,11 +69,16 @@ Kernel attention_kernel(const AttentionConfig& config, const AttentionVariant& v
     Tile factor = variant.score ? Tile(std::numbers::log2e_v<float>) : scale * std::numbers::log2e;
 
     Var top = full(f32, {m}, -1e30f), total = zeros(f32, {m}), acc = zeros(f32, {m, v.fixed_size(3)});
-    auto attend = [&](const Index& key, bool masked) {
-      Tile keys = k.at(batch, span(key, n), kv_head, width).load();
-      Var s = dot(queries, transpose(keys), variant.precision);
+    KeyRange keys = variant.visibility.range(length, first, m);
+    Index begin = max(keys.begin, 0), end = min(keys.end, length.keys);
+    Index full_begin = keys.full_begin.value_or(begin), full_end = min(keys.full_end, length.keys);
+    for (Index key : range(begin / n * n, end, n)) {
+      Tile tile = k.at(batch, span(key, n), kv_head, width).load();
+      Var s = dot(queries, transpose(tile), variant.precision);
       if (variant.score) s = variant.score(s * scale, rows, key + columns);
-      if (masked) s = select(seen(variant.visibility, length, rows, key + columns), s, -INFINITY);
+      when(key < full_begin || key + n > full_end, [&] { // at the edges only: most tiles are seen by every row
+        s = select(seen(variant.visibility, length, rows, key + columns), s, -INFINITY);
+      });
       Tile higher = max(top, reduce_max(s, 1));
       Tile p = exp2(s * factor - (higher * factor).column());
       Tile fade = exp2((top - higher) * factor);
@@ -81,16 +86,7 @@ Kernel attention_kernel(const AttentionConfig& config, const AttentionVariant& v
       Tile values = v.at(batch, span(key, n), kv_head, value_width).load();
       acc = dot(p.to(v.type()), values, acc * fade.column(), variant.precision);
       top = higher;
-    };
-
-    KeyRange keys = variant.visibility.range(length, first, m);
-    Index begin = max(keys.begin, 0) / n * n, end = min(keys.end, length.keys);
-    Index full_begin = keys.full_begin ? cdiv(max(*keys.full_begin, 0), n) * n : begin;
-    Index full_end = max(min(keys.full_end, length.keys) / n * n, full_begin);
-    if (keys.full_begin)
-      for (Index key : range(begin, min(full_begin, end), n)) attend(key, true);
-    for (Index key : range(full_begin, full_end, n)) attend(key, false);
-    for (Index key : range(full_end, end, n)) attend(key, true);
+    }
 
     Tile inverse = select(total == 0.0f, 0.0f, 1.0f / total);
     o.at(batch, span(first, m), head, value_width).store((acc * inverse.column()).to(o.type()));
