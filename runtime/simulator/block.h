@@ -4,6 +4,7 @@
 // which nobody can run any more is a deadlock and reported with what everybody waits for.
 #pragma once
 #include "runtime/simulator/control.h"
+#include "runtime/simulator/findings.h"
 #include "runtime/simulator/memory.h"
 
 #include <array>
@@ -50,6 +51,8 @@ struct BlockState {
   std::unique_ptr<uint8_t[], void (*)(void*)> files{nullptr, nullptr}, shared{nullptr, nullptr},
       local{nullptr, nullptr};
   std::vector<uint64_t> block_counts; ///< by basic block, over all blocks of threads
+
+  FindingLog found; ///< likewise
 
   /// Prepares for the blocks of a launch.
   explicit BlockState(const LaunchState& launch);

@@ -1,7 +1,6 @@
 // control.cpp - control flow, barriers, waits for cp.async; errors at run time.
 #include "runtime/simulator/block.h"
-
-#include "runtime/device.h"
+#include "runtime/simulator/findings.h"
 
 #include <bit>
 #include <cstring>
@@ -146,19 +145,24 @@ void complete_barriers(BlockState& b) {
 }
 
 /// Main slot: a = barrier, b = count (0: all threads), c = guard, aux = its xor mask, d = result, imm = 0 popc, 1 and,
-/// 2 or. Next slot: d = predicate, a = its xor mask, b = 1: the barrier's number is a row, 2: the count is.
+/// 2 or. Next slot: d = predicate, a = its xor mask, b = 1: the barrier's number is a row, 2: the count is, 4: it is
+/// aligned.
 struct Arrival {
   uint32_t id = 0, mask = 0;
 };
+/// An aligned barrier is for whole warps: lanes that are elsewhere must come first.
+bool lacks_lanes(const Warp* w, const Insn* ip) { return ip[1].b & 4 && w->live & ~w->active; }
 Arrival arrive(Warp* w, const Insn* ip) {
   const Insn* more = ip + 1;
   Arrival a{scalar_or_lane(w, ip->a, more->b & 1), guard(w, ip)};
   if (!a.mask) return a;
-  if (a.id >= 16) fail(w, ip, "a block has 16 barriers, 0 to 15");
+  if (more->b & 4 && a.mask != w->live)
+    misused_barrier(w, ip, "only some threads of the warp execute it, but an aligned barrier is for all of them");
+  if (a.id >= 16) misused_barrier(w, ip, "a block has 16 barriers, 0 to 15");
   Barrier& barrier = w->block->barriers[a.id];
   uint32_t count = ip->b ? scalar_or_lane(w, ip->b, more->b & 2) : 0;
   if (count % 32 != 0 || (ip->b && count == 0))
-    fail(w, ip, "the number of threads of a barrier is a multiple of 32, and not 0");
+    misused_barrier(w, ip, "the number of threads of a barrier is a multiple of 32, and not 0");
   barrier.expected = count;
   barrier.threads += static_cast<uint32_t>(std::popcount(a.mask));
   barrier.rounded += a.mask == w->live ? 32u : static_cast<uint32_t>(std::popcount(a.mask));
@@ -172,13 +176,18 @@ const Insn* wait_at(Warp* w, const Insn* ip, const Arrival& a, const Insn* at) {
   if (is_complete(*w->block, w->block->barriers[a.id])) complete(*w->block, a.id);
   return nullptr;
 }
-const Insn* bar_sync(Warp* w, const Insn* ip) { return wait_at(w, ip, arrive(w, ip), nullptr); }
+const Insn* bar_sync(Warp* w, const Insn* ip) {
+  if (lacks_lanes(w, ip)) return wait_for_lanes(w, ip, w->live);
+  return wait_at(w, ip, arrive(w, ip), nullptr);
+}
 const Insn* bar_arrive(Warp* w, const Insn* ip) {
+  if (lacks_lanes(w, ip)) return wait_for_lanes(w, ip, w->live);
   Arrival a = arrive(w, ip);
   if (a.mask && is_complete(*w->block, w->block->barriers[a.id])) complete(*w->block, a.id);
   return ip + 2;
 }
 const Insn* bar_red(Warp* w, const Insn* ip) {
+  if (lacks_lanes(w, ip)) return wait_for_lanes(w, ip, w->live);
   Arrival a = arrive(w, ip);
   if (a.mask) {
     Barrier& barrier = w->block->barriers[a.id];
@@ -269,24 +278,6 @@ const Insn* clock(Warp* w, const Insn* ip) {
   return ip + 1;
 }
 
-std::string place(const Warp* w, const Insn* ip) {
-  const Program& p = *w->block->launch->program;
-  const Meta& meta = p.meta[static_cast<size_t>(ip - p.code.data())];
-  std::string text = "kernel '" + p.name + "'";
-  std::string source = p.module->describe(meta.location);
-  if (!source.empty()) text += ", " + source;
-  return text + ", PTX line " + std::to_string(meta.line) + " '" + std::string(p.module->source_line(meta.line)) + "'";
-}
-std::string tuple(const std::array<uint32_t, 3>& x) {
-  return "(" + std::to_string(x[0]) + ", " + std::to_string(x[1]) + ", " + std::to_string(x[2]) + ")";
-}
-std::string thread(const Warp* w, uint32_t lane) {
-  const std::array<uint32_t, 3>& shape = w->block->launch->block;
-  uint32_t t = w->index * 32 + lane;
-  return "block " + tuple(w->block->index) + ", thread " +
-         tuple({t % shape[0], t / shape[0] % shape[1], t / shape[0] / shape[1]});
-}
-
 } // namespace
 
 const Insn* wait_for_lanes(Warp* w, const Insn* ip, uint32_t need) {
@@ -313,32 +304,6 @@ bool find_allocation(Warp* w, uint64_t address, uint64_t bytes) {
   w->allocation_begin = r.begin;
   w->allocation_end = r.end;
   return true;
-}
-
-void fault(Warp* w, const Insn* ip, Fault what, Space space, uint32_t lane, uint64_t address, uint64_t bytes,
-           bool write) {
-  char hex[32];
-  std::snprintf(hex, sizeof hex, "0x%llx", static_cast<unsigned long long>(address));
-  std::string text = place(w, ip) + ": " + thread(w, lane) + (write ? " writes " : " reads ") + std::to_string(bytes) +
-                     " bytes at " + std::string(name_of(space)) + " address " + hex + ", " +
-                     (what == Fault::misaligned ? "misaligned: " : "out of bounds: ");
-  if (what == Fault::misaligned)
-    text += "it must be a multiple of " + std::to_string(bytes);
-  else if (space == Space::shared)
-    text += "the block has " + std::to_string(w->shared_bytes) + " bytes of shared memory (" +
-            std::to_string(w->block->launch->dynamic_shared) + " of them dynamic)";
-  else if (space == Space::local)
-    text += "a thread has " + std::to_string(w->local_bytes) + " bytes of local memory";
-  else if (space == Space::param)
-    text += write ? "parameters cannot be written" : "the parameters are " + std::to_string(w->param_bytes) + " bytes";
-  else
-    text += w->block->launch->memory->describe_nearest(address);
-  throw Error(text);
-}
-
-void fail(Warp* w, const Insn* ip, const char* what) {
-  throw Error(place(w, ip) + ": " + thread(w, static_cast<uint32_t>(std::countr_zero(w->active | 1u << 31))) + ": " +
-              what);
 }
 
 const ControlHandlers& control_handlers() {
@@ -404,15 +369,22 @@ void BlockState::run(uint64_t linear_index) {
 
 void BlockState::report_deadlock() {
   std::string text;
-  const Warp* first = nullptr;
+  Finding finding{.kind = FindingKind::deadlock, .block = index};
   size_t shown = 0;
   for (const Warp& w : warps)
     for (uint32_t i = 0; i < w.split_count; ++i) {
       const Split& s = w.splits[i];
-      if (!first) first = &w;
       if (++shown > 8) continue;
       const Program& p = *launch->program;
-      uint32_t line = p.meta[static_cast<size_t>(s.pc - p.code.data()) - (s.wait == Wait::barrier ? 2 : 0)].line;
+      const Meta& meta = p.meta[static_cast<size_t>(s.pc - p.code.data()) - (s.wait == Wait::barrier ? 2 : 0)];
+      uint32_t line = meta.line;
+      bool divergent = s.wait == Wait::lanes && (s.pc->fn == bar_sync || s.pc->fn == bar_arrive || s.pc->fn == bar_red);
+      if (divergent) finding.kind = FindingKind::barrier;
+      if (shown == 1) {
+        finding.ptx_line = line;
+        finding.source = p.module->describe(meta.location);
+        finding.thread = thread_of(w, static_cast<uint32_t>(std::countr_zero(s.mask)));
+      }
       char lanes[16];
       std::snprintf(lanes, sizeof lanes, "0x%08x", s.mask);
       text += "\n  warp " + std::to_string(w.index) + ", lanes " + lanes + ", line " + std::to_string(line) + " '" +
@@ -428,8 +400,9 @@ void BlockState::report_deadlock() {
         text += "the other lanes of its warp";
     }
   if (shown > 8) text += "\n  and " + std::to_string(shown - 8) + " more";
-  throw Error("kernel '" + launch->program->name + "': deadlock in block " + tuple(index) + ": no thread can go on" +
-              text);
+  finding.message =
+      "kernel '" + launch->program->name + "': deadlock in block " + tuple(index) + ": no thread can go on" + text;
+  throw FindingError(std::move(finding));
 }
 
 BlockState::BlockState(const LaunchState& l) : launch(&l) {

@@ -12,11 +12,13 @@ inline constexpr uint64_t window_bytes = uint64_t{1} << 32;
 /// Why an access cannot be done.
 enum class Fault : uint8_t { out_of_bounds, misaligned };
 
-/// Throws runtime::Error: kernel, line, C++ place, block, thread, address, nearest allocation.
+/// Throws FindingError: kernel, line, C++ place, block, thread, address, nearest allocation.
 [[noreturn]] void fault(Warp* w, const Insn* ip, Fault what, Space space, uint32_t lane, uint64_t address,
                         uint64_t bytes, bool write);
 /// Throws runtime::Error for anything else that an instruction cannot do.
 [[noreturn]] void fail(Warp* w, const Insn* ip, const char* what);
+/// The same as a finding, for barriers and mbarriers.
+[[noreturn]] void misused_barrier(Warp* w, const Insn* ip, const char* what);
 
 /// Looks for the global allocation that holds all of [address, address + bytes) and remembers it in the warp.
 bool find_allocation(Warp* w, uint64_t address, uint64_t bytes);

@@ -10,6 +10,8 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <optional>
 #include <thread>
 
 namespace tilejit::runtime {
@@ -35,7 +37,10 @@ struct LoadedModule final : runtime::Module {
   CompiledKernel compiled;
   std::shared_ptr<const simulator::Module> ptx;
   std::vector<std::unique_ptr<Allocation>> variables; ///< global and constant ones
-  std::shared_ptr<const Program> program;
+  std::vector<uint64_t> addresses;                    ///< of all variables
+  uint32_t entry = none;
+  /// By shape of the block and instruments; made when they are first asked for.
+  mutable std::map<std::pair<std::array<uint32_t, 3>, Instruments>, std::shared_ptr<const Program>> programs;
 };
 
 struct ImmediateStream final : Stream {
@@ -89,6 +94,10 @@ public:
   std::shared_ptr<runtime::Module> load(const CompiledKernel& kernel) override;
   std::unique_ptr<Stream> create_stream() override { return std::make_unique<ImmediateStream>(); }
   void launch(const runtime::Module& module, const Launch& launch, Stream*) override;
+  void launch_ptx(const std::string& ptx, const PtxLaunch& launch) override;
+  void set_instruments(const Instruments& instruments) override { instruments_ = instruments; }
+  const std::vector<Finding>& findings() const override { return findings_; }
+  void clear_findings() override { findings_.clear(); }
   void synchronize() override {}
   double time(const std::function<void()>& work) override {
     auto start = std::chrono::steady_clock::now();
@@ -107,8 +116,13 @@ private:
                   " of a buffer of " + std::to_string(buffer.size()) + " bytes");
   }
   void require_target(std::string_view ptx) const;
-  void initialize(LoadedModule& module, std::vector<uint64_t>& addresses);
-  std::vector<uint8_t> parameters(const LoadedModule& module, const Launch& launch) const;
+  void read(LoadedModule& module, const std::string& ptx, const std::string& entry);
+  void initialize(LoadedModule& module);
+  std::shared_ptr<const Program> program(const LoadedModule& module, const std::array<uint32_t, 3>& block) const;
+  void require_shape(const std::string& name, const std::array<uint32_t, 3>& grid,
+                     const std::array<uint32_t, 3>& block) const;
+  void require_shared(const LoadedModule& module, uint64_t dynamic) const;
+  void run(const LoadedModule& module, const PtxLaunch& launch);
   void run(LaunchState& state);
 
   std::string target_;
@@ -116,6 +130,8 @@ private:
   std::shared_ptr<GlobalMemory> memory_;
   std::function<void(uint64_t, uint64_t)> progress_;
   LaunchCounters counters_;
+  Instruments instruments_;
+  std::vector<Finding> findings_;
 };
 
 /// PTX for an older architecture runs; that with features of one architecture (sm_90a) only on that one.
@@ -129,86 +145,125 @@ void Simulator::require_target(std::string_view ptx) const {
 }
 
 /// Gives the module's global and constant variables memory and their initial values.
-void Simulator::initialize(LoadedModule& module, std::vector<uint64_t>& addresses) {
+void Simulator::initialize(LoadedModule& module) {
   const simulator::Module& m = *module.ptx;
-  addresses.assign(m.variables.size(), 0);
+  module.addresses.assign(m.variables.size(), 0);
   auto has_memory = [](const Variable& v) { return v.space == Space::global || v.space == Space::constant; };
   for (size_t i = 0; i < m.variables.size(); ++i) {
     if (!has_memory(m.variables[i])) continue;
     module.variables.push_back(std::make_unique<Allocation>(memory_, m.variables[i].bytes));
-    addresses[i] = module.variables.back()->address();
+    module.addresses[i] = module.variables.back()->address();
   }
   for (size_t i = 0; i < m.variables.size(); ++i) {
     const Variable& v = m.variables[i];
     if (!has_memory(v)) continue;
-    uint8_t* at = memory_->host(addresses[i]);
+    uint8_t* at = memory_->host(module.addresses[i]);
     std::memset(at, 0, v.bytes);
     std::copy(v.data.begin(), v.data.end(), at);
     for (const Relocation& r : v.relocations) {
       uint64_t value = 0;
-      if (r.variable != none && has_memory(m.variables[r.variable])) value = addresses[r.variable];
+      if (r.variable != none && has_memory(m.variables[r.variable])) value = module.addresses[r.variable];
       value = (value + static_cast<uint64_t>(r.addend)) >> r.shift;
       std::memcpy(at + r.offset, &value, r.bytes);
     }
   }
 }
 
+void Simulator::read(LoadedModule& module, const std::string& ptx, const std::string& entry) {
+  module.ptx = std::make_shared<simulator::Module>(parse(ptx));
+  require_target(module.ptx->target);
+  module.entry = module.ptx->find_function(entry);
+  if (module.entry == none || !module.ptx->functions[module.entry].is_entry)
+    throw Error("the PTX has no entry '" + entry + "'");
+  initialize(module);
+}
+
+std::shared_ptr<const Program> Simulator::program(const LoadedModule& module,
+                                                  const std::array<uint32_t, 3>& block) const {
+  auto& program = module.programs[{block, instruments_}];
+  if (!program) program = lower(module.ptx, module.entry, block, module.addresses);
+  return program;
+}
+
+void Simulator::require_shape(const std::string& name, const std::array<uint32_t, 3>& grid,
+                              const std::array<uint32_t, 3>& block) const {
+  for (uint32_t n : grid)
+    if (n == 0) throw Error("launch of '" + name + "': a grid dimension is 0");
+  if (grid[0] > 0x7fffffff || grid[1] > 0xffff || grid[2] > 0xffff)
+    throw Error("launch of '" + name + "': a grid has at most 2147483647, 65535 and 65535 blocks in its dimensions");
+  uint64_t threads = uint64_t{block[0]} * block[1] * block[2];
+  if (threads == 0 || block[0] > 1024 || block[1] > 1024 || block[2] > 64 || threads > 1024)
+    throw Error("kernel '" + name + "' wants " + std::to_string(threads) +
+                " threads a block: 1 to 1024 are possible, 64 at most in the third dimension");
+}
+
 std::shared_ptr<runtime::Module> Simulator::load(const CompiledKernel& kernel) {
   auto module = std::make_shared<LoadedModule>();
   module->compiled = kernel;
-  module->ptx = std::make_shared<simulator::Module>(parse(kernel.ptx));
-  require_target(module->ptx->target);
-  uint32_t entry = module->ptx->find_function(kernel.name);
-  if (entry == none || !module->ptx->functions[entry].is_entry)
-    throw Error("the PTX has no entry '" + kernel.name + "'");
-  if (kernel.threads == 0 || kernel.threads > 1024)
-    throw Error("kernel '" + kernel.name + "' wants " + std::to_string(kernel.threads) +
-                " threads a block: 1 to 1024 are possible");
-  std::vector<uint64_t> addresses;
-  initialize(*module, addresses);
-  module->program = lower(module->ptx, entry, {kernel.threads, 1, 1}, addresses);
-  uint64_t shared = module->program->static_shared + kernel.shared_bytes,
-           most = parts_of(target_).first < 90 ? 163 * 1024 : 227 * 1024;
-  if (shared > most)
-    throw Error("kernel '" + kernel.name + "' wants " + std::to_string(shared) +
-                " bytes of shared memory a block: " + target_ + " has " + std::to_string(most));
+  read(*module, kernel.ptx, kernel.name);
+  require_shape(kernel.name, {1, 1, 1}, {kernel.threads, 1, 1});
+  program(*module, {kernel.threads, 1, 1}); // what the simulator does not know is reported now
+  require_shared(*module, kernel.shared_bytes);
   return module;
 }
 
-std::vector<uint8_t> Simulator::parameters(const LoadedModule& module, const Launch& launch) const {
-  const simulator::Module& m = *module.ptx;
-  const Function& f = m.functions[module.program->entry];
-  if (launch.parameters.size() != f.parameters.size())
-    throw Error("kernel '" + module.compiled.name + "' has " + std::to_string(f.parameters.size()) +
-                " parameters, the launch gives " + std::to_string(launch.parameters.size()));
-  std::vector<uint8_t> bytes(f.param_bytes);
-  for (size_t i = 0; i < f.parameters.size(); ++i) {
-    const Variable& v = m.variables[f.parameters[i].variable];
-    std::visit(
-        [&](auto value) {
-          if (sizeof value != v.bytes)
-            throw Error("parameter " + std::to_string(i) + " of kernel '" + module.compiled.name + "' has " +
-                        std::to_string(v.bytes) + " bytes, the launch gives " + std::to_string(sizeof value));
-          std::memcpy(bytes.data() + v.offset, &value, sizeof value);
-        },
-        launch.parameters[i]);
-  }
-  return bytes;
+void Simulator::require_shared(const LoadedModule& module, uint64_t dynamic) const {
+  uint64_t shared = layout_shared(*module.ptx, module.entry).static_bytes + dynamic,
+           most = parts_of(target_).first < 90 ? 163 * 1024 : 227 * 1024;
+  if (shared > most)
+    throw Error("kernel '" + module.compiled.name + "' wants " + std::to_string(shared) +
+                " bytes of shared memory a block: " + target_ + " has " + std::to_string(most));
 }
 
 void Simulator::launch(const runtime::Module& module, const Launch& launch, Stream*) {
   const auto* loaded = dynamic_cast<const LoadedModule*>(&module);
   if (!loaded) throw Error("launch: the module belongs to another device");
-  for (uint32_t n : launch.grid)
-    if (n == 0) throw Error("launch of '" + loaded->compiled.name + "': a grid dimension is 0");
+  PtxLaunch how{.entry = loaded->compiled.name,
+                .grid = launch.grid,
+                .block = {loaded->compiled.threads, 1, 1},
+                .dynamic_shared = loaded->compiled.shared_bytes};
+  for (const ParameterValue& parameter : launch.parameters)
+    std::visit(
+        [&](auto value) {
+          auto bytes = std::as_bytes(std::span(&value, 1));
+          how.parameters.emplace_back(bytes.begin(), bytes.end());
+        },
+        parameter);
+  run(*loaded, how);
+}
+
+void Simulator::launch_ptx(const std::string& ptx, const PtxLaunch& launch) {
+  LoadedModule module;
+  module.compiled.name = launch.entry;
+  read(module, ptx, launch.entry);
+  run(module, launch);
+}
+
+void Simulator::run(const LoadedModule& module, const PtxLaunch& launch) {
+  const simulator::Module& m = *module.ptx;
+  const Function& f = m.functions[module.entry];
+  require_shape(launch.entry, launch.grid, launch.block);
+  require_shared(module, launch.dynamic_shared);
+  if (launch.parameters.size() != f.parameters.size())
+    throw Error("kernel '" + launch.entry + "' has " + std::to_string(f.parameters.size()) +
+                " parameters, the launch gives " + std::to_string(launch.parameters.size()));
+  auto program = this->program(module, launch.block);
   LaunchState state;
-  state.program = loaded->program.get();
+  state.program = program.get();
   state.memory = memory_.get();
   state.grid = launch.grid;
-  state.block = {loaded->compiled.threads, 1, 1};
-  state.params = parameters(*loaded, launch);
-  state.dynamic_shared = loaded->compiled.shared_bytes;
-  state.shared_bytes = loaded->program->static_shared + state.dynamic_shared;
+  state.block = launch.block;
+  state.params.resize(f.param_bytes);
+  for (size_t i = 0; i < f.parameters.size(); ++i) {
+    const Variable& v = m.variables[f.parameters[i].variable];
+    const std::vector<std::byte>& bytes = launch.parameters[i];
+    if (bytes.size() != v.bytes)
+      throw Error("parameter " + std::to_string(i) + " of kernel '" + launch.entry + "' has " +
+                  std::to_string(v.bytes) + " bytes, the launch gives " + std::to_string(bytes.size()));
+    if (!bytes.empty()) std::memcpy(state.params.data() + v.offset, bytes.data(), bytes.size());
+  }
+  state.dynamic_shared = launch.dynamic_shared;
+  state.shared_bytes = program->static_shared + state.dynamic_shared;
   run(state);
 }
 
@@ -221,14 +276,16 @@ void Simulator::run(LaunchState& state) {
   std::atomic<uint64_t> next{0}, done{0}, stop{total};
   std::mutex mutex;
   std::exception_ptr error;
+  FindingLog found;
   std::vector<uint64_t> counts(p.block_instructions.size());
   auto work = [&](bool reports) {
     uint64_t index = 0;
+    std::optional<BlockState> block;
     try {
-      BlockState block(state);
+      block.emplace(state);
       auto reported = start;
       while ((index = next.fetch_add(1)) < stop.load()) {
-        block.run(index);
+        block->run(index);
         uint64_t finished = done.fetch_add(1) + 1;
         if (reports && progress_) {
           auto now = std::chrono::steady_clock::now();
@@ -238,8 +295,6 @@ void Simulator::run(LaunchState& state) {
           }
         }
       }
-      std::lock_guard lock(mutex);
-      for (size_t b = 0; b < counts.size(); ++b) counts[b] += block.block_counts[b];
     } catch (...) {
       std::lock_guard lock(mutex);
       if (index < stop.load()) {
@@ -247,13 +302,25 @@ void Simulator::run(LaunchState& state) {
         error = std::current_exception();
       }
     }
+    if (!block) return;
+    std::lock_guard lock(mutex);
+    for (size_t b = 0; b < counts.size(); ++b) counts[b] += block->block_counts[b];
+    found.merge(std::move(block->found));
   };
   uint64_t workers = p.ordered_blocks ? 1 : std::min<uint64_t>(threads_, total);
   std::vector<std::thread> others;
   for (uint64_t i = 1; i < workers; ++i) others.emplace_back(work, false);
   work(true);
   for (std::thread& t : others) t.join();
-  if (error) std::rethrow_exception(error);
+  for (Finding& f : found.take(stop.load())) findings_.push_back(std::move(f));
+  if (error) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const FindingError& e) {
+      findings_.push_back(e.finding);
+      throw;
+    }
+  }
   if (progress_) progress_(total, total);
 
   counters_ = {};

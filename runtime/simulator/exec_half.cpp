@@ -247,7 +247,8 @@ Fn compare_half(const Request& r) {
   case Mod::mod: RARE((compare<Compare<T, high, ftz, Mod::mod>, 0>));
       C(eq)
       C(ne)
-      C(lt) C(le) C(gt) C(ge) C(equ) C(neu) C(ltu) C(leu) C(gtu) C(geu) C(num) C(nan)
+      C(lt)
+      C(le) C(gt) C(ge) C(equ) C(neu) C(ltu) C(leu) C(gtu) C(geu) C(num) C(nan)
 #undef C
           default : break;
     }

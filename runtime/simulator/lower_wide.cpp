@@ -274,6 +274,7 @@ bool Lowering::barrier(const Instruction& i) {
     main.b = count.offset;
     words.b |= count.scalar ? 0 : 2;
   }
+  if (i.has(Mod::aligned) || i.text.starts_with("bar.")) words.b |= 4;
   Fn fn = i.form == Form::bar_sync        ? c_.bar_sync
           : i.form == Form::bar_arrive    ? c_.bar_arrive
           : i.form == Form::bar_warp_sync ? c_.bar_warp
