@@ -171,61 +171,69 @@ inline f32 flushed(f32 x) {
   u32 b = bits_as<u32>(x);
   return bits_as<f32>(b & 0x7f800000 ? b : b & 0x80000000);
 }
-template <class To, class From, Round round, bool sat, bool ftz>
+template <class To, class From>
+inline f32 half_source(From a) {
+  if constexpr (is_float_type<From>) {
+    if constexpr (sizeof(From) == 8)
+      return odd_f32(a);
+    else
+      return to_f32(a);
+  } else if constexpr (sizeof(From) == 8) { // beyond 2^53 the low bits only say whether it is between two doubles
+    u64 size = a < From(0) ? u64(0) - u64(a) : u64(a);
+    size = size >> 53 && (size & 0x7ff) ? (size & ~u64(0x7ff)) | 0x800 : size;
+    f64 d = f64(size);
+    return odd_f32(a < From(0) ? -d : d);
+  } else
+    return odd_f32(f64(a));
+}
+template <class To, class From>
 struct ToHalf {
   using D = To;
   using A = From;
-  static inline To apply(From a) {
-    f32 x;
-    if constexpr (ftz && is_float_type<From> && sizeof(From) == 4) a = flushed(a);
-    if constexpr (is_float_type<From>) {
-      if constexpr (sizeof(From) == 8)
-        x = odd_f32(a);
-      else
-        x = to_f32(a);
-    } else if constexpr (sizeof(From) == 8) { // beyond 2^53 the low bits only say whether it is between two doubles
-      u64 size = a < From(0) ? u64(0) - u64(a) : u64(a);
-      size = size >> 53 && (size & 0x7ff) ? (size & ~u64(0x7ff)) | 0x800 : size;
-      f64 d = f64(size);
-      x = odd_f32(a < From(0) ? -d : d);
-    } else
-      x = odd_f32(f64(a));
-    if constexpr (sat) x = saturated(x);
-    return to_half<To, round>(x);
-  }
+  static inline To apply(From a) { return round_to<To>(half_source<To>(a)); }
 };
+#if TILEJIT_EVERYTHING
+/// Any rounding, .sat and .ftz: what `aux` says (ConvertMode).
+template <class To, class From>
+const Insn* to_half_in_mode(Warp* w, const Insn* ip) {
+  for (u32 more = ip->imm;; --more) {
+    auto* d = row<To>(w, ip->d);
+    const auto* a = row<From>(w, ip->a);
+    const u32 mode = ip->aux;
+    for (int i = 0; i < 32; ++i) {
+      f32 x = half_source<To>(from_lane<From>(a[i]));
+      if (mode & convert_ftz) x = flushed(x);
+      if (mode & convert_integral) {
+        switch (mode & convert_rounding) {
+        case 0: x = integral(x, Round::nearest); break;
+        case 1: x = integral(x, Round::zero); break;
+        case 2: x = integral(x, Round::down); break;
+        default: x = integral(x, Round::up); break;
+        }
+      }
+      if (mode & convert_sat) x = saturated(x);
+      To t;
+      switch (mode & convert_integral ? 0 : mode & convert_rounding) {
+      case 0: t = to_half<To, Round::nearest>(x); break;
+      case 1: t = to_half<To, Round::zero>(x); break;
+      case 2: t = to_half<To, Round::down>(x); break;
+      default: t = to_half<To, Round::up>(x); break;
+      }
+      d[i] = to_lane<To>(t);
+    }
+    ++ip;
+    if (more == 0) return ip;
+  }
+}
+#endif
 template <class To, class From>
 Fn half_from(const Request& r) {
-  bool ftz = has(r, Mod::ftz);
-  if (has(r, Mod::rz))
-    return ftz ? rare1<ToHalf<To, From, Round::zero, false, true>>(r)
-               : rare1<ToHalf<To, From, Round::zero, false, false>>(r);
-  if (has(r, Mod::rm))
-    return ftz ? rare1<ToHalf<To, From, Round::down, false, true>>(r)
-               : rare1<ToHalf<To, From, Round::down, false, false>>(r);
-  if (has(r, Mod::rp))
-    return ftz ? rare1<ToHalf<To, From, Round::up, false, true>>(r)
-               : rare1<ToHalf<To, From, Round::up, false, false>>(r);
-  if (has(r, Mod::sat)) return rare1<ToHalf<To, From, Round::nearest, true, false>>(r);
+  for (Mod special : {Mod::rz, Mod::rm, Mod::rp, Mod::sat, Mod::rni, Mod::rzi, Mod::rmi, Mod::rpi})
+    if (has(r, special)) RARE((r.kinds == 0 && !r.scalar ? to_half_in_mode<To, From> : nullptr));
   if constexpr (is_float_type<From> && sizeof(From) == 4)
-    return rows1<ToHalf<To, From, Round::nearest, false, false>>(r);
+    return rows1<ToHalf<To, From>>(r);
   else
-    return rare1<ToHalf<To, From, Round::nearest, false, false>>(r);
-}
-/// f16 to f16 and so on, perhaps to an integral value.
-template <class T, bool round_it, Round round>
-struct HalfToHalf {
-  using D = T;
-  using A = T;
-  static inline T apply(T a) { return round_it ? round_to<T>(integral(to_f32(a), round)) : a; }
-};
-template <class T>
-Fn half_to_itself(const Request& r) {
-  if (has(r, Mod::rni)) return rare1<HalfToHalf<T, true, Round::nearest>>(r);
-  if (has(r, Mod::rzi)) return rare1<HalfToHalf<T, true, Round::zero>>(r);
-  if (has(r, Mod::rmi)) return rare1<HalfToHalf<T, true, Round::down>>(r);
-  if (has(r, Mod::rpi)) return rare1<HalfToHalf<T, true, Round::up>>(r);
-  return rare1<HalfToHalf<T, false, Round::zero>>(r);
+    return rare1<ToHalf<To, From>>(r);
 }
 template <class To>
 Fn half(const Request& r) {
@@ -240,12 +248,8 @@ Fn half(const Request& r) {
   case Type::s64: return half_from<To, s64>(r);
   case Type::f32: return half_from<To, f32>(r);
   case Type::f64: return half_from<To, f64>(r);
-  case Type::f16:
-    if (r.types[0] != r.types[1]) return half_from<To, f16>(r);
-    return half_to_itself<f16>(r);
-  case Type::bf16:
-    if (r.types[0] != r.types[1]) return half_from<To, bf16>(r);
-    return half_to_itself<bf16>(r);
+  case Type::f16: return half_from<To, f16>(r);
+  case Type::bf16: return half_from<To, bf16>(r);
   default: return nullptr;
   }
 }

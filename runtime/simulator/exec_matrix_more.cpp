@@ -101,6 +101,33 @@ const Insn* product(Warp* w, const Insn* ip) {
     }
   return ip + 1 + slots;
 }
+
+/// Single bits: 32 of k in a register, so that a product is a count of bits. The fields of `product`.
+template <bool exclusive>
+const Insn* product_of_bits(Warp* w, const Insn* ip) {
+  u32 mask = w->active & (predicate(w, ip->c) ^ ip->aux);
+  if (!mask) return ip + 3;
+  if (w->active != w->live) return wait_for_lanes(w, ip, w->live);
+  if (mask != ~0u) fail(w, ip, "a matrix instruction needs all 32 lanes of the warp");
+  const int m = int(ip->imm), words = int(ip->b) / 32, groups = m / 8;
+  const int a_registers = groups * words / 4, b_registers = words / 4, c_registers = m / 4;
+  const u32 *d = reinterpret_cast<const u32*>(ip + 1), *a = d + c_registers, *b = a + a_registers, *c = b + b_registers;
+  u32 A[16][8], B[8][8], sum[4][32];
+  for (int r = 0; r < a_registers; ++r)
+    for (int lane = 0; lane < 32; ++lane)
+      A[lane / 4 + 8 * (r % groups)][lane % 4 + 4 * (r / groups)] = row<u32>(w, a[r])[lane];
+  for (int r = 0; r < b_registers; ++r)
+    for (int lane = 0; lane < 32; ++lane) B[lane / 4][lane % 4 + 4 * r] = row<u32>(w, b[r])[lane];
+  for (int r = 0; r < c_registers; ++r)
+    for (int lane = 0; lane < 32; ++lane) {
+      const u32 *x = A[lane / 4 + 8 * (r / 2)], *y = B[2 * (lane % 4) + r % 2];
+      u32 count = row<u32>(w, c[r])[lane];
+      for (int k = 0; k < words; ++k) count += u32(__builtin_popcount(exclusive ? x[k] ^ y[k] : x[k] & y[k]));
+      sum[r][lane] = count;
+    }
+  for (int r = 0; r < c_registers; ++r) std::memcpy(row<u32>(w, d[r]), sum[r], 128);
+  return ip + 3;
+}
 #endif
 
 } // namespace
@@ -113,6 +140,7 @@ Fn ISA(select_matrix_more)(const Request& r) {
     return has(r, Mod::satfinite) ? product<Accumulate::s32_saturated, 4> : product<Accumulate::s32, 4>;
   case Form::mma_int4:
     return has(r, Mod::satfinite) ? product<Accumulate::s32_saturated, 8> : product<Accumulate::s32, 8>;
+  case Form::mma_b1: return has(r, Mod::xor_) ? product_of_bits<true> : product_of_bits<false>;
   case Form::mma_f64: return product<Accumulate::f64, 1>;
   default: return nullptr;
   }

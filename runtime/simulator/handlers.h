@@ -25,6 +25,14 @@ enum class Helper : uint8_t {
   predicate_xor, ///< imm, aux: xor masks of a, b
 };
 
+/// `aux` of a conversion: how it rounds (none, .rn, .rni: 0), and what else its rarer handlers are told at run time.
+enum ConvertMode : uint32_t {
+  convert_rounding = 3, ///< 0 nearest, 1 to zero, 2 down, 3 up
+  convert_sat = 4,
+  convert_ftz = 8,
+  convert_integral = 16, ///< to an integral value
+};
+
 struct Handlers {
   const char* name;
   /// Each gives the handler of the form, or null: not here, or not for these kinds of operands.

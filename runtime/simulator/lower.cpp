@@ -391,8 +391,8 @@ std::optional<uint32_t> Lowering::mode_of(const Instruction& i) const {
     Type to = i.type(0), from = i.type(1);
     bool narrow_to = bits_of(to) == 16, narrow_from = bits_of(from) == 16;
     if (!is_float(to) && !is_float(from)) return std::nullopt;
-    if (is_float(to) && is_float(from) &&
-        (narrow_from || (narrow_to && from == Type::f32 && (i.rounding() == Mod::rn || i.rounding() == Mod::rz))))
+    bool by_bits = i.rounding() == Mod::unknown || i.rounding() == Mod::rn || i.rounding() == Mod::rz;
+    if (is_float(to) && is_float(from) && by_bits && (narrow_from || (narrow_to && from == Type::f32)))
       return std::nullopt;
     return is_float(to) && !narrow_to && (i.rounding() == Mod::rz || i.rounding() == Mod::rm || i.rounding() == Mod::rp)
                ? rounded()
@@ -580,6 +580,7 @@ void Lowering::instruction(const Instruction& i) {
   case Form::mma_fp8:
   case Form::mma_int8:
   case Form::mma_int4:
+  case Form::mma_b1:
   case Form::mma_f64: done = product(i); break;
   case Form::shfl:
   case Form::shfl_sync:
@@ -746,6 +747,16 @@ bool Lowering::move(const Instruction& i) {
                  {bits == 64});
 }
 
+/// ConvertMode.
+static uint32_t convert_mode(const Instruction& i) {
+  Mod r = i.rounding();
+  return (r == Mod::rz || r == Mod::rzi   ? 1u
+          : r == Mod::rm || r == Mod::rmi ? 2u
+          : r == Mod::rp || r == Mod::rpi ? 3u
+                                          : 0u) |
+         (r == Mod::rni || r == Mod::rzi || r == Mod::rmi || r == Mod::rpi ? convert_integral : 0u) |
+         (i.has(Mod::sat) ? convert_sat : 0u) | (i.has(Mod::ftz) && i.type(1) == Type::f32 ? convert_ftz : 0u);
+}
 bool Lowering::convert(const Instruction& i) {
   auto operands = f_.operands(i);
   const Operand &d = operands[0], &a = operands[1];
@@ -765,11 +776,11 @@ bool Lowering::convert(const Instruction& i) {
                    scalar     ? Width::scalar
                    : to == 64 ? Width::row64
                               : Width::row32,
-                   destination(d, to == 64), {s}, {wide_source});
+                   destination(d, to == 64), {s}, {wide_source}, {.aux = convert_mode(i)});
   // A narrow result in a wide register is extended.
   uint32_t narrow = scratch();
   bool guarded = std::exchange(guarded_, false), varying = std::exchange(varying_, false);
-  bool fine = operate(r, Width::row32, narrow, {s}, {wide_source});
+  bool fine = operate(r, Width::row32, narrow, {s}, {wide_source}, {.aux = convert_mode(i)});
   guarded_ = guarded;
   varying_ = varying;
   bool extend = is_signed(i.type(0));

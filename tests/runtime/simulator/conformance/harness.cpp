@@ -3,6 +3,7 @@
 
 #include "tests/runtime/simulator/conformance/exact.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <sstream>
@@ -152,6 +153,12 @@ const Format* format_of(const std::string& type) {
 }
 
 bool acceptable(const Expected& e, uint64_t got, const std::string& type, uint64_t mask) {
+  if (!e.halves.empty()) {
+    int bits = bits_of(type) / 2;
+    std::string half = type.substr(0, type.size() - 2); // f16x2
+    uint64_t low = (uint64_t{1} << bits) - 1;
+    return acceptable(e.halves[0], got & low, half, low) && acceptable(e.halves[1], got >> bits & low, half, low);
+  }
   const Format* f = format_of(type);
   switch (e.kind) {
   case Expected::Kind::anything: return true;
@@ -194,7 +201,7 @@ std::optional<std::vector<OperandSlot>> operand_slots(const runtime::simulator::
   std::istringstream tokens{std::string(row.operands)};
   for (std::string token; tokens >> token;) {
     OperandSlot slot;
-    bool optional = token.ends_with("?");
+    bool optional = token.ends_with("?") && !token.ends_with("*?"); // *?: one or a vector
     if (token.find_first_of("[(@&*x") != token.npos && row.id != "mov") return std::nullopt;
     if (token[0] == '#') slot.immediate = true, token.erase(0, 1);
     slot.role = token[0];
@@ -303,7 +310,7 @@ uint64_t random_value(const std::string& type, std::mt19937_64& random) {
 }
 
 Outcome check_instruction(runtime::Device& device, const std::string& text, const std::vector<OperandSlot>& slots,
-                          const Reference& reference, uint64_t seed) {
+                          const Reference& reference, uint64_t seed, size_t limit) {
   Outcome outcome;
   Kernel k = make_kernel(text, slots);
   std::shared_ptr<runtime::Module> module;
@@ -314,7 +321,7 @@ Outcome check_instruction(runtime::Device& device, const std::string& text, cons
     return outcome;
   }
 
-  // All values of a lone 16-bit operand; else all pairs of special values, and random ones.
+  // All values of a lone 8-bit or 16-bit operand; else all pairs of special values, and random ones.
   std::mt19937_64 random(seed);
   std::vector<const OperandSlot*> sources;
   const OperandSlot* destination = nullptr;
@@ -334,7 +341,9 @@ Outcome check_instruction(runtime::Device& device, const std::string& text, cons
     t.predicate = has_predicate ? random() & 1 : 0;
     inputs.push_back(t);
   };
-  if (sources.size() == 1 && sources[0]->register_bits() == 16) {
+  if (sources.size() == 1 && bits_of(sources[0]->type) == 8) {
+    for (uint64_t v = 0; v < 256; ++v) add([&](size_t) { return random() << 8 | v; });
+  } else if (sources.size() == 1 && sources[0]->register_bits() == 16) {
     for (uint64_t v = 0; v < 65536; ++v) add([&](size_t) { return v; });
   } else {
     std::vector<std::vector<uint64_t>> special;
@@ -355,6 +364,10 @@ Outcome check_instruction(runtime::Device& device, const std::string& text, cons
       add([&](size_t s) {
         return random() % 8 == 0 ? special[s][random() % special[s].size()] : random_value(sources[s]->type, random);
       });
+  }
+  if (inputs.size() > limit) {
+    std::shuffle(inputs.begin(), inputs.end(), random);
+    inputs.resize(limit);
   }
   while (inputs.size() % 128) inputs.push_back(inputs[inputs.size() % 128]);
 
@@ -416,7 +429,10 @@ Outcome check_instruction(runtime::Device& device, const std::string& text, cons
             outcome.first += std::to_string(expected.value) + " (" +
                              hex(std::bit_cast<uint32_t>(static_cast<float>(expected.value))) + ")";
           else
-            outcome.first += hex(expected.bits & all) + (destination->pair ? "|" + std::to_string(expected.q) : "");
+            outcome.first +=
+                (expected.halves.empty() ? hex(expected.bits & all)
+                                         : hex(expected.halves[1].bits) + " above " + hex(expected.halves[0].bits)) +
+                (destination->pair ? "|" + std::to_string(expected.q) : "");
         }
       }
   }

@@ -36,8 +36,8 @@ struct Outcome {
   std::string refused; ///< the simulator's message where it does not run the instruction
 };
 
-/// Runs `text` on `device` with some thousand operands.
+/// Runs `text` on `device` with some thousand operands, at most `limit` of them (drawn by `seed`).
 Outcome check_instruction(runtime::Device& device, const std::string& text, const std::vector<OperandSlot>& slots,
-                          const Reference& reference, uint64_t seed);
+                          const Reference& reference, uint64_t seed, size_t limit = ~size_t{0});
 
 } // namespace tilejit::conformance

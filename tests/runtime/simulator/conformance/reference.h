@@ -16,6 +16,7 @@ struct Spelling {
   std::string opcode;             ///< "cvt"
   std::vector<std::string> words; ///< all after it
   std::vector<std::string> types; ///< those of them that are types
+  size_t sources = 0;             ///< operands that it reads: min has two or three
   bool has(const std::string& word) const;
   std::string type(size_t i = 0) const { return i < types.size() ? types[i] : ""; }
 };
@@ -36,7 +37,8 @@ struct Expected {
   enum class Kind { exact, one_of, any_nan, near, anything } kind = Kind::exact;
   uint64_t bits = 0, other = 0; ///< one_of: either
   double value = 0, absolute = 0, relative = 0;
-  bool q = false; ///< second, predicate destination
+  bool q = false;               ///< second, predicate destination
+  std::vector<Expected> halves; ///< of a packed type: the low one, the high one; then they say all
 };
 
 using Reference = std::function<Expected(const Inputs&)>;

@@ -131,15 +131,7 @@ Reference pack(const Spelling& s, const Format& to, const Format& from, bool fro
   Reference one = float_to_float(s, to, from);
   return [=](const Inputs& i) {
     uint64_t high = from_pair ? i.a >> from.bits : i.a, low = from_pair ? i.a : i.b;
-    Expected h = one({.a = high}), l = one({.a = low});
-    bool h_exact = h.kind == Expected::Kind::exact, l_exact = l.kind == Expected::Kind::exact;
-    if (!h_exact && !l_exact) return Expected{.kind = Expected::Kind::anything};
-    if (h_exact && l_exact) return exact(h.bits << to.bits | l.bits);
-    if (h.kind == Expected::Kind::any_nan || l.kind == Expected::Kind::any_nan)
-      return Expected{.kind = Expected::Kind::anything};
-    return Expected{.kind = Expected::Kind::one_of,
-                    .bits = h.bits << to.bits | l.bits,
-                    .other = (h_exact ? h.bits : h.other) << to.bits | (l_exact ? l.bits : l.other)};
+    return Expected{.halves = {one({.a = low}), one({.a = high})}};
   };
 }
 

@@ -67,8 +67,16 @@ Reference scalar(const Spelling& s, const std::string& type) {
   if (op == "add") return [=](const Inputs& i) { return finish(add(in(i.a), in(i.b), rounding)); };
   if (op == "sub") return [=](const Inputs& i) { return finish(add(in(i.a), negate(in(i.b)), rounding)); };
   if (op == "mul") return [=](const Inputs& i) { return finish(multiply(in(i.a), in(i.b))); };
-  if ((op == "fma" || op == "mad") && !s.has("oob"))
-    return [=](const Inputs& i) { return finish(fma(in(i.a), in(i.b), in(i.c), rounding)); };
+  if (op == "fma" || op == "mad") {
+    bool out_of_bounds = s.has("oob");
+    return [=](const Inputs& i) {
+      Expected e = finish(fma(in(i.a), in(i.b), in(i.c), rounding));
+      // .oob: 0 where a factor is the NaN that fills what lies outside of a tensor. Which NaN that is is not said.
+      if (out_of_bounds && (is_nan(f, i.a & all) || is_nan(f, i.b & all)))
+        return Expected{.kind = Expected::Kind::one_of, .bits = 0, .other = f.canonical_nan};
+      return e;
+    };
+  }
   if (op == "div" && !s.has("approx") && !s.has("full"))
     return [=](const Inputs& i) { return finish(divide(in(i.a), in(i.b))); };
   if (op == "rcp" && !s.has("approx"))
@@ -82,23 +90,26 @@ Reference scalar(const Spelling& s, const std::string& type) {
     };
   if (op == "copysign") return [=](const Inputs& i) { return exact((i.a & sign) | (i.b & all & ~sign)); };
   if (op == "min" || op == "max") {
-    bool nan = s.has("NaN"), abs = s.has("abs"), xorsign = s.has("xorsign"), least = op == "min";
+    bool any_nan = s.has("NaN"), abs = s.has("abs"), xorsign = s.has("xorsign"), least = op == "min";
+    bool three = s.sources == 3;
     return [=](const Inputs& i) {
-      uint64_t a = ftz ? flush(f, i.a & all) : i.a & all, b = ftz ? flush(f, i.b & all) : i.b & all;
-      uint64_t sign_of_result = (a ^ b) & sign;
-      bool nan_a = is_nan(f, a), nan_b = is_nan(f, b);
-      if (abs) a &= ~sign, b &= ~sign;
-      uint64_t r;
-      if (nan_a && nan_b) return result(f, f.canonical_nan);
-      if (nan && (nan_a || nan_b)) return result(f, f.canonical_nan);
-      if (nan_a)
-        r = b;
-      else if (nan_b)
-        r = a;
-      else {
-        int order = compare(decode(f, a), decode(f, b));
-        if (order == 0) order = static_cast<int>((b & sign) != 0) - static_cast<int>((a & sign) != 0); // -0 < +0
-        r = (order <= 0) == least ? a : b;
+      std::vector<uint64_t> numbers;
+      uint64_t sign_of_result = 0;
+      bool nan = false;
+      for (uint64_t bits : three ? std::vector{i.a, i.b, i.c} : std::vector{i.a, i.b}) {
+        bits = ftz ? flush(f, bits & all) : bits & all;
+        sign_of_result ^= bits & sign;
+        if (is_nan(f, bits))
+          nan = true;
+        else
+          numbers.push_back(abs ? bits & ~sign : bits);
+      }
+      if (numbers.empty() || (nan && any_nan)) return result(f, f.canonical_nan);
+      uint64_t r = numbers[0];
+      for (uint64_t bits : numbers) {
+        int order = compare(decode(f, bits), decode(f, r));
+        if (order == 0) order = static_cast<int>((r & sign) != 0) - static_cast<int>((bits & sign) != 0); // -0 < +0
+        if (least ? order < 0 : order > 0) r = bits;
       }
       return exact(xorsign ? (r & ~sign) | sign_of_result : r);
     };
@@ -107,7 +118,7 @@ Reference scalar(const Spelling& s, const std::string& type) {
 }
 
 /// f16x2, bf16x2, f32x2: each half by itself.
-Reference packed(const Spelling& s) {
+Reference packed(const Spelling& s, Reference (*scalar)(const Spelling&, const std::string&)) {
   std::string type = s.type();
   if (!type.ends_with("x2") || s.types.size() != 1) return {};
   std::string half = type.substr(0, type.size() - 2);
@@ -116,37 +127,45 @@ Reference packed(const Spelling& s) {
   int n = bits_of(half);
   uint64_t all = (uint64_t{1} << n) - 1;
   return [=](const Inputs& i) {
-    Expected low = one({i.a & all, i.b & all, i.c & all}), high = one({i.a >> n & all, i.b >> n & all, i.c >> n & all});
-    // A choice in one half: only tried where the other is exact.
-    if (low.kind == Expected::Kind::exact && high.kind == Expected::Kind::exact)
-      return exact(low.bits | high.bits << n);
-    auto choice = [](Expected::Kind k) { return k == Expected::Kind::one_of; };
-    if (choice(low.kind) && high.kind == Expected::Kind::exact)
-      return Expected{
-          .kind = Expected::Kind::one_of, .bits = low.bits | high.bits << n, .other = low.other | high.bits << n};
-    if (choice(high.kind) && low.kind == Expected::Kind::exact)
-      return Expected{
-          .kind = Expected::Kind::one_of, .bits = low.bits | high.bits << n, .other = low.bits | high.other << n};
-    return Expected{.kind = Expected::Kind::anything};
+    return Expected{
+        .halves = {one({i.a & all, i.b & all, i.c & all}), one({i.a >> n & all, i.b >> n & all, i.c >> n & all})}};
   };
+}
+
+/// add, sub, fma with f16 or bf16 operands that are converted, exactly, to f32 first.
+Reference mixed(const Spelling& s) {
+  auto from = format_of(s.type(1));
+  if (s.type() != "f32" || !from || from->bits != 16) return {};
+  Format half = *from;
+  Rounding rounding = rounding_of(s);
+  Finish finish{f32, rounding, false, s.has("sat"), false};
+  auto widened = [=](uint64_t bits) { return decode(half, bits & 0xffff); };
+  auto single = [](uint64_t bits) { return decode(f32, bits & 0xffffffff); };
+  if (s.opcode == "add") return [=](const Inputs& i) { return finish(add(widened(i.a), single(i.c), rounding)); };
+  if (s.opcode == "sub")
+    return [=](const Inputs& i) { return finish(add(widened(i.a), negate(single(i.c)), rounding)); };
+  if (s.opcode == "fma")
+    return [=](const Inputs& i) { return finish(fma(widened(i.a), widened(i.b), single(i.c), rounding)); };
+  return {};
 }
 
 } // namespace
 
 Reference float_reference(const Spelling& s) {
-  if (s.types.size() != 1 && s.opcode != "testp") return {};
+  if (s.types.size() == 2) return mixed(s);
+  if (s.types.size() != 1) return {};
   if (Reference r = scalar(s, s.type())) return r;
-  return packed(s);
+  return packed(s, scalar);
 }
 
 // --- approximations
 // ------------------------------------------------------------------------------------------------------
 
-Reference approximation_reference(const Spelling& s) {
+static Reference approximation(const Spelling& s, const std::string& type) {
   const std::string& op = s.opcode;
-  bool approx = s.has("approx") || s.has("full");
-  if (!approx || (s.type() != "f32" && s.type() != "f64" && s.type() != "f16" && s.type() != "bf16")) return {};
-  Format f = *format_of(s.type());
+  auto format = format_of(type);
+  if (!format) return {};
+  Format f = *format;
   bool ftz = s.has("ftz");
   auto in = [=](uint64_t bits) { return to_double(decode(f, ftz ? flush(f, bits) : bits)); };
   // Zeros, infinities and NaN are exact; so are results that underflow to zero where ftz says so.
@@ -156,7 +175,7 @@ Reference approximation_reference(const Spelling& s) {
     if (ftz && std::fabs(value) < least * 1.001) absolute += least; // at the border either side
     return Expected{.kind = Expected::Kind::near, .value = value, .absolute = absolute, .relative = relative};
   };
-  if (s.type() == "f64") {
+  if (type == "f64") {
     // rcp and rsqrt of doubles keep the upper 32 bits only.
     if (op != "rcp" && op != "rsqrt") return {};
     return [=](const Inputs& i) {
@@ -164,10 +183,10 @@ Reference approximation_reference(const Spelling& s) {
       return near(op == "rcp" ? 1 / a : a < 0 ? NAN : 1 / std::sqrt(a), 0, 0x1p-19);
     };
   }
-  if (s.type() == "f16" || s.type() == "bf16") {
-    double ulp = s.type() == "f16" ? 0x1p-10 : 0x1p-7, subnormal = s.type() == "f16" ? 0x1p-24 : 0x1p-133;
+  if (type == "f16" || type == "bf16") {
+    double ulp = type == "f16" ? 0x1p-10 : 0x1p-7, subnormal = type == "f16" ? 0x1p-24 : 0x1p-133;
     if (op == "tanh")
-      return [=](const Inputs& i) { return near(std::tanh(in(i.a)), subnormal, s.type() == "f16" ? 0x1p-9 : 0x1p-7); };
+      return [=](const Inputs& i) { return near(std::tanh(in(i.a)), subnormal, type == "f16" ? 0x1p-9 : 0x1p-7); };
     if (op == "ex2") return [=](const Inputs& i) { return near(std::exp2(in(i.a)), subnormal, ulp); };
     return {};
   }
@@ -207,6 +226,12 @@ Reference approximation_reference(const Spelling& s) {
     };
   }
   return {};
+}
+
+Reference approximation_reference(const Spelling& s) {
+  if (!s.has("approx") && !s.has("full")) return {};
+  if (Reference r = approximation(s, s.type())) return r;
+  return packed(s, approximation);
 }
 
 // --- comparisons

@@ -260,6 +260,7 @@ Reference bits(const Spelling& s) {
     };
   }
   if (op == "selp") return [=](const Inputs& i) { return exact(cut(i.p ? i.a : i.b, n)); };
+  if (op == "mov" && s.type() == "pred") return [=](const Inputs& i) { return exact(i.p); };
   if (op == "mov") return [=](const Inputs& i) { return exact(cut(i.a, n)); };
   return {};
 }
