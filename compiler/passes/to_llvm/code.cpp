@@ -163,9 +163,11 @@ Value Code::dynamic_shared() {
   Operation* function = builder.getBlock()->getParentOp();
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPoint(function);
-  auto type = LLVM::LLVMArrayType::get(i8, 0);
-  auto global = LLVM::GlobalOp::create(builder, function->getLoc(), type, /*isConstant=*/false, LLVM::Linkage::External,
-                                       "shared_memory", Attribute(), /*alignment=*/1024, /*addrSpace=*/3);
+  constexpr const char* name = "shared_memory";
+  auto global = function->getParentOfType<ModuleOp>().lookupSymbol<LLVM::GlobalOp>(name); // of another kernel
+  if (!global)
+    global = LLVM::GlobalOp::create(builder, function->getLoc(), LLVM::LLVMArrayType::get(i8, 0), /*isConstant=*/false,
+                                    LLVM::Linkage::External, name, Attribute(), /*alignment=*/1024, /*addrSpace=*/3);
   builder.setInsertionPointToStart(&function->getRegion(0).front());
   return shared_ = LLVM::AddressOfOp::create(builder, location, global);
 }

@@ -1,0 +1,25 @@
+// RUN: tilejit opt --to-llvm %s | FileCheck %s
+
+#c = #tile.layout<"i:16 j:8 | reg j1 i8 | lane j2 j4 i1 i2 i4 | warp">
+#row = #tile.layout<"i:16 | reg i8 | lane ~ ~ i1 i2 i4 | warp">
+!o = !tile.view<16xf32, strides = [1], align = 16>
+
+// First within a thread, then over the lanes that share a row, two steps of shuffles for each of the thread's two rows;
+// of the four lanes that then hold a row's result one stores it.
+// CHECK-LABEL: llvm.func ptx_kernelcc @rows
+// CHECK-COUNT-2: llvm.call_intrinsic "llvm.maxnum"(%arg1, %arg1)
+// CHECK-COUNT-4: llvm.nvvm.shfl.sync.bfly.i32
+// CHECK-NOT: shfl
+// CHECK: llvm.icmp "eq"
+// CHECK-COUNT-2: @p st.global.b32
+func.func @rows(%out: !o, %v: f32) attributes {tile.kernel, tile.warps = 1 : i32, tile.shared_bytes = 0 : i64, tile.target = "sm_90a"} {
+  %c0 = arith.constant 0 : i32
+  %x = tile.splat %v : f32 -> tensor<16x8xf32, #c>
+  %r = tile.reduce %x axis 1 : (tensor<16x8xf32, #c>) -> tensor<16xf32, #row> {
+  ^bb0(%a: f32, %b: f32):
+    %m = arith.maxnumf %a, %b : f32
+    tile.yield %m : f32
+  }
+  tile.store %r, %out[%c0] dims [0] : tensor<16xf32, #row> -> !o
+  return
+}
