@@ -121,24 +121,28 @@ private:
   size_t at_ = 0;
 };
 
-DType element_type(const std::string& descr, const std::string& path) {
-  for (const ElementType& known : element_types)
-    if (known.descr == descr) return known.type;
+/// Bytes of an element of a plain little-endian type; 0: it is none.
+int64_t element_bytes(std::string_view descr) {
+  if (descr.size() != 3 || (descr[0] != '<' && descr[0] != '|')) return 0;
+  int64_t bytes = descr[2] - '0';
+  bool known = descr[1] == 'f'                      ? bytes == 2 || bytes == 4 || bytes == 8
+               : descr[1] == 'i' || descr[1] == 'u' ? bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8
+                                                    : descr[1] == 'b' && bytes == 1;
+  return known && (descr[0] == '<') == (bytes > 1) ? bytes : 0;
+}
+
+[[noreturn]] void refuse(const std::string& descr, const std::string& path, std::string_view known) {
   std::string found = "element type '" + descr + "'";
   if (!descr.empty() && descr.back() == 'O') found = "Python objects";
   if (!descr.empty() && descr.front() == '>') found = "big-endian elements ('" + descr + "')";
-  throw Error(path + ": holds " + found +
-              "; only little-endian float32, float16, int32 and int64 can be read (convert with array.astype)");
+  throw Error(path + ": holds " + found + "; only little-endian " + std::string(known) +
+              " can be read (convert with array.astype)");
 }
 
-std::string_view numpy_name(DType type) {
-  switch (type) {
-  case DType::f32: return "float32";
-  case DType::f16: return "float16";
-  case DType::i32: return "int32";
-  case DType::i64: return "int64";
-  default: return name_of(type);
-  }
+/// "float32" of "<f4".
+std::string numpy_name(std::string_view descr) {
+  std::string_view kind = descr[1] == 'f' ? "float" : descr[1] == 'i' ? "int" : descr[1] == 'u' ? "uint" : "bool";
+  return std::string(kind) + (kind == "bool" ? "" : std::to_string(8 * (descr[2] - '0')));
 }
 
 class InputFile {
@@ -189,6 +193,13 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 }
 
 NpyArray read_npy(const std::string& path) {
+  NpyFile file = read_npy_file(path);
+  for (const ElementType& known : element_types)
+    if (known.descr == file.descr) return {known.type, std::move(file.shape), std::move(file.data)};
+  refuse(file.descr, path, "float32, float16, int32 and int64");
+}
+
+NpyFile read_npy_file(const std::string& path) {
   InputFile file(path);
   auto byte = [](const std::vector<std::byte>& bytes, size_t i) { return std::to_integer<uint32_t>(bytes[i]); };
 
@@ -210,19 +221,20 @@ NpyArray read_npy(const std::string& path) {
   if (text.size() < header_bytes) throw Error(path + ": truncated in the header");
 
   Header header = HeaderParser({reinterpret_cast<const char*>(text.data()), text.size()}, path).parse();
-  NpyArray array;
-  array.type = element_type(header.descr, path);
+  NpyFile array;
+  array.descr = header.descr;
+  int64_t bytes = element_bytes(array.descr);
+  if (bytes == 0) refuse(array.descr, path, "booleans, integers, float16, float32 and float64");
   // An array with one dimension at most is the same in both orders; NumPy then marks it as C order.
   if (header.fortran_order) throw Error(path + ": the array is in Fortran order; save numpy.ascontiguousarray(array)");
   array.shape = header.shape;
 
-  int64_t bytes = static_cast<int64_t>(size_of(array.type));
   for (int64_t size : array.shape)
     if (__builtin_mul_overflow(bytes, size, &bytes))
       throw Error(path + ": an array of shape " + shape_text(array.shape) + " does not fit 64 bits");
   array.data = file.read(static_cast<uint64_t>(bytes));
-  std::string need = std::to_string(bytes) + " bytes for " + std::string(numpy_name(array.type)) + " of shape " +
-                     shape_text(array.shape);
+  std::string need =
+      std::to_string(bytes) + " bytes for " + numpy_name(array.descr) + " of shape " + shape_text(array.shape);
   if (array.data.size() < static_cast<uint64_t>(bytes))
     throw Error(path + ": truncated: needs " + need + ", has " + std::to_string(array.data.size()));
   if (!file.read(1).empty()) throw Error(path + ": longer than it should be: needs " + need + ", has more");
@@ -237,12 +249,14 @@ std::vector<std::byte> npy_bytes(const NpyArray& array) {
   if (array.data.size() != static_cast<size_t>(array.elements()) * size_of(array.type))
     throw Error("an array of shape " + shape_text(array.shape) + " does not have " + std::to_string(array.data.size()) +
                 " bytes");
+  return npy_bytes(NpyFile{std::string(element->descr), array.shape, array.data});
+}
 
+std::vector<std::byte> npy_bytes(const NpyFile& array) {
   std::string shape = "(";
   for (size_t i = 0; i < array.shape.size(); ++i) shape += (i ? ", " : "") + std::to_string(array.shape[i]);
   shape += array.shape.size() == 1 ? ",)" : ")";
-  std::string header =
-      "{'descr': '" + std::string(element->descr) + "', 'fortran_order': False, 'shape': " + shape + ", }";
+  std::string header = "{'descr': '" + array.descr + "', 'fortran_order': False, 'shape': " + shape + ", }";
   constexpr size_t before = 10; // magic, version, length
   header.append(63 - (before + header.size()) % 64, ' ');
   header += '\n'; // data begins at a multiple of 64

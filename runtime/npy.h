@@ -22,6 +22,16 @@ struct NpyArray {
   int64_t elements() const;
 };
 
+/// The same for whatever a file holds.
+struct NpyFile {
+  std::string descr; ///< NumPy's name of the element type: "<f4", "|u1"
+  std::vector<int64_t> shape;
+  std::vector<std::byte> data;
+};
+/// Any boolean, integer or floating-point type of NumPy; otherwise as read_npy.
+NpyFile read_npy_file(const std::string& path);
+std::vector<std::byte> npy_bytes(const NpyFile& file);
+
 /// Throws Error: not readable, not .npy, another version, another element type, Fortran order, a shape whose size
 /// does not fit 64 bits, fewer or more bytes than the shape needs.
 NpyArray read_npy(const std::string& path);

@@ -312,17 +312,6 @@ void Simulator::run(LaunchState& state) {
   for (uint64_t i = 1; i < workers; ++i) others.emplace_back(work, false);
   work(true);
   for (std::thread& t : others) t.join();
-  for (Finding& f : found.take(stop.load())) findings_.push_back(std::move(f));
-  if (error) {
-    try {
-      std::rethrow_exception(error);
-    } catch (const FindingError& e) {
-      findings_.push_back(e.finding);
-      throw;
-    }
-  }
-  if (progress_) progress_(total, total);
-
   counters_ = {};
   counters_.blocks = total;
   std::array<uint64_t, 20> classes{};
@@ -333,6 +322,17 @@ void Simulator::run(LaunchState& state) {
   for (size_t c = 0; c < classes.size(); ++c)
     if (classes[c]) counters_.classes.emplace_back(name_of(static_cast<InstructionClass>(c)), classes[c]);
   counters_.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+
+  for (Finding& f : found.take(stop.load())) findings_.push_back(std::move(f));
+  if (error) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const FindingError& e) {
+      findings_.push_back(e.finding);
+      throw;
+    }
+  }
+  if (progress_) progress_(total, total);
 }
 
 } // namespace

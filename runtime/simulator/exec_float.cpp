@@ -349,12 +349,12 @@ struct Cmp {
 CMP(Eq, a == b)
 CMP(Ne, a != b && a == a && b == b)
 CMP(Lt, a < b)
-CMP(Le, a <= b) CMP(Gt, a > b) CMP(Ge, a >= b) CMP(Equ, !(a < b) && !(a > b)) CMP(Neu, a != b) CMP(Ltu, !(a >= b))
-    CMP(Leu, !(a > b)) CMP(Gtu, !(a <= b)) CMP(Geu, !(a < b)) CMP(Num, a == a && b == b) CMP(Nan, a != a || b != b)
-        CMP(IntNe, a != b)
+CMP(Le, a <= b)
+CMP(Gt, a > b) CMP(Ge, a >= b) CMP(Equ, !(a < b) && !(a > b)) CMP(Neu, a != b) CMP(Ltu, !(a >= b)) CMP(Leu, !(a > b))
+    CMP(Gtu, !(a <= b)) CMP(Geu, !(a < b)) CMP(Num, a == a && b == b) CMP(Nan, a != a || b != b) CMP(IntNe, a != b)
 
-            template <class T>
-            Fn compare_float(const Request& r) {
+        template <class T>
+        Fn compare_float(const Request& r) {
   for (u32 k = 0; k < r.mod_count; ++k) switch (r.mods[k]) {
 #define C(mod, Op)                                                                                                     \
   case Mod::mod:                                                                                                       \
@@ -364,7 +364,7 @@ CMP(Le, a <= b) CMP(Gt, a > b) CMP(Ge, a >= b) CMP(Equ, !(a < b) && !(a > b)) CM
       return rare_compare<Op<T>>(r);
       C(eq, Eq)
       C(ne, Ne)
-    C(lt, Lt)
+      C(lt, Lt)
     C(le, Le) C(gt, Gt) C(ge, Ge) C(equ, Equ) C(neu, Neu) C(ltu, Ltu) C(leu, Leu) C(gtu, Gtu) C(geu, Geu) case Mod::num:
       return rare_compare<Num<T>>(r);
     case Mod::nan: return rare_compare<Nan<T>>(r);

@@ -86,7 +86,8 @@ struct Slct {
 PREDICATE(pred_and, a& b)
 PREDICATE(pred_or, a | b)
 PREDICATE(pred_xor, a ^ b)
-PREDICATE(pred_mov, a) PREDICATE(pred_not, ~a)
+PREDICATE(pred_mov, a)
+PREDICATE(pred_not, ~a)
 
     // --- execution under a mask: the next instruction, a pure one, in some lanes only
     // ------------------------------------

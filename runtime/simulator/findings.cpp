@@ -105,7 +105,7 @@ uint32_t first_lane(const Warp* w) { return static_cast<uint32_t>(std::countr_ze
 } // namespace
 
 void fail(Warp* w, const Insn* ip, const char* what) {
-  throw Error(finding_at(*w, ip, first_lane(w), {}, std::string(": ") + what).message);
+  throw ExecutionError(finding_at(*w, ip, first_lane(w), {}, std::string(": ") + what).message);
 }
 
 void misused_barrier(Warp* w, const Insn* ip, const char* what) {

@@ -33,9 +33,13 @@ struct Finding {
   std::array<uint32_t, 3> block{}, thread{};
 };
 
-/// An error that is a finding.
-struct FindingError : Error {
-  explicit FindingError(Finding f) : Error(f.message), finding(std::move(f)) {}
+/// A kernel that could not go on.
+struct ExecutionError : Error {
+  using Error::Error;
+};
+/// The same, for a reason that is a finding.
+struct FindingError : ExecutionError {
+  explicit FindingError(Finding f) : ExecutionError(f.message), finding(std::move(f)) {}
   Finding finding;
 };
 

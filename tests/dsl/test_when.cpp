@@ -43,8 +43,7 @@ TEST_CASE("a Var that one part assigns keeps its value in the other") {
 TEST_CASE("both parts assign") {
   CHECK(conditions_of([](const Tiles& t) {
           Var x = t[1], y = t[2];
-          when(
-              t[0], [&] { x = y + 1.0; }, [&] { y = x; });
+          when(t[0], [&] { x = y + 1.0; }, [&] { y = x; });
           return Tiles{x, y};
         }) == R"(
 %0:2 = scf.if %arg0 -> (f32, f32) {
@@ -88,9 +87,7 @@ TEST_CASE("a loop in a condition") {
 
 TEST_CASE("a part that only stores") {
   Program program = record("stores", {tensor_spec("x", f32, {dynamic}), scalar_spec("flag", i32)},
-                           [](const Arguments& a) {
-                             when(a.scalar(1) > 0, [&] { a.view(0).at(0).store(1.0); });
-                           });
+                           [](const Arguments& a) { when(a.scalar(1) > 0, [&] { a.view(0).at(0).store(1.0); }); });
   CHECK_THAT(program.text(), Contains("scf.if") && Contains("tile.store") && !Contains("else"));
 }
 
@@ -117,7 +114,8 @@ TEST_CASE("conditions that are none, and values that end with a part") {
   CHECK_THAT(error([](const Tiles& t) {
                try {
                  when(t[0], [] { throw 1; });
-               } catch (int) {}
+               } catch (int) {
+               }
                return Tiles{t[1] + 1.0};
              }),
              Contains("when: a part of it was left by an exception"));

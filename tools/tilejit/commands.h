@@ -17,7 +17,8 @@ struct Failure : std::runtime_error {
 };
 
 void add_list(CLI::App& program);
-void add_run(CLI::App& program);
+void add_run(CLI::App& program, int& exit_code);
+void add_sim(CLI::App& program, int& exit_code); ///< 3: something was found
 void add_inspect(CLI::App& program);
 void add_devices(CLI::App& program);
 void add_opt(CLI::App& program, int& exit_code);

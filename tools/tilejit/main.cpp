@@ -1,6 +1,6 @@
 // tilejit - the command line: what there is, what a kernel lowers to, and running one on files.
 //
-// Exit codes: 0 done, 1 the work failed, 2 the input was wrong.
+// Exit codes: 0 done, 1 the work failed, 2 the input was wrong, 3 the simulator found something.
 #include "compiler/program.h"
 #include "lib/attention/registry.h"
 #include "runtime/device.h"
@@ -17,7 +17,8 @@ int main(int argc, char** argv) {
   program.require_subcommand(1);
   int exit_code = 0;
   tools::add_list(program);
-  tools::add_run(program);
+  tools::add_run(program, exit_code);
+  tools::add_sim(program, exit_code);
   tools::add_inspect(program);
   tools::add_devices(program);
   tools::add_opt(program, exit_code);

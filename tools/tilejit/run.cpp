@@ -5,6 +5,7 @@
 #include "runtime/tensor.h"
 #include "tools/tilejit/commands.h"
 #include "tools/tilejit/kernels.h"
+#include "tools/tilejit/measure.h"
 
 #include <algorithm>
 #include <cstring>
@@ -20,6 +21,7 @@ using runtime::NpyArray;
 struct Options {
   std::string kernel, type = "bf16", device;
   std::vector<std::string> in, out, set;
+  MeasureOptions measure;
 };
 
 bool is_floating(DType type) {
@@ -91,7 +93,7 @@ void check_outputs(const std::vector<Assignment>& in, const std::vector<Assignme
   }
 }
 
-void run(const Options& options) {
+void run(const Options& options, int& exit_code) {
   // Everything that can be wrong with the words first, then with the files, then with the device.
   const attention::KernelInfo& kernel = kernel_named(options.kernel);
   const DType type = parse_float_type(options.type);
@@ -118,6 +120,11 @@ void run(const Options& options) {
 
   std::shared_ptr<runtime::Device> device =
       options.device.empty() ? runtime::open_default_device() : runtime::open_device(options.device);
+  auto simulator = std::dynamic_pointer_cast<runtime::SimulatorDevice>(device);
+  if (simulator)
+    options.measure.begin(*simulator);
+  else if (options.measure.any())
+    throw InputError("only the simulator is an instrument: --device simulator");
   std::map<std::string, NpyArray> results;
   try {
     attention::Tensors inputs;
@@ -125,9 +132,14 @@ void run(const Options& options) {
     attention::Tensors outputs = kernel.run(*device, inputs, parameters, wanted);
     device->synchronize();
     for (const std::string& name : wanted) results[name] = to_npy(*device, outputs.at(name));
+  } catch (const runtime::FindingError&) {
+    options.measure.end(*simulator);
+    exit_code = 3;
+    return;
   } catch (const runtime::Error& error) {
     throw Failure(error.what());
   }
+  if (simulator && options.measure.end(*simulator)) exit_code = 3;
 
   // All files or none: each is complete under a temporary name before the first gets its own.
   try {
@@ -144,7 +156,7 @@ void run(const Options& options) {
 
 } // namespace
 
-void add_run(CLI::App& program) {
+void add_run(CLI::App& program, int& exit_code) {
   auto options = std::make_shared<Options>();
   CLI::App* command = program.add_subcommand("run", "Runs a kernel on .npy files.");
   command->add_option("KERNEL", options->kernel, "Name of the kernel (tilejit list)")->required();
@@ -160,7 +172,8 @@ void add_run(CLI::App& program) {
       ->type_name("TYPE");
   command->add_option("--device", options->device, "simulator[:sm_90a|sm_80], cuda[:N]; default: a GPU if there is one")
       ->type_name("DEVICE");
-  command->callback([options] { run(*options); });
+  options->measure.add_to(*command);
+  command->callback([options, &exit_code] { run(*options, exit_code); });
 }
 
 } // namespace tilejit::tools

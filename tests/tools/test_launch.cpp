@@ -1,0 +1,152 @@
+// Launches: arguments and files to memory and back.
+#include "runtime/files.h"
+#include "tests/runtime/simulator/simulate.h"
+#include "tools/tilejit/arguments.h"
+#include "tools/tilejit/launch.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <fstream>
+
+using namespace tilejit;
+using namespace tilejit::tools;
+using tilejit::runtime::NpyFile;
+using tilejit::runtime::simulator::test::kernel_text;
+
+namespace {
+
+template <typename T>
+NpyFile file_of(const std::string& descr, const std::vector<T>& values) {
+  auto view = std::as_bytes(std::span(values));
+  return {descr, {static_cast<int64_t>(values.size())}, {view.begin(), view.end()}};
+}
+template <typename T>
+std::vector<T> values_of(std::span<const std::byte> bytes) {
+  std::vector<T> values(bytes.size() / sizeof(T));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+void write(const std::string& path, const NpyFile& file) {
+  runtime::OutputFile out(path);
+  out.write(runtime::npy_bytes(file));
+  out.commit();
+}
+
+} // namespace
+
+TEST_CASE("8-bit floats: every value, and those between two of them") {
+  for (Element type : {Element::f8e4m3, Element::f8e5m2}) {
+    int mantissa = type == Element::f8e4m3 ? 3 : 2, bias = type == Element::f8e4m3 ? 7 : 15,
+        most = type == Element::f8e4m3 ? 0x7e : 0x7b;
+    std::vector<uint8_t> codes(most + 1);
+    std::vector<float> values(most + 1);
+    for (int code = 0; code <= most; ++code) {
+      int exponent = code >> mantissa, fraction = code % (1 << mantissa);
+      codes[code] = static_cast<uint8_t>(code);
+      values[code] =
+          static_cast<float>(exponent ? (1 + fraction / double(1 << mantissa)) * std::pow(2.0, exponent - bias)
+                                      : fraction / double(1 << mantissa) * std::pow(2.0, 1 - bias));
+    }
+    CHECK(values_of<float>(from_device(std::as_bytes(std::span(codes)), type, {most + 1}).data) == values);
+    CHECK(values_of<uint8_t>(to_device(file_of("<f4", values), type, "x")) == codes);
+    for (int code = 0; code < most; ++code) {
+      float low = values[code], high = values[code + 1], middle = (low + high) / 2;
+      std::vector<float> between{std::nextafter(middle, low), middle, std::nextafter(middle, high), -middle};
+      int even = code % 2 ? code + 1 : code;
+      std::vector<uint8_t> expected{uint8_t(code), uint8_t(even), uint8_t(code + 1), uint8_t(even | 0x80)};
+      REQUIRE(values_of<uint8_t>(to_device(file_of("<f4", between), type, "x")) == expected);
+    }
+    std::vector<float> large{1e9f, -INFINITY, NAN};
+    CHECK(values_of<uint8_t>(to_device(file_of("<f4", large), type, "x")) ==
+          std::vector<uint8_t>{uint8_t(most), uint8_t(most | 0x80), 0x7f});
+  }
+}
+
+TEST_CASE("integers become other integers only where they fit") {
+  auto wide = file_of<int64_t>("<i8", {0, 255, 200});
+  CHECK(values_of<uint8_t>(to_device(wide, Element::u8, "x")) == std::vector<uint8_t>{0, 255, 200});
+  CHECK_THROWS_WITH(to_device(wide, Element::i8, "x.npy"), Catch::Contains("x.npy: 255 is no value of type i8"));
+  CHECK_THROWS_AS(to_device(file_of<int32_t>("<i4", {-1}), Element::u64, "x"), InputError);
+  CHECK(values_of<int64_t>(to_device(file_of<float>("<f4", {-3, 7}), Element::i64, "x")) ==
+        std::vector<int64_t>{-3, 7});
+  CHECK_THROWS_AS(to_device(file_of<float>("<f4", {0.5f}), Element::i32, "x"), InputError);
+  CHECK(values_of<double>(to_device(file_of<int64_t>("<i8", {INT64_MIN}), Element::f64, "x")) ==
+        std::vector<double>{-0x1p63});
+}
+
+TEST_CASE("arguments of the command line") {
+  Launch launch;
+  for (const char* text : {"i32:-5", "i32:4294967295", "i64:0x10", "f32:0.5", "f64:-2", "in:a.npy:bf16",
+                           "out:b.npy:f32:4x0x3", "inout:c.npy"})
+    add_argument(launch, text);
+  CHECK(values_of<int32_t>(launch.arguments[0].bytes) == std::vector<int32_t>{-5});
+  CHECK(values_of<uint32_t>(launch.arguments[1].bytes) == std::vector<uint32_t>{~0u});
+  CHECK(values_of<uint64_t>(launch.arguments[2].bytes) == std::vector<uint64_t>{16});
+  CHECK(values_of<float>(launch.arguments[3].bytes) == std::vector<float>{0.5f});
+  CHECK(values_of<double>(launch.arguments[4].bytes) == std::vector<double>{-2});
+  CHECK(launch.arrays["5"].in == "a.npy");
+  CHECK(launch.arrays["5"].type == Element::bf16);
+  CHECK(launch.arrays["6"].shape == std::vector<int64_t>{4, 0, 3});
+  CHECK(launch.arrays["7"].out == "c.npy");
+  for (const char* text : {"", "i32", "i32:", "i32:x", "i32:4294967296", "i64:1:2", "f32:", "in:", "in:a:b16",
+                           "out:a.npy", "out:a.npy:f32", "out:a.npy:f32:4,4", "outin:a.npy"})
+    CHECK_THROWS_AS(add_argument(launch, text), InputError);
+}
+
+TEST_CASE("a launch file: arrays, structs with natural alignment, results") {
+  runtime::TemporaryFolder folder;
+  std::string at = folder.path() + "/";
+  write(at + "q.npy", file_of<float>("<f4", {1, 2, 3, 4}));
+  write(at + "s.npy", file_of<int16_t>("<i2", {10, 20, 30, 40}));
+  std::ofstream(at + "launch.json") << R"({"entry": "k", "grid": [1], "block": [2, 2], "shared": 64,
+    "arrays": {"q": {"in": "q.npy", "type": "bf16"}, "o": {"out": "o.npy", "type": "bf16", "shape": [2, 2]},
+               "s": {"inout": "s.npy"}},
+    "args": [{"array": "q"}, {"struct": [{"array": "o"}, {"i32": 3}, {"bytes": "Ff00"}, {"array": "s"}]}]})";
+  // o = q, and s += 3 + 255
+  std::string ptx = kernel_text({"u64", "align 8 .b8"}, R"(
+    ld.param.u64 %rd1, [p0]; ld.param.u64 %rd2, [p1]; ld.param.u32 %r5, [p1+8]; ld.param.u8 %r6, [p1+12];
+    ld.param.u64 %rd3, [p1+16]; mov.u32 %r0, %tid.x; mov.u32 %r1, %tid.y; mad.lo.u32 %r0, %r1, 2, %r0;
+    mul.wide.u32 %rd4, %r0, 2; add.u64 %rd1, %rd1, %rd4; add.u64 %rd2, %rd2, %rd4; add.u64 %rd3, %rd3, %rd4;
+    ld.global.b16 %h1, [%rd1]; st.global.b16 [%rd2], %h1;
+    ld.global.u16 %r7, [%rd3]; add.u32 %r7, %r7, %r5; add.u32 %r7, %r7, %r6; st.global.u16 [%rd3], %r7;)");
+  ptx.replace(ptx.find("p1)"), 3, "p1[24])");
+  Launch launch = read_launch(at + "launch.json");
+  CHECK(launch.block == std::array<uint32_t, 3>{2, 2, 1});
+  auto device = runtime::open_simulator();
+  LaunchResult result = run_launch(*device, ptx, launch);
+  write_outputs(launch, result);
+  NpyFile o = runtime::read_npy_file(at + "o.npy"), s = runtime::read_npy_file(at + "s.npy");
+  CHECK(o.descr == "<f4");
+  CHECK(o.shape == std::vector<int64_t>{2, 2});
+  CHECK(values_of<float>(o.data) == std::vector<float>{1, 2, 3, 4});
+  CHECK(s.descr == "<i2");
+  CHECK(values_of<int16_t>(s.data) == std::vector<int16_t>{268, 278, 288, 298});
+}
+
+TEST_CASE("launch files that are wrong") {
+  runtime::TemporaryFolder folder;
+  auto message = [&](const std::string& text) -> std::string {
+    std::string path = folder.path() + "/launch.json";
+    std::ofstream(path) << text;
+    try {
+      read_launch(path);
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  CHECK_THAT(message("{"), Catch::Contains("not JSON"));
+  CHECK_THAT(message("[]"), Catch::Contains("object"));
+  CHECK_THAT(message("{}"), Catch::Contains("entry"));
+  CHECK_THAT(message(R"({"entry": "k", "grids": [1]})"), Catch::Contains("did you mean 'grid'"));
+  CHECK_THAT(message(R"({"entry": "k", "grid": [0]})"), Catch::Contains("positive"));
+  CHECK_THAT(message(R"({"entry": "k", "args": [{"i32": 5000000000}]})"), Catch::Contains("32 bits"));
+  CHECK_THAT(message(R"({"entry": "k", "args": [{"f32": "1"}]})"), Catch::Contains("number"));
+  CHECK_THAT(message(R"({"entry": "k", "args": [{"bytes": "0"}]})"), Catch::Contains("odd"));
+  CHECK_THAT(message(R"({"entry": "k", "args": [{"arry": "q"}]})"), Catch::Contains("did you mean 'array'"));
+  CHECK_THAT(message(R"({"entry": "k", "arrays": {"q": {"type": "f32"}}})"), Catch::Contains("one of"));
+  CHECK_THAT(message(R"({"entry": "k", "arrays": {"q": {"out": "q.npy", "type": "f32"}}})"), Catch::Contains("shape"));
+  CHECK_THAT(message(R"({"entry": "k", "arrays": {"q": {"in": "q.npy", "type": "f33"}}})"), Catch::Contains("f33"));
+  CHECK_THAT(message(R"({"entry": "k", "args": [{"tensormap": {"array": "q", "dims": [8, 8], "box": [8]}}]})"),
+             Catch::Contains("strides"));
+}

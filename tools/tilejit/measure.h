@@ -1,0 +1,24 @@
+// measure.h - the options of `run` and `sim` that make the simulator a measuring instrument.
+#pragma once
+#include "runtime/simulator/device.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+namespace tilejit::tools {
+
+struct MeasureOptions {
+  bool sanitize = false;
+  std::string findings; ///< file, empty: none
+
+  void add_to(CLI::App& command);
+  bool any() const { return sanitize || !findings.empty(); }
+  /// Before the first launch. Throws InputError where a file cannot be written.
+  void begin(runtime::SimulatorDevice& device) const;
+  /// After the last launch, or after an error that ended it: writes the files, prints the findings to standard error.
+  /// True: something was found.
+  bool end(const runtime::SimulatorDevice& device) const;
+};
+
+} // namespace tilejit::tools
