@@ -237,7 +237,7 @@ struct MatrixDigits {
   StaticVector<Digit, max_digits> item; // the register digits (with their own strides) that number the instructions
 };
 
-std::optional<MatrixDigits> divide(Access access, const Spelling& offsets, unsigned bits) {
+std::optional<MatrixDigits> divide(Access access, const Spelling& offsets, unsigned bits, unsigned fragment) {
   const bool transposed = access == Access::ldmatrix_trans || access == Access::stmatrix_trans;
   if (access == Access::vector || bits < 8 || bits > 32 || (transposed && bits != 16)) return std::nullopt;
   const unsigned packed = unsigned(std::countr_zero(32u / bits));
@@ -278,15 +278,16 @@ std::optional<MatrixDigits> divide(Access access, const Spelling& offsets, unsig
     if (found == inside.end() ? d.image & inside_mask : d.image != uint64_t(1) << (found - inside.begin()))
       return std::nullopt;
   }
-  // Two register bits number the matrices of an instruction; those that the thread's own bits would have to be xor-ed
-  // with go first: on a lane that xor costs nothing.
+  // Two register bits number the matrices of an instruction: those inside the fragment, then those that the thread's own
+  // bits would have to be xor-ed with: on a lane that xor costs nothing.
   MatrixDigits result;
   StaticVector<Digit, max_digits> matrices;
   for (const Digit& d : offsets.digits) {
     if (d.axis != Axis::reg || std::find(low.begin(), low.end(), d) != low.end()) continue;
     if (d.bit()) matrices.push_back(d);
   }
-  std::stable_partition(matrices.begin(), matrices.end(), [&](const Digit& d) { return (d.image & threads) != 0; });
+  const auto rank = [&](const Digit& d) { return d.stride < fragment << packed ? 0 : d.image & threads ? 1 : 2; };
+  std::stable_sort(matrices.begin(), matrices.end(), [&](const Digit& a, const Digit& b) { return rank(a) < rank(b); });
   while (matrices.size() > 2) matrices.erase(2);
   result.words.push_back(0);
   for (const Digit& d : matrices)
@@ -313,11 +314,12 @@ std::optional<MatrixDigits> divide(Access access, const Spelling& offsets, unsig
 
 } // namespace
 
-std::optional<MatrixAccess> matrix_access(Access access, const Layout& registers, const Layout& shared, unsigned bits) {
+std::optional<MatrixAccess> matrix_access(Access access, const Layout& registers, const Layout& shared, unsigned bits,
+                                          unsigned fragment) {
   check_pair(registers, shared);
   const auto offsets = compose(registers, shared);
   if (!offsets) return std::nullopt;
-  const auto digits = divide(access, *offsets, bits);
+  const auto digits = divide(access, *offsets, bits, fragment);
   if (!digits) return std::nullopt;
   const uint32_t items = digits->rows.count(Axis::reg);
   MatrixAccess result{access == Access::ldmatrix_trans || access == Access::stmatrix_trans,
@@ -399,7 +401,7 @@ std::optional<Waves> wavefronts(Access access, const Layout& registers, const La
   std::array<uint64_t, 32> address;
   if (access != Access::vector) {
     if (!offsets) return std::nullopt;
-    const auto digits = divide(access, *offsets, bits);
+    const auto digits = divide(access, *offsets, bits, 1);
     if (!digits) return std::nullopt;
     const Spelling& rows = digits->rows;
     const uint32_t instructions = rows.count(Axis::reg), matrices = instructions * uint32_t(digits->words.size());

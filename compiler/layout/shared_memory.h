@@ -84,13 +84,17 @@ enum class Access : uint8_t { vector, ldmatrix, ldmatrix_trans, stmatrix, stmatr
 /// or 1) 32-bit registers of each thread; word w holds the elements registers[x * words + w] and the 32 / bits - 1
 /// registers after it.  The lane l that executes gives the address of item x for lane l: the row of 16 bytes of matrix
 /// l / 8, row l % 8.  Lanes beyond 8 * words give any.  nullopt when the instruction does not fit the two layouts.
+///
+/// `fragment`: so many neighbouring words (1, 2 or 4) come from one instruction where that can be.  A product's operand
+/// has to lie in that many registers side by side, and what two instructions wrote would have to be moved there.
 struct MatrixAccess {
   bool transposed;
   unsigned words;
   Addresses rows;
   std::vector<uint32_t> registers;
 };
-std::optional<MatrixAccess> matrix_access(Access access, const Layout& registers, const Layout& shared, unsigned bits);
+std::optional<MatrixAccess> matrix_access(Access access, const Layout& registers, const Layout& shared, unsigned bits,
+                                          unsigned fragment = 1);
 
 // --- cost ------------------------------------------------------------------------------------------------------------
 

@@ -94,7 +94,8 @@ void Emitter::dot(DotOp op) {
   unsigned bits = element_bits(element);
   layout::DotLayouts layouts = layout::dot_layouts(type.getDimSize(0), type.getDimSize(1),
                                                    shape(op.getA()).getDimSize(1), bits, kernel_warps(kernel_));
-  auto operand = [&](Value value, const layout::Layout& layout) {
+  auto operand = [&](OpOperand& use, const layout::Layout& layout) {
+    Value value = use.get();
     auto placed = with_layout(shape(value), LayoutAttr::get(value.getContext(), layout));
     auto shared = dyn_cast<SharedType>(value.getType());
     if (!shared) {
@@ -106,9 +107,10 @@ void Emitter::dot(DotOp op) {
     return OperandWords(
         code_, elements_per_word(placed),
         std::make_unique<SharedReader>(code_, placed, shared, shared_pointer(value),
+                                       fragment_words(use.getOperandNumber()),
                                        [&](const layout::Linear::Field& field) { return thread_part(field); }));
   };
-  OperandWords a = operand(op.getA(), layouts.a), b = operand(op.getB(), layouts.b);
+  OperandWords a = operand(op.getAMutable(), layouts.a), b = operand(op.getBMutable(), layouts.b);
   RegisterAt a_at(layouts.a), b_at(layouts.b), c_at(layouts.c);
   // Of one instruction: k elements, and how far apart in k the two words of a row are.
   uint32_t k_extent = 256 / bits, k_apart = k_extent / 2;

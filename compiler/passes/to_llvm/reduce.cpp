@@ -66,7 +66,7 @@ void Emitter::reduce(ReduceOp op) {
       auto shared = cast<SharedType>(op.getScratch()[t].getType());
       auto type = RankedTensorType::get(shared.getShape(), shared.getElementType(),
                                         LayoutAttr::get(op.getContext(), plan.gathered));
-      SharedReader reader(code_, type, shared, shared_pointer(op.getScratch()[t]),
+      SharedReader reader(code_, type, shared, shared_pointer(op.getScratch()[t]), /*fragment=*/1,
                           [&](const layout::Linear::Field& field) { return thread_part(field); });
       unsigned together = elements_per_word(type);
       values[t].clear();

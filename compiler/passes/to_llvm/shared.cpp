@@ -49,14 +49,14 @@ Value SharedAddress::operator[](size_t item) const {
 
 // ---- reading -----------------------------------------------------------------------------------------------------
 
-SharedReader::SharedReader(Code& code, RankedTensorType type, SharedType shared, Value pointer,
+SharedReader::SharedReader(Code& code, RankedTensorType type, SharedType shared, Value pointer, unsigned fragment,
                            llvm::function_ref<Value(const layout::Linear::Field&)> thread_part)
     : code_(code), element_(type.getElementType()), together_(elements_per_word(type)) {
   const layout::Layout& layout = layout_of(type).getValue();
   unsigned bits = element_bits(element_);
   words_.resize(layout.count(layout::Axis::reg) / together_);
   for (auto access : {layout::Access::ldmatrix, layout::Access::ldmatrix_trans})
-    if (!matrix_) matrix_ = layout::matrix_access(access, layout, shared.getLayout(), bits);
+    if (!matrix_) matrix_ = layout::matrix_access(access, layout, shared.getLayout(), bits, fragment);
   if (!matrix_) vector_ = layout::vector_access(layout, shared.getLayout(), bits);
   if (!matrix_ && !vector_) throw CompileError("a shared tile and its reader have digits that do not agree");
   address_.emplace(code, pointer, bits / 8, matrix_ ? matrix_->rows : vector_->addresses, thread_part);
@@ -129,7 +129,10 @@ bool Emitter::shared(Operation* op) {
   if (is_view_of_shared(op) || isa<AllocOp>(op)) return true; // addresses are computed where they are used
   if (isa<BarrierOp>(op)) return code_.barrier(), true;
   if (auto load = dyn_cast<SharedLoadOp>(op)) {
-    SharedReader reader(code_, load.getType(), load.getSource().getType(), shared_pointer(load.getSource()),
+    unsigned fragment = 1;
+    for (OpOperand& use : load->getUses())
+      if (isa<DotOp>(use.getOwner())) fragment = std::max(fragment, fragment_words(use.getOperandNumber()));
+    SharedReader reader(code_, load.getType(), load.getSource().getType(), shared_pointer(load.getSource()), fragment,
                         [&](const layout::Linear::Field& field) { return thread_part(field); });
     define(load, reader.all());
     return true;

@@ -22,11 +22,15 @@ private:
   SmallVector<Value> groups_;
 };
 
+/// Words of a product's operand (0: a, 1: b, 2: acc) that one mma.sync takes.
+inline unsigned fragment_words(unsigned operand) { return operand == 1 ? 2 : 4; }
+
 /// Reads a shared tile into the words of a layout, each instruction at the moment when one of its words is first asked
-/// for: a product that takes its fragments step by step holds only those of one step.
+/// for: a product that takes its fragments step by step holds only those of one step. `fragment` words at a time come
+/// side by side (matrix_access).
 class SharedReader {
 public:
-  SharedReader(Code& code, mlir::RankedTensorType type, tile::SharedType shared, Value pointer,
+  SharedReader(Code& code, mlir::RankedTensorType type, tile::SharedType shared, Value pointer, unsigned fragment,
                llvm::function_ref<Value(const layout::Linear::Field&)> thread_part);
   Value word(unsigned index);
   SmallVector<Value> all();
