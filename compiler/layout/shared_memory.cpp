@@ -278,8 +278,8 @@ std::optional<MatrixDigits> divide(Access access, const Spelling& offsets, unsig
     if (found == inside.end() ? d.image & inside_mask : d.image != uint64_t(1) << (found - inside.begin()))
       return std::nullopt;
   }
-  // Two register bits number the matrices of an instruction: those inside the fragment, then those that the thread's own
-  // bits would have to be xor-ed with: on a lane that xor costs nothing.
+  // Two register bits number the matrices of an instruction: those inside the fragment, then those that the thread's
+  // own bits would have to be xor-ed with: on a lane that xor costs nothing.
   MatrixDigits result;
   StaticVector<Digit, max_digits> matrices;
   for (const Digit& d : offsets.digits) {

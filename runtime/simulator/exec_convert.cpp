@@ -321,8 +321,9 @@ Fn floating(const Request& r) {
     FROM(s8, s8)
     FROM(u16, u16)
     FROM(s16, s16)
-    FROM(u32, u32) FROM(s32, s32) FROM(u64, u64) FROM(s64, s64) FROM(f16, f16) FROM(bf16, bf16) FROM(f32, f32)
-        FROM(f64, f64) default : return nullptr;
+    FROM(u32, u32)
+    FROM(s32, s32) FROM(u64, u64) FROM(s64, s64) FROM(f16, f16) FROM(bf16, bf16) FROM(f32, f32) FROM(f64, f64) default
+        : return nullptr;
   }
 #undef FROM
 }

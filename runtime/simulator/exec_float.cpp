@@ -350,7 +350,8 @@ CMP(Eq, a == b)
 CMP(Ne, a != b && a == a && b == b)
 CMP(Lt, a < b)
 CMP(Le, a <= b)
-CMP(Gt, a > b) CMP(Ge, a >= b) CMP(Equ, !(a < b) && !(a > b)) CMP(Neu, a != b) CMP(Ltu, !(a >= b)) CMP(Leu, !(a > b))
+CMP(Gt, a > b)
+CMP(Ge, a >= b) CMP(Equ, !(a < b) && !(a > b)) CMP(Neu, a != b) CMP(Ltu, !(a >= b)) CMP(Leu, !(a > b))
     CMP(Gtu, !(a <= b)) CMP(Geu, !(a < b)) CMP(Num, a == a && b == b) CMP(Nan, a != a || b != b) CMP(IntNe, a != b)
 
         template <class T>

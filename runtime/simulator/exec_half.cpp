@@ -249,7 +249,8 @@ Fn compare_half(const Request& r) {
       C(ne)
       C(lt)
       C(le)
-      C(gt) C(ge) C(equ) C(neu) C(ltu) C(leu) C(gtu) C(geu) C(num) C(nan)
+      C(gt)
+      C(ge) C(equ) C(neu) C(ltu) C(leu) C(gtu) C(geu) C(num) C(nan)
 #undef C
           default : break;
     }

@@ -89,11 +89,11 @@ PREDICATE(pred_xor, a ^ b)
 PREDICATE(pred_mov, a)
 PREDICATE(pred_not, ~a)
 
-    // --- execution under a mask: the next instruction, a pure one, in some lanes only
-    // ------------------------------------
+// --- execution under a mask: the next instruction, a pure one, in some lanes only
+// ------------------------------------
 
-    template <class T>
-    const Insn* masked(Warp* w, const Insn* ip) {
+template <class T>
+const Insn* masked(Warp* w, const Insn* ip) {
   u32 m = w->active & (predicate(w, ip->c) ^ ip->aux);
   const Insn* next = ip + 1;
   if (!m) return next + 1;

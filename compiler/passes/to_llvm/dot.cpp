@@ -104,11 +104,10 @@ void Emitter::dot(DotOp op) {
                            ", not " + layout.str());
       return OperandWords(code_, elements_per_word(placed), words(value));
     }
-    return OperandWords(
-        code_, elements_per_word(placed),
-        std::make_unique<SharedReader>(code_, placed, shared, shared_pointer(value),
-                                       fragment_words(use.getOperandNumber()),
-                                       [&](const layout::Linear::Field& field) { return thread_part(field); }));
+    return OperandWords(code_, elements_per_word(placed),
+                        std::make_unique<SharedReader>(
+                            code_, placed, shared, shared_pointer(value), fragment_words(use.getOperandNumber()),
+                            [&](const layout::Linear::Field& field) { return thread_part(field); }));
   };
   OperandWords a = operand(op.getAMutable(), layouts.a), b = operand(op.getBMutable(), layouts.b);
   RegisterAt a_at(layouts.a), b_at(layouts.b), c_at(layouts.c);
