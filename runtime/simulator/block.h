@@ -3,6 +3,7 @@
 // One host thread runs a block: each warp in turn until it waits, so the order of events is always the same. A block in
 // which nobody can run any more is a deadlock and reported with what everybody waits for.
 #pragma once
+#include "runtime/simulator/calls.h"
 #include "runtime/simulator/control.h"
 #include "runtime/simulator/findings.h"
 #include "runtime/simulator/memory.h"
@@ -37,6 +38,7 @@ struct LaunchState {
   std::vector<uint8_t> params;
   uint64_t shared_bytes = 0; ///< static and dynamic
   uint64_t dynamic_shared = 0;
+  DeviceHeap* heap = nullptr; ///< for malloc, where the program has it
 };
 
 struct BlockState {
@@ -45,6 +47,8 @@ struct BlockState {
   uint32_t threads = 0, live_threads = 0;
   std::vector<Warp> warps;
   std::vector<AsyncQueue> queues;
+  std::vector<CallStack> calls;
+  std::string output; ///< of this block's vprintf
   std::array<Barrier, 16> barriers{};
 
   /// Memory that the blocks of one host thread use one after another.

@@ -22,7 +22,8 @@ bool ends_block(const Instruction& i) {
   case Form::bra:
   case Form::brx:
   case Form::ret:
-  case Form::exit: return true;
+  case Form::exit:
+  case Form::call: return true;
   case Form::trap: return i.guard == none;
   default: return false;
   }
@@ -45,7 +46,7 @@ std::vector<RawBlock> find_blocks(const Module& module, const Function& f) {
     return callee && callee->is(Operand::Kind::function) && module.functions[callee->index].no_return;
   };
   for (uint32_t i = 0; i < size; ++i)
-    if (ends_block(f.body[i]) || calls_no_return(f.body[i])) leader[i + 1] = true;
+    if (ends_block(f.body[i])) leader[i + 1] = true;
 
   std::vector<uint32_t> block_at(size + 1);
   std::vector<RawBlock> blocks;
@@ -64,7 +65,7 @@ std::vector<RawBlock> find_blocks(const Module& module, const Function& f) {
     };
     const Instruction& last = f.body[block.end - 1];
     bool falls_through = true;
-    if (ends_block(last) || calls_no_return(last)) {
+    if (last.form == Form::call ? calls_no_return(last) : ends_block(last)) {
       falls_through = last.guard != none;
       if (last.form == Form::bra) {
         add(block_at[f.labels[f.operands(last)[0].index].position]);

@@ -41,7 +41,7 @@ struct Cfg {
 };
 
 /// Blocks end at branches, at `ret` and `exit` (guarded ones too), at `trap` without a guard, and before labels that
-/// something jumps to. A call does not end a block. Running past the last instruction is `ret`.
+/// something jumps to, and at calls, where the parts of a warp meet again. Running past the last instruction is `ret`.
 Cfg build_cfg(const Module& module, const Function& function);
 
 } // namespace tilejit::runtime::simulator

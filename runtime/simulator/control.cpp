@@ -12,24 +12,25 @@ namespace {
 uint32_t mask_at(const Warp* w, uint32_t offset) { return *reinterpret_cast<const uint32_t*>(w->file + offset); }
 uint32_t guard(const Warp* w, const Insn* ip) { return w->active & (mask_at(w, ip->c) ^ ip->aux); }
 
-void park(Warp* w, const Insn* pc, uint32_t mask, Wait wait = Wait::nothing, uint32_t id = 0, uint32_t need = 0,
-          const Insn* at = nullptr) {
-  w->splits[w->split_count++] = {pc, mask, wait, id, need, at, _mm_getcsr(), false};
-}
 void remove_split(Warp* w, uint32_t i) { w->splits[i] = w->splits[--w->split_count]; }
+
+bool goes_before(const Split& s, uint32_t depth, const Insn* pc) {
+  return s.depth != depth ? s.depth > depth : s.pc < pc;
+}
 
 /// The warp is in parts, and one of them comes to the begin of a basic block.
 const Insn* meet(Warp* w, const Insn* ip) {
   for (uint32_t i = 0; i < w->split_count;) {
     const Split& s = w->splits[i];
-    if (s.pc == ip && (s.wait == Wait::nothing || s.wait == Wait::rejoin)) {
+    if (s.pc == ip && s.depth == w->depth && (s.wait == Wait::nothing || s.wait == Wait::rejoin)) {
       w->active |= s.mask;
       remove_split(w, i);
     } else
       ++i;
   }
   for (uint32_t i = 0; i < w->split_count; ++i)
-    if (w->splits[i].wait == Wait::nothing && !w->splits[i].spins && w->splits[i].pc < ip) { // those behind go first
+    if (w->splits[i].wait == Wait::nothing && !w->splits[i].spins && // those behind go first
+        goes_before(w->splits[i], w->depth, ip)) {
       park(w, ip, w->active);
       return nullptr;
     }
@@ -127,7 +128,7 @@ void complete(BlockState& b, uint32_t id) {
       s.wait = Wait::nothing;
       if (!s.at) continue;
       bool is_popc = s.at->imm == 0, value = s.at->imm == 1 ? barrier.popc == barrier.votes : barrier.popc != 0;
-      auto* d = reinterpret_cast<uint32_t*>(w.file + s.at->d);
+      auto* d = reinterpret_cast<uint32_t*>(file_at(&w, s.depth) + s.at->d);
       if (is_popc) {
         for (uint32_t m = s.mask; m; m &= m - 1) d[std::countr_zero(m)] = barrier.popc;
       } else
@@ -280,12 +281,16 @@ const Insn* clock(Warp* w, const Insn* ip) {
 
 } // namespace
 
+void park(Warp* w, const Insn* pc, uint32_t mask, Wait wait, uint32_t id, uint32_t need, const Insn* at) {
+  w->splits[w->split_count++] = {pc, mask, wait, id, need, at, _mm_getcsr(), false, w->depth};
+}
+
 const Insn* wait_for_lanes(Warp* w, const Insn* ip, uint32_t need) {
   need &= w->live;
   uint32_t here = w->active;
   for (uint32_t i = 0; i < w->split_count;) { // others that stand at the same place come along
     const Split& s = w->splits[i];
-    if (s.pc == ip && s.wait == Wait::lanes) {
+    if (s.pc == ip && s.wait == Wait::lanes && s.depth == w->depth) {
       here |= s.mask;
       remove_split(w, i);
     } else
@@ -321,7 +326,9 @@ bool BlockState::run_warp(Warp& w) {
     for (uint32_t i = 0; i < w.split_count; ++i) {
       const Split& s = w.splits[i];
       spinning += s.spins;
-      if (s.wait == Wait::nothing && !s.spins && (best == none || s.pc < w.splits[best].pc)) best = i;
+      if (s.wait == Wait::nothing && !s.spins &&
+          (best == none || goes_before(s, w.splits[best].depth, w.splits[best].pc)))
+        best = i;
       if (s.wait == Wait::rejoin && s.pc == w.splits[0].pc) ++rejoin;
       if (s.wait == Wait::lanes && (s.need & w.live & ~s.mask) == 0 && best == none)
         best = i; // those it waited for have ended
@@ -335,14 +342,16 @@ bool BlockState::run_warp(Warp& w) {
     Split s = w.splits[best];
     remove_split(&w, best);
     for (uint32_t i = 0; i < w.split_count;)
-      if (w.splits[i].pc == s.pc && (w.splits[i].wait == s.wait || w.splits[i].wait == Wait::nothing) &&
-          s.wait != Wait::barrier) {
+      if (w.splits[i].pc == s.pc && w.splits[i].depth == s.depth &&
+          (w.splits[i].wait == s.wait || w.splits[i].wait == Wait::nothing) && s.wait != Wait::barrier) {
         s.mask |= w.splits[i].mask;
         remove_split(&w, i);
       } else
         ++i;
     did_something = true;
     w.active = s.mask;
+    w.depth = s.depth;
+    w.file = file_at(&w, s.depth);
     w.yielded = false;
     w.fuel = 1024;
     const Insn* ip = s.pc;
@@ -411,6 +420,7 @@ BlockState::BlockState(const LaunchState& l) : launch(&l) {
   uint32_t count = (threads + 31) / 32;
   warps.resize(count);
   queues.resize(count);
+  calls.resize(count);
   auto memory = [](uint64_t bytes) {
     return std::unique_ptr<uint8_t[], void (*)(void*)>(
         static_cast<uint8_t*>(std::aligned_alloc(128, (bytes + 255) / 128 * 128)), std::free);
@@ -433,6 +443,7 @@ BlockState::BlockState(const LaunchState& l) : launch(&l) {
     w.block_counts = block_counts.data();
     w.block = this;
     w.async = &queues[i];
+    w.calls = &calls[i];
     w.index = i;
     for (const auto& [offset, value] : p.constants) std::memcpy(w.file + offset, &value, sizeof value);
   }
@@ -487,14 +498,14 @@ void BlockState::begin(uint64_t linear_index) {
   live_threads = threads;
   barriers = {};
   std::memset(shared.get(), 0xff, launch->shared_bytes);
-  std::memset(local.get(), 0xff, warps.size() * 32 * p.local_bytes);
   for (Warp& w : warps) {
     uint32_t lanes = std::min(32u, threads - w.index * 32);
     w.live = lanes == 32 ? ~0u : (1u << lanes) - 1;
     w.clock = 0;
     w.split_count = 0;
     w.allocation_begin = 1, w.allocation_end = 0;
-    w.splits[w.split_count++] = {p.code.data(), w.live, Wait::nothing, 0, 0, nullptr, p.default_mode, false};
+    w.splits[w.split_count++] = {p.code.data(), w.live, Wait::nothing, 0, 0, nullptr, p.default_mode, false, 0};
+    begin_calls(w);
     w.async->copies.clear();
     w.async->groups.fill(0);
     for (uint32_t offset : p.undefined_rows32) std::memset(w.file + offset, 0xff, 128);

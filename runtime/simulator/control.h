@@ -23,6 +23,10 @@ enum class Fault : uint8_t { out_of_bounds, misaligned };
 /// Looks for the global allocation that holds all of [address, address + bytes) and remembers it in the warp.
 bool find_allocation(Warp* w, uint64_t address, uint64_t bytes);
 
+/// Lanes of the running split, or some that are at no place now, go on at `pc` later.
+void park(Warp* w, const Insn* pc, uint32_t mask, Wait wait = Wait::nothing, uint32_t id = 0, uint32_t need = 0,
+          const Insn* at = nullptr);
+
 /// A .sync operation whose lanes are not all here: the running split waits for the others. Returns null.
 const Insn* wait_for_lanes(Warp* w, const Insn* ip, uint32_t need);
 

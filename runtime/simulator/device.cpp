@@ -2,6 +2,7 @@
 #include "runtime/simulator/device.h"
 
 #include "runtime/simulator/block.h"
+#include "runtime/simulator/calls.h"
 #include "runtime/simulator/handlers.h"
 #include "runtime/simulator/lower.h"
 
@@ -38,6 +39,8 @@ struct LoadedModule final : runtime::Module {
   std::shared_ptr<const simulator::Module> ptx;
   std::vector<std::unique_ptr<Allocation>> variables; ///< global and constant ones
   std::vector<uint64_t> addresses;                    ///< of all variables
+  mutable std::unique_ptr<Allocation> heap_memory;    ///< made when a kernel that calls malloc is launched
+  mutable std::unique_ptr<DeviceHeap> heap;
   uint32_t entry = none;
   /// By shape of the block and instruments; made when they are first asked for.
   mutable std::map<std::pair<std::array<uint32_t, 3>, Instruments>, std::shared_ptr<const Program>> programs;
@@ -65,6 +68,30 @@ std::pair<uint32_t, std::string_view> parts_of(std::string_view target) {
   auto [end, error] = std::from_chars(target.data() + 3, target.data() + target.size(), number);
   return {error == std::errc() ? number : 0, target.substr(static_cast<size_t>(end - target.data()))};
 }
+
+/// What blocks print, passed on in the order of the blocks.
+class PrintedBlocks {
+public:
+  explicit PrintedBlocks(const std::function<void(std::string_view)>& output) : output_(output) {}
+  void put(uint64_t block, std::string text) {
+    std::lock_guard lock(mutex_);
+    waiting_.emplace(block, std::move(text));
+    for (auto first = waiting_.begin(); first != waiting_.end() && first->first == next_; ++next_) {
+      if (first->second.empty()) {
+      } else if (output_)
+        output_(first->second);
+      else
+        std::fwrite(first->second.data(), 1, first->second.size(), stdout);
+      first = waiting_.erase(first);
+    }
+  }
+
+private:
+  const std::function<void(std::string_view)>& output_;
+  std::mutex mutex_;
+  std::map<uint64_t, std::string> waiting_;
+  uint64_t next_ = 0;
+};
 
 class Simulator final : public SimulatorDevice {
 public:
@@ -104,6 +131,7 @@ public:
     work();
     return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   }
+  void set_output(std::function<void(std::string_view)> output) override { output_ = std::move(output); }
   void set_progress(std::function<void(uint64_t, uint64_t)> progress) override { progress_ = std::move(progress); }
   const LaunchCounters& last_launch() const override { return counters_; }
 
@@ -129,6 +157,7 @@ private:
   uint32_t threads_;
   std::shared_ptr<GlobalMemory> memory_;
   std::function<void(uint64_t, uint64_t)> progress_;
+  std::function<void(std::string_view)> output_;
   LaunchCounters counters_;
   Instruments instruments_;
   std::vector<Finding> findings_;
@@ -163,6 +192,7 @@ void Simulator::initialize(LoadedModule& module) {
     for (const Relocation& r : v.relocations) {
       uint64_t value = 0;
       if (r.variable != none && has_memory(m.variables[r.variable])) value = module.addresses[r.variable];
+      if (r.function != none) value = function_window + 16 * uint64_t{r.function};
       value = (value + static_cast<uint64_t>(r.addend)) >> r.shift;
       std::memcpy(at + r.offset, &value, r.bytes);
     }
@@ -262,6 +292,11 @@ void Simulator::run(const LoadedModule& module, const PtxLaunch& launch) {
                   std::to_string(v.bytes) + " bytes, the launch gives " + std::to_string(bytes.size()));
     if (!bytes.empty()) std::memcpy(state.params.data() + v.offset, bytes.data(), bytes.size());
   }
+  if (program->needs_heap && !module.heap) {
+    module.heap_memory = std::make_unique<Allocation>(memory_, heap_bytes);
+    module.heap = std::make_unique<DeviceHeap>(module.heap_memory->address(), heap_bytes);
+  }
+  state.heap = module.heap.get();
   state.dynamic_shared = launch.dynamic_shared;
   state.shared_bytes = program->static_shared + state.dynamic_shared;
   run(state);
@@ -277,6 +312,7 @@ void Simulator::run(LaunchState& state) {
   std::mutex mutex;
   std::exception_ptr error;
   FindingLog found;
+  PrintedBlocks printed(output_);
   std::vector<uint64_t> counts(p.block_instructions.size());
   auto work = [&](bool reports) {
     uint64_t index = 0;
@@ -286,6 +322,7 @@ void Simulator::run(LaunchState& state) {
       auto reported = start;
       while ((index = next.fetch_add(1)) < stop.load()) {
         block->run(index);
+        printed.put(index, std::exchange(block->output, {}));
         uint64_t finished = done.fetch_add(1) + 1;
         if (reports && progress_) {
           auto now = std::chrono::steady_clock::now();
@@ -296,6 +333,7 @@ void Simulator::run(LaunchState& state) {
         }
       }
     } catch (...) {
+      if (block) printed.put(index, std::exchange(block->output, {}));
       std::lock_guard lock(mutex);
       if (index < stop.load()) {
         stop = index;

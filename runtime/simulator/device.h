@@ -45,6 +45,8 @@ public:
   /// Called now and then from a host thread while a launch runs: blocks that are done, and all of them.
   virtual void set_progress(std::function<void(uint64_t done, uint64_t total)> progress) = 0;
   virtual const LaunchCounters& last_launch() const = 0;
+  /// Gets what kernels print, block after block in their order; without it, standard output does.
+  virtual void set_output(std::function<void(std::string_view)> output) = 0;
 };
 
 /// The simulator of a GPU of architecture `target`, "sm_80" or later. Throws Error for anything else.

@@ -85,9 +85,17 @@ Fn int_from(const Request& r) {
 #define FROM(type, T)                                                                                                  \
   case Type::type: return has(r, Mod::sat) ? rare1<IntToInt<To, T, true>>(r) : seldom1<IntToInt<To, T, false>>(r);
   switch (r.types[1]) {
+    // clang-format off
     FROM(u8, u8)
     FROM(s8, s8)
-    FROM(u16, u16) FROM(s16, s16) FROM(u32, u32) FROM(s32, s32) FROM(u64, u64) FROM(s64, s64) default : return nullptr;
+    FROM(u16, u16)
+    FROM(s16, s16)
+    FROM(u32, u32)
+    FROM(s32, s32)
+    FROM(u64, u64)
+    FROM(s64, s64)
+    default: return nullptr;
+    // clang-format on
   }
 #undef FROM
 }
@@ -317,13 +325,21 @@ Fn floating(const Request& r) {
 #define FROM(type, T)                                                                                                  \
   case Type::type: return float_from<To, T>(r);
   switch (r.types[1]) {
+    // clang-format off
     FROM(u8, u8)
     FROM(s8, s8)
     FROM(u16, u16)
     FROM(s16, s16)
     FROM(u32, u32)
-    FROM(s32, s32) FROM(u64, u64) FROM(s64, s64) FROM(f16, f16) FROM(bf16, bf16) FROM(f32, f32) FROM(f64, f64) default
-        : return nullptr;
+    FROM(s32, s32)
+    FROM(u64, u64)
+    FROM(s64, s64)
+    FROM(f16, f16)
+    FROM(bf16, bf16)
+    FROM(f32, f32)
+    FROM(f64, f64)
+    default: return nullptr;
+    // clang-format on
   }
 #undef FROM
 }

@@ -346,16 +346,26 @@ struct Cmp {
   struct name : Cmp<T> {                                                                                               \
     static inline bool apply(T a, T b) { return expression; }                                                          \
   };
+// clang-format off
 CMP(Eq, a == b)
 CMP(Ne, a != b && a == a && b == b)
 CMP(Lt, a < b)
 CMP(Le, a <= b)
 CMP(Gt, a > b)
-CMP(Ge, a >= b) CMP(Equ, !(a < b) && !(a > b)) CMP(Neu, a != b) CMP(Ltu, !(a >= b)) CMP(Leu, !(a > b))
-    CMP(Gtu, !(a <= b)) CMP(Geu, !(a < b)) CMP(Num, a == a && b == b) CMP(Nan, a != a || b != b) CMP(IntNe, a != b)
+CMP(Ge, a >= b)
+CMP(Equ, !(a < b) && !(a > b))
+CMP(Neu, a != b)
+CMP(Ltu, !(a >= b))
+CMP(Leu, !(a > b))
+CMP(Gtu, !(a <= b))
+CMP(Geu, !(a < b))
+CMP(Num, a == a && b == b)
+CMP(Nan, a != a || b != b)
+CMP(IntNe, a != b)
+// clang-format on
 
-        template <class T>
-        Fn compare_float(const Request& r) {
+template <class T>
+Fn compare_float(const Request& r) {
   for (u32 k = 0; k < r.mod_count; ++k) switch (r.mods[k]) {
 #define C(mod, Op)                                                                                                     \
   case Mod::mod:                                                                                                       \
@@ -363,21 +373,42 @@ CMP(Ge, a >= b) CMP(Equ, !(a < b) && !(a > b)) CMP(Neu, a != b) CMP(Ltu, !(a >= 
       return pick_compare<Op<T>>(r);                                                                                   \
     else                                                                                                               \
       return rare_compare<Op<T>>(r);
+      // clang-format off
       C(eq, Eq)
       C(ne, Ne)
       C(lt, Lt)
-    C(le, Le) C(gt, Gt) C(ge, Ge) C(equ, Equ) C(neu, Neu) C(ltu, Ltu) C(leu, Leu) C(gtu, Gtu) C(geu, Geu) case Mod::num:
-      return rare_compare<Num<T>>(r);
+      C(le, Le)
+      C(gt, Gt)
+      C(ge, Ge)
+      C(equ, Equ)
+      C(neu, Neu)
+      C(ltu, Ltu)
+      C(leu, Leu)
+      C(gtu, Gtu)
+      C(geu, Geu)
+      // clang-format on
+    case Mod::num: return rare_compare<Num<T>>(r);
     case Mod::nan: return rare_compare<Nan<T>>(r);
-      default : break;
+    default: break;
     }
   return nullptr;
 }
 template <class T>
 Fn compare_int(const Request& r) {
   for (u32 k = 0; k < r.mod_count; ++k) switch (r.mods[k]) {
+      // clang-format off
       C(eq, Eq)
-      C(ne, IntNe) C(lt, Lt) C(lo, Lt) C(le, Le) C(ls, Le) C(gt, Gt) C(hi, Gt) C(ge, Ge) C(hs, Ge) default : break;
+      C(ne, IntNe)
+      C(lt, Lt)
+      C(lo, Lt)
+      C(le, Le)
+      C(ls, Le)
+      C(gt, Gt)
+      C(hi, Gt)
+      C(ge, Ge)
+      C(hs, Ge)
+      // clang-format on
+    default: break;
     }
 #undef C
   return nullptr;

@@ -245,14 +245,24 @@ Fn compare_half(const Request& r) {
   for (u32 k = 0; k < r.mod_count; ++k) switch (r.mods[k]) {
 #define C(mod)                                                                                                         \
   case Mod::mod: RARE((compare<Compare<T, high, ftz, Mod::mod>, 0>));
+      // clang-format off
       C(eq)
       C(ne)
       C(lt)
       C(le)
       C(gt)
-      C(ge) C(equ) C(neu) C(ltu) C(leu) C(gtu) C(geu) C(num) C(nan)
+      C(ge)
+      C(equ)
+      C(neu)
+      C(ltu)
+      C(leu)
+      C(gtu)
+      C(geu)
+      C(num)
+      C(nan)
+    // clang-format on
 #undef C
-          default : break;
+    default: break;
     }
   return nullptr;
 }

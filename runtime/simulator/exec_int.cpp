@@ -398,26 +398,31 @@ template <class T>
   return ip + 1;
 }
 
-/// The carry out of a + b + carry (a - b - borrow: the borrow) as a predicate; `imm` is 1 when aux holds one that comes
-/// in.
+/// The carry out of a sum, as a predicate; `imm` is 1 when aux holds one that comes in. CC.CF is the carry out of the
+/// adder: a - b is a + ~b + 1, so after a subtraction it says that nothing was borrowed. nvcc's own division of 128-bit
+/// numbers follows sub.cc with addc and counts on that.
+[[maybe_unused]] inline u32 carry_in(Warp* w, const Insn* ip, bool subtract) {
+  if (!ip->imm) return 0;
+  return subtract ? ~predicate(w, ip->aux) : predicate(w, ip->aux);
+}
 template <class T, bool subtract>
 [[maybe_unused]] const Insn* carry(Warp* w, const Insn* ip) {
   const auto *a = row<T>(w, ip->a), *b = row<T>(w, ip->b);
-  u32 in = ip->imm ? predicate(w, ip->aux) : 0, out = 0;
+  u32 in = carry_in(w, ip, subtract), out = 0;
   for (int i = 0; i < 32; ++i) {
     T x = a[i], y = b[i], c = T(in >> i & 1), r;
     bool over =
         subtract ? x < y || (x == y && c) : __builtin_add_overflow(x, y, &r) || __builtin_add_overflow(r, c, &r);
     out |= u32(over) << i;
   }
-  predicate(w, ip->d) = out;
+  predicate(w, ip->d) = subtract ? ~out : out;
   return ip + 1;
 }
 template <class T, bool subtract>
 [[maybe_unused]] const Insn* add_carry(Warp* w, const Insn* ip) {
   auto* d = row<T>(w, ip->d);
   const auto *a = row<T>(w, ip->a), *b = row<T>(w, ip->b);
-  u32 in = ip->imm ? predicate(w, ip->aux) : 0;
+  u32 in = carry_in(w, ip, subtract);
   LANES d[i] = subtract ? T(a[i] - b[i] - (in >> i & 1)) : T(a[i] + b[i] + (in >> i & 1));
   return ip + 1;
 }

@@ -2,6 +2,7 @@
 #include "runtime/simulator/lower.h"
 
 #include "runtime/device.h"
+#include "runtime/simulator/calls.h"
 #include "runtime/simulator/lowering.h"
 #include "runtime/simulator/memory_flags.h"
 
@@ -35,13 +36,13 @@ bool is_nothing(Form form) {
 
 } // namespace
 
-Lowering::Lowering(std::shared_ptr<const Module> module, uint32_t entry, std::array<uint32_t, 3> shape,
-                   const std::vector<uint64_t>& addresses)
-    : addresses_(addresses), module_(std::move(module)), m_(*module_), entry_(entry), f_(m_.functions[entry]),
-      shape_(shape), h_(handlers()), c_(control_handlers()), shared_(layout_shared(m_, entry)),
-      cfg_(build_cfg(m_, f_)) {}
+Lowering::Lowering(std::shared_ptr<const Module> module, uint32_t function, std::array<uint32_t, 3> shape,
+                   const std::vector<uint64_t>& addresses, std::shared_ptr<Program> program)
+    : addresses_(addresses), module_(std::move(module)), m_(*module_), function_(function), f_(m_.functions[function]),
+      shape_(shape), h_(handlers()), c_(control_handlers()), shared_(layout_shared(m_, program->entry)),
+      cfg_(build_cfg(m_, f_)), p_(std::move(program)) {}
 
-std::shared_ptr<const Program> Lowering::run() {
+void Lowering::run(std::string& errors) {
   uniformity_ = analyse_uniformity(m_, f_, cfg_, shape_, [&](const Instruction& i) {
     switch (i.form) {
     case Form::ld:
@@ -77,15 +78,15 @@ std::shared_ptr<const Program> Lowering::run() {
   });
   liveness_ = analyse_liveness(f_, cfg_);
   allocation_ = allocate_rows(f_, cfg_, liveness_, uniformity_);
-  p_ = std::make_shared<Program>();
-  p_->module = module_;
-  p_->entry = entry_;
-  p_->name = std::string(f_.name);
-  p_->static_shared = shared_.static_bytes;
-  p_->local_bytes = (f_.local_bytes + 15) / 16 * 16;
-  p_->param_bytes = f_.param_bytes;
   layout();
-  choose_mode();
+  if (f_.is_entry) {
+    p_->static_shared = shared_.static_bytes;
+    p_->param_bytes = f_.param_bytes;
+    choose_mode();
+  }
+  p_->callees[function_].code = static_cast<uint32_t>(p_->code.size());
+  first_block_ = static_cast<uint32_t>(p_->block_instructions.size());
+  size_t first_target = p_->targets.size();
 
   ends_thread_.assign(cfg_.blocks.size(), false);
   for (auto b = static_cast<uint32_t>(cfg_.blocks.size()); b-- > 0;) {
@@ -99,20 +100,31 @@ std::shared_ptr<const Program> Lowering::run() {
     ends_thread_[b] = trivial;
   }
   for (uint32_t b = 0; b < cfg_.blocks.size(); ++b) block(b);
-  if (cfg_.blocks.empty()) emit(c_.exit, {.aux = ~0u});
-  if (!errors_.empty()) throw Error(errors_);
+  block_begin_.push_back(p_->code.size());
+  if (!f_.is_entry)
+    emit(call_handlers().ret, {.imm = function_, .aux = ~0u});
+  else if (cfg_.blocks.empty())
+    emit(c_.exit, {.aux = ~0u});
+  if (!errors_.empty()) errors += (errors.empty() ? "" : "\n") + errors_;
   for (const Fixup& fix : fixups_)
     p_->code[fix.insn].aux =
         static_cast<uint32_t>(static_cast<int64_t>(block_begin_[fix.block]) - static_cast<int64_t>(fix.insn));
-  for (auto& target : p_->targets) target = p_->code.data() + block_begin_[reinterpret_cast<uintptr_t>(target)];
-  p_->file_bytes = (p_->file_bytes + 127) / 128 * 128;
-  return p_;
+  auto begin_at = [&](uint32_t instruction) {
+    uint32_t block = instruction == f_.body.size() ? cfg_.exit() : cfg_.block_of[instruction];
+    return block_begin_[block == none ? cfg_.exit() : block];
+  };
+  for (auto [site, next] : call_blocks_) p_->call_sites[site].next = static_cast<uint32_t>(begin_at(next));
+  for (size_t n = first_target; n < p_->targets.size(); ++n) { // made pointers when all code is there
+    auto& target = p_->targets[n];
+    target = reinterpret_cast<const Insn*>(uintptr_t{block_begin_[reinterpret_cast<uintptr_t>(target)]});
+  }
 }
 
 // --- the file --------------------------------------------------------------------------------------------------------
 
 void Lowering::layout() {
-  uniforms_first_ = 64; // offset 0 is a predicate that is never set, and "none"
+  // Offset 0 is a predicate that is never set, and "none".
+  uniforms_first_ = !f_.is_entry ? tail(0, 128) : p_->has_frames ? frame_rows_end : 64;
   predicates_first_ = uniforms_first_ + 8 * allocation_.uniforms;
   rows64_first_ = (predicates_first_ + 4 * (allocation_.predicates + temporary_predicates) + 127) / 128 * 128;
   rows32_first_ = rows64_first_ + 256 * allocation_.rows64;
@@ -170,7 +182,7 @@ uint64_t Lowering::variable_address(const Operand& o) const {
   switch (v.space) {
   case Space::shared: return shared_.offset[o.index] + plus;
   case Space::local:
-  case Space::param: return v.offset + plus;
+  case Space::param: return (in_frame(o.index) ? frame_offset(o.index) : v.offset) + plus;
   default: return addresses_[o.index] + plus;
   }
 }
@@ -181,7 +193,16 @@ Lowering::Source Lowering::source(const Operand& o, bool want_scalar) {
   case Kind::integer:
   case Kind::float32:
   case Kind::float64: return {constant(static_cast<uint64_t>(o.value)), true};
-  case Kind::variable: return {constant(variable_address(o)), true};
+  case Kind::variable: {
+    uint32_t offset = constant(variable_address(o));
+    if (f_.is_entry || !in_frame(o.index)) return {offset, true};
+    uint32_t at = scratch();
+    Request add = request(Form::add_int, {Type::u64});
+    add.kinds = 2;
+    emit(select(add), {.d = at, .a = frame_base, .b = offset});
+    return {at, false};
+  }
+  case Kind::function: return {constant(function_window + 16 * uint64_t{o.index}), true};
   case Kind::special: {
     auto s = static_cast<Special>(o.index);
     switch (s) {
@@ -226,6 +247,8 @@ Lowering::Guard Lowering::predicate(const Operand& o) {
 uint32_t Lowering::destination(const Operand& o, bool) { return o.is(Kind::reg) ? place(o.index) : scratch(); }
 
 Lowering::Address Lowering::address(const Operand& o) {
+  if (o.base == Kind::variable && !f_.is_entry && in_frame(o.index))
+    return {frame_base, address_row64, static_cast<uint32_t>(variable_address(o))};
   if (o.base == Kind::variable) return {constant(variable_address(o)), 0, 0};
   if (o.base == Kind::integer) return {constant(static_cast<uint64_t>(o.value)), 0, 0};
   uint32_t flags = is_scalar(o.index) ? 0 : is_wide(o.index) ? address_row64 : address_row32;
@@ -444,16 +467,16 @@ void Lowering::block(uint32_t b) {
   bool loop = std::any_of(block.predecessors.begin(), block.predecessors.end(),
                           [&](uint32_t from) { return Cfg::is_back_edge(from, b); });
   const Instruction& first = f_.body[block.begin];
-  meta_ = {first.line, first.location, b};
+  meta_ = {first.line, first.location, first_block_ + b};
   mode_ = p_->default_mode;
-  emit(c_.head, {.imm = b, .aux = (varying_ ? 0u : 1u) | (loop ? 2u : 0u)});
+  emit(c_.head, {.imm = first_block_ + b, .aux = (varying_ ? 0u : 1u) | (loop ? 2u : 0u)});
   p_->block_instructions.push_back(block.end - block.begin);
   auto& classes = p_->block_classes.emplace_back();
   classes.fill(0);
   for (uint32_t n = block.begin; n < block.end; ++n) {
     const Instruction& i = f_.body[n];
     ++classes[static_cast<size_t>(class_of(i))];
-    meta_ = {i.line, i.location, b};
+    meta_ = {i.line, i.location, first_block_ + b};
     scratch_used_ = 0;
     guarded_ = i.guard != none;
     guard_ = guarded_ ? Guard{place(i.guard), i.guard_negated ? ~0u : 0u} : Guard{};
@@ -476,8 +499,8 @@ void Lowering::leave_block(uint32_t b) {
   const Block& block = cfg_.blocks[b];
   const Instruction& last = f_.body[block.end - 1];
   bool leaves = last.form == Form::bra || last.form == Form::brx || last.form == Form::ret || last.form == Form::exit ||
-                last.form == Form::trap;
-  if (leaves && last.guard == none) return;
+                last.form == Form::trap || last.form == Form::call; // calls know where they return to
+  if (leaves && (last.guard == none || last.form == Form::call)) return;
   uint32_t next = block.end == f_.body.size() ? cfg_.exit() : cfg_.block_of[block.end];
   if (next == none) next = cfg_.exit();
   if (next != b + 1 || next == cfg_.exit()) jump_to(next);
@@ -522,9 +545,13 @@ bool Lowering::control_flow(const Instruction& i) {
   case Form::ret:
   case Form::exit:
     set_mode(p_->default_mode);
-    emit(c_.exit, {.c = guard_.offset, .aux = guard_.turned});
+    if (i.form == Form::ret && !f_.is_entry)
+      emit(call_handlers().ret, {.c = guard_.offset, .imm = function_, .aux = guard_.turned});
+    else
+      emit(c_.exit, {.c = guard_.offset, .aux = guard_.turned});
     return true;
   case Form::trap: emit(c_.trap, {.c = guard_.offset, .aux = guard_.turned}); return true;
+  case Form::call: return call(i);
   default: return false;
   }
 }
@@ -538,7 +565,11 @@ void Lowering::instruction(const Instruction& i) {
   case Form::brx:
   case Form::ret:
   case Form::exit:
+  case Form::call:
   case Form::trap: done = control_flow(i); break;
+  case Form::alloca:
+  case Form::stacksave:
+  case Form::stackrestore: done = stack(i); break;
   case Form::mov: done = move(i); break;
   case Form::cvt: done = convert(i); break;
   case Form::setp:
@@ -684,7 +715,7 @@ bool Lowering::move(const Instruction& i) {
     return true;
   }
   uint32_t bits = bits_of(i.type());
-  if (a.is(Kind::function) || a.is(Kind::label)) return false;
+  if (a.is(Kind::label)) return false;
   if (bits == 128) {
     for (uint32_t half = 0; half < 2; ++half) {
       auto part = [&](const Operand& o) -> Source {
@@ -981,7 +1012,7 @@ bool Lowering::convert_address(const Instruction& i) {
   Space space = i.space();
   uint64_t window = space == Space::shared  ? shared_window
                     : space == Space::local ? local_window
-                    : space == Space::param ? param_window
+                    : space == Space::param ? (f_.is_entry ? param_window : local_window) // a function's: on the stack
                                             : 0;
   if (i.form == Form::isspacep) {
     uint32_t a = row(operands[1], true), offset = scratch();
@@ -1015,12 +1046,6 @@ bool Lowering::predicate_logic(const Instruction& i) {
   emit_masked(Width::predicate, at);
   emit(h_.select_helper(op), {.d = at, .a = a.offset, .b = b.offset, .imm = a.turned, .aux = b.turned});
   return true;
-}
-
-std::shared_ptr<const Program> lower(std::shared_ptr<const Module> module, uint32_t entry,
-                                     std::array<uint32_t, 3> block_shape, const std::vector<uint64_t>& addresses) {
-  require_known_forms(*module, entry);
-  return Lowering(std::move(module), entry, block_shape, addresses).run();
 }
 
 } // namespace tilejit::runtime::simulator

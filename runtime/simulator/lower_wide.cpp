@@ -25,6 +25,7 @@ bool Lowering::load(const Instruction& i) {
   Request r = request(i);
   Type type = i.type();
   r.form = Form::ld;
+  if (a.base == Kind::variable && in_frame(a.index)) r.space = Space::local;
   if (i.form == Form::ld_nc && r.space == Space::generic) r.space = Space::global; // ldu without a space
   if (r.space == Space::constant) r.space = Space::global;                         // constants lie in global memory
   uint32_t bits = bits_of(type);
@@ -71,6 +72,7 @@ bool Lowering::load(const Instruction& i) {
 bool Lowering::store(const Instruction& i) {
   const Operand &a = *f_.operand(i, 'a'), &b = *f_.operand(i, 'b');
   Request r = request(i);
+  if (a.base == Kind::variable && in_frame(a.index)) r.space = Space::local;
   uint32_t bits = bits_of(i.type());
   std::vector<uint32_t> rows;
   if (bits == 128) {
@@ -102,21 +104,40 @@ bool Lowering::atomic(const Instruction& i) {
   const Operand* d = f_.operand(i, 'd');
   const Operand &a = *f_.operand(i, 'a'), &b = *f_.operand(i, 'b');
   const Operand* c = f_.operand(i, 'c');
-  if (b.is(Kind::vector) || i.vector_length() > 1) return false;
   Request r = request(i);
   bool wide = bits_of(i.type()) == 64;
-  Insn words;
-  words.d = d && d->is(Kind::reg) ? place(d->index) : 0;
-  words.a = row(b, wide);
-  words.b = c ? row(*c, wide) : 0;
-  if (d && d->is(Kind::reg) && is_scalar(d->index)) return false;
-  Address at = address(a);
+  std::span<const Operand> values = elements_of(f_, b), results;
+  if (d) results = elements_of(f_, *d);
   Fn fn = h_.select_memory(r);
-  if (!fn) return false;
-  emit(fn, {.d = at.flags, .a = at.offset, .c = guard_.offset, .imm = at.imm, .aux = guard_.turned});
-  emit(nullptr, words);
+  if (!fn || (c && values.size() > 1)) return false;
+  std::vector<uint32_t> rows;
+  for (const Operand& e : values) {
+    rows.push_back(row(e, wide));
+    if (values.size() == 1 || results.empty() || !e.is(Kind::reg)) continue;
+    uint32_t copy = scratch(); // an element's result may go where a later element's operand is
+    emit(select(request(Form::mov, {wide ? Type::b64 : Type::b32})), {.d = copy, .a = rows.back()});
+    rows.back() = copy;
+  }
+  Address at = address(a);
+  bool looked_at = false;
+  for (size_t n = 0; n < values.size(); ++n) { // a vector: each element is an atomic operation of its own
+    Insn words;
+    if (d && results[n].is(Kind::reg)) {
+      if (is_scalar(results[n].index)) return false;
+      words.d = place(results[n].index);
+      looked_at = true;
+    }
+    words.a = rows[n];
+    words.b = c ? row(*c, wide) : 0;
+    emit(fn, {.d = at.flags,
+              .a = at.offset,
+              .c = guard_.offset,
+              .imm = at.imm + static_cast<uint32_t>(n) * bytes_of(i.type()),
+              .aux = guard_.turned});
+    emit(nullptr, words);
+  }
   // Sums of floats depend on their order, and results that are looked at on who comes first.
-  if (r.space != Space::shared && (is_float(i.type()) || words.d)) p_->ordered_blocks = true;
+  if (r.space != Space::shared && (is_float(i.type()) || looked_at)) p_->ordered_blocks = true;
   return true;
 }
 

@@ -1,5 +1,5 @@
 // lowering.h - the class behind `lower`: lower.cpp (blocks, operands, arithmetic), lower_wide.cpp (memory, matrices,
-// exchanges, barriers).
+// exchanges, barriers), lower_calls.cpp (calls, frames).
 //
 // Operands are resolved to rows or scalars of the warp's file; where there is no handler for a mixture, scalars are
 // spread over scratch rows first. An instruction that runs in some lanes only (guard, or a block that a varying branch
@@ -20,9 +20,11 @@ namespace tilejit::runtime::simulator {
 
 class Lowering {
 public:
-  Lowering(std::shared_ptr<const Module> module, uint32_t entry, std::array<uint32_t, 3> shape,
-           const std::vector<uint64_t>& addresses);
-  std::shared_ptr<const Program> run();
+  /// Of an entry, which comes first, or of a function that it may call.
+  Lowering(std::shared_ptr<const Module> module, uint32_t function, std::array<uint32_t, 3> shape,
+           const std::vector<uint64_t>& addresses, std::shared_ptr<Program> program);
+  /// Adds the function's code; to `errors`, what cannot be run.
+  void run(std::string& errors);
 
 private:
   struct Source {
@@ -49,7 +51,7 @@ private:
   bool control_flow(const Instruction& i);
   void leave_block(uint32_t b);
   void jump_to(uint32_t block);
-  bool ends_thread(uint32_t block) const { return block == cfg_.exit() || ends_thread_[block]; }
+  bool ends_thread(uint32_t block) const { return f_.is_entry && (block == cfg_.exit() || ends_thread_[block]); }
   std::optional<uint32_t> mode_of(const Instruction& i) const;
   void set_mode(uint32_t mode);
   void unsupported(const Instruction& i);
@@ -72,6 +74,8 @@ private:
   Guard predicate(const Operand& o);
   uint32_t destination(const Operand& o, bool wide); ///< a register's place, or a scratch row for `_`
   Address address(const Operand& o);
+  bool in_frame(uint32_t variable) const; ///< it lies on the thread's stack
+  uint32_t frame_offset(uint32_t variable) const;
   const std::vector<uint64_t>& addresses_;
   uint64_t variable_address(const Operand& o) const;
 
@@ -101,6 +105,9 @@ private:
   bool through_float(const Instruction& i);
   bool convert_address(const Instruction& i);
   bool predicate_logic(const Instruction& i);
+  // lower_calls.cpp
+  bool call(const Instruction& i);
+  bool stack(const Instruction& i);
   // lower_wide.cpp
   bool load(const Instruction& i);
   bool store(const Instruction& i);
@@ -113,7 +120,7 @@ private:
 
   std::shared_ptr<const Module> module_;
   const Module& m_;
-  uint32_t entry_;
+  uint32_t function_;
   const Function& f_;
   std::array<uint32_t, 3> shape_;
   const Handlers& h_;
@@ -130,7 +137,9 @@ private:
            scratch_used_ = 0;
   std::map<uint64_t, uint32_t> constants_;
   std::map<std::array<uint32_t, 3>, uint32_t> specials_;
-  std::vector<size_t> block_begin_;
+  std::vector<size_t> block_begin_;                        ///< at last that of the end
+  uint32_t first_block_ = 0;                               ///< of this function, among the program's
+  std::vector<std::pair<uint32_t, uint32_t>> call_blocks_; ///< call site, instruction that it returns to
   std::vector<Fixup> fixups_;
   std::vector<bool> ends_thread_;
   std::string errors_;

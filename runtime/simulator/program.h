@@ -59,6 +59,28 @@ struct SpecialSlot {
   bool row = false; ///< 32 x 32 bits
 };
 
+/// A part of a thread's frame on its stack: an argument, a result.
+struct FramePart {
+  uint32_t offset = 0, bytes = 0;
+  bool operator==(const FramePart&) const = default;
+};
+/// What the simulator does itself, lane by lane: vprintf, malloc, ... (builtins.h)
+using Builtin = void (*)(Warp*, const Insn*, uint32_t lane, const uint8_t* const* arguments, uint8_t* result);
+/// A function as its callers see it (calls.h).
+struct Callee {
+  uint32_t code = none; ///< where it begins; none: it is a builtin, or not reached
+  Builtin builtin = nullptr;
+  uint32_t frame_bytes = 0; ///< its variables, parameters, results, and those of its calls
+  std::vector<FramePart> parameters, results;
+};
+struct CallSite {
+  uint32_t next = none; ///< where the callee returns to
+  std::vector<FramePart> arguments, results;
+};
+/// Rows at fixed places of every file of a program with calls or alloca: by lane, where the frame begins and where the
+/// stack's free part does (64 bits each), and the call that the function was called by (32 bits).
+inline constexpr uint32_t frame_base = 128, frame_top = 384, frame_site = 640, frame_rows_end = 768;
+
 /// MXCSR: exceptions masked, to nearest; subnormal sources are zeros for .ftz (those handlers flush results themselves:
 /// the machine would also flush what rounds up to the smallest normal number); both for the matrix instructions.
 inline constexpr uint32_t mxcsr_ieee = 0x1f80, mxcsr_ftz = mxcsr_ieee | 0x0040, mxcsr_matrix = mxcsr_ieee | 0x8040;
@@ -81,8 +103,14 @@ struct Program {
 
   uint32_t default_mode = mxcsr_ieee;
   uint64_t static_shared = 0; ///< bytes; dynamic shared memory follows
-  uint64_t local_bytes = 0;   ///< per thread
+  uint64_t local_bytes = 0;   ///< per thread; with `has_frames` the whole stack
   uint64_t param_bytes = 0;
+  bool has_frames = false;     ///< there are calls, or alloca
+  uint32_t frame_bytes = 0;    ///< of the entry: where a thread's stack begins to grow
+  uint32_t frame_align = 16;   ///< of all frames
+  std::vector<Callee> callees; ///< by function of the module
+  std::vector<CallSite> call_sites;
+  bool needs_heap = false;     ///< it calls malloc
   bool ordered_blocks = false; ///< results depend on the order of the blocks: run them one after another
 };
 

@@ -2,8 +2,9 @@
 //
 // Plain data, read and written by the handlers. A warp is a set of splits: groups of lanes that are at the same place.
 // One split runs (`active`); the others wait in `splits` for their turn, for a barrier, or for lanes of their own warp.
-// The runnable split with the least place in the code runs first; blocks are laid out so (cfg.h) that the parts of a
-// warp meet again at the immediate post-dominator of the branch that parted them.
+// The runnable split that is deepest in calls, and of those the one with the least place in the code, runs first;
+// blocks are laid out so (cfg.h) that the parts of a warp meet again at the immediate post-dominator of the branch that
+// parted them, and after a call where it returns to.
 #pragma once
 #include "runtime/simulator/program.h"
 
@@ -11,6 +12,7 @@ namespace tilejit::runtime::simulator {
 
 struct BlockState;
 struct AsyncQueue; // block.h
+struct CallStack;  // calls.h
 
 enum class Wait : uint8_t {
   nothing,
@@ -29,6 +31,7 @@ struct Split {
   const Insn* at = nullptr; ///< Wait::barrier: the instruction, for its result
   uint32_t mode = 0;        ///< MXCSR
   bool spins = false;       ///< it has run through a loop for long: others go first
+  uint32_t depth = 0;       ///< calls that it is in
 };
 
 /// One cp.async of a warp: what it will copy when its group is waited for.
@@ -42,7 +45,7 @@ struct AsyncCopy {
 };
 
 struct Warp {
-  uint8_t* file = nullptr;
+  uint8_t* file = nullptr;   ///< of the function that runs
   uint32_t active = 0;       ///< lanes of the split that runs
   uint32_t live = 0;         ///< lanes that have not exited
   uint8_t* shared = nullptr; ///< of the block
@@ -56,6 +59,8 @@ struct Warp {
   uint64_t* block_counts = nullptr; ///< by basic block: executions
   BlockState* block = nullptr;
   AsyncQueue* async = nullptr;
+  CallStack* calls = nullptr;
+  uint32_t depth = 0; ///< of the split that runs
   uint32_t index = 0; ///< in the block
   uint32_t fuel = 0;  ///< back edges until others get their turn
   uint64_t clock = 0;

@@ -69,11 +69,6 @@ const std::vector<NotYet> not_yet{
     {Form::wgmma_float_reg},
     {Form::wgmma_int8},
     {Form::wgmma_int8_reg},
-    // Functions and stacks
-    {Form::call},
-    {Form::stacksave},
-    {Form::stackrestore},
-    {Form::alloca},
     // Narrow formats of sm_100, random rounding
     {Form::cvt_pack_rs},
     {Form::cvt_fp64_pack},
