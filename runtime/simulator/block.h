@@ -5,12 +5,15 @@
 #pragma once
 #include "runtime/simulator/calls.h"
 #include "runtime/simulator/control.h"
+#include "runtime/simulator/counters.h"
 #include "runtime/simulator/findings.h"
 #include "runtime/simulator/memory.h"
+#include "runtime/simulator/sanitize.h"
 
 #include <array>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -20,6 +23,7 @@ namespace tilejit::runtime::simulator {
 struct AsyncQueue {
   std::vector<AsyncCopy> copies;
   std::array<uint32_t, 32> groups{}; ///< by lane: commits so far
+  uint32_t issued = 0, observed = 0; ///< for the sanitizer
 };
 
 struct Barrier {
@@ -56,7 +60,10 @@ struct BlockState {
       local{nullptr, nullptr};
   std::vector<uint64_t> block_counts; ///< by basic block, over all blocks of threads
 
-  FindingLog found; ///< likewise
+  FindingLog found;                     ///< likewise
+  std::vector<uint64_t> block_lanes;    ///< likewise by basic block: lanes; with counters only
+  std::vector<AccessCounters> counters; ///< by Program::observed; empty without counters
+  std::optional<Sanitizer> sanitizer;
 
   /// Prepares for the blocks of a launch.
   explicit BlockState(const LaunchState& launch);

@@ -126,6 +126,7 @@ void complete(BlockState& b, uint32_t id) {
       Split& s = w.splits[i];
       if (s.wait != Wait::barrier || s.id != id) continue;
       s.wait = Wait::nothing;
+      if (b.sanitizer) b.sanitizer->leave(w, s.mask, id);
       if (!s.at) continue;
       bool is_popc = s.at->imm == 0, value = s.at->imm == 1 ? barrier.popc == barrier.votes : barrier.popc != 0;
       auto* d = reinterpret_cast<uint32_t*>(file_at(&w, s.depth) + s.at->d);
@@ -135,6 +136,7 @@ void complete(BlockState& b, uint32_t id) {
         *d = value ? *d | s.mask : *d & ~s.mask;
     }
   barrier = {};
+  if (b.sanitizer) b.sanitizer->completed(id);
 }
 bool is_complete(const BlockState& b, const Barrier& barrier) {
   if (barrier.threads == 0) return false;
@@ -167,6 +169,7 @@ Arrival arrive(Warp* w, const Insn* ip) {
   barrier.expected = count;
   barrier.threads += static_cast<uint32_t>(std::popcount(a.mask));
   barrier.rounded += a.mask == w->live ? 32u : static_cast<uint32_t>(std::popcount(a.mask));
+  if (w->block->sanitizer) w->block->sanitizer->arrive(*w, a.mask, a.id);
   return a;
 }
 const Insn* wait_at(Warp* w, const Insn* ip, const Arrival& a, const Insn* at) {
@@ -245,6 +248,7 @@ void commit(Warp* w, uint32_t mask) {
 void wait(Warp* w, uint32_t mask, uint32_t pending, bool uncommitted) {
   AsyncQueue& q = *w->async;
   size_t kept = 0;
+  uint32_t done = q.issued; // copies up to this one are done
   for (size_t i = 0; i < q.copies.size(); ++i) {
     AsyncCopy& copy = q.copies[i];
     uint32_t ready = 0;
@@ -255,11 +259,13 @@ void wait(Warp* w, uint32_t mask, uint32_t pending, bool uncommitted) {
     if (ready) perform(w, copy, ready);
     copy.mask &= ~ready;
     if (copy.mask) {
+      if (copy.mask & mask) done = std::min(done, copy.number - 1);
       if (kept != i) q.copies[kept] = copy;
       ++kept;
     }
   }
   q.copies.resize(kept);
+  if (w->block->sanitizer) w->block->sanitizer->copies_done(*w, done);
 }
 const Insn* copy_commit(Warp* w, const Insn* ip) {
   if (uint32_t m = guard(w, ip)) commit(w, m);
@@ -301,7 +307,12 @@ const Insn* wait_for_lanes(Warp* w, const Insn* ip, uint32_t need) {
   return nullptr;
 }
 
-AsyncCopy& new_copy(Warp* w) { return w->async->copies.emplace_back(); }
+AsyncCopy& new_copy(Warp* w) {
+  AsyncCopy& copy = w->async->copies.emplace_back();
+  copy.number = w->async->issued;
+  copy.observed = w->async->observed;
+  return copy;
+}
 
 bool find_allocation(Warp* w, uint64_t address, uint64_t bytes) {
   GlobalMemory::Range r = w->block->launch->memory->find(address);
@@ -374,6 +385,7 @@ void BlockState::run(uint64_t linear_index) {
       if (w.live) progress |= run_warp(w);
     if (!progress) report_deadlock();
   }
+  if (sanitizer) sanitizer->end();
 }
 
 void BlockState::report_deadlock() {
@@ -447,6 +459,11 @@ BlockState::BlockState(const LaunchState& l) : launch(&l) {
     w.index = i;
     for (const auto& [offset, value] : p.constants) std::memcpy(w.file + offset, &value, sizeof value);
   }
+  if (p.instruments.counters) {
+    block_lanes.assign(p.block_instructions.size(), 0);
+    counters.resize(p.observed.size() + 1); // not empty
+  }
+  if (p.instruments.sanitize) sanitizer.emplace(*this);
 }
 
 void BlockState::fill_specials(Warp& w) {
@@ -497,6 +514,7 @@ void BlockState::begin(uint64_t linear_index) {
            static_cast<uint32_t>(linear_index / launch->grid[0] / launch->grid[1])};
   live_threads = threads;
   barriers = {};
+  if (sanitizer) sanitizer->begin(linear_index);
   std::memset(shared.get(), 0xff, launch->shared_bytes);
   for (Warp& w : warps) {
     uint32_t lanes = std::min(32u, threads - w.index * 32);
@@ -507,6 +525,7 @@ void BlockState::begin(uint64_t linear_index) {
     w.splits[w.split_count++] = {p.code.data(), w.live, Wait::nothing, 0, 0, nullptr, p.default_mode, false, 0};
     begin_calls(w);
     w.async->copies.clear();
+    w.async->issued = 0;
     w.async->groups.fill(0);
     for (uint32_t offset : p.undefined_rows32) std::memset(w.file + offset, 0xff, 128);
     for (uint32_t offset : p.undefined_rows64) std::memset(w.file + offset, 0xff, 256);

@@ -211,7 +211,7 @@ void Simulator::read(LoadedModule& module, const std::string& ptx, const std::st
 std::shared_ptr<const Program> Simulator::program(const LoadedModule& module,
                                                   const std::array<uint32_t, 3>& block) const {
   auto& program = module.programs[{block, instruments_}];
-  if (!program) program = lower(module.ptx, module.entry, block, module.addresses);
+  if (!program) program = lower(module.ptx, module.entry, block, module.addresses, instruments_);
   return program;
 }
 
@@ -313,7 +313,8 @@ void Simulator::run(LaunchState& state) {
   std::exception_ptr error;
   FindingLog found;
   PrintedBlocks printed(output_);
-  std::vector<uint64_t> counts(p.block_instructions.size());
+  std::vector<uint64_t> counts(p.block_instructions.size()), lanes(counts.size());
+  std::vector<AccessCounters> accesses(p.observed.size());
   auto work = [&](bool reports) {
     uint64_t index = 0;
     std::optional<BlockState> block;
@@ -343,6 +344,8 @@ void Simulator::run(LaunchState& state) {
     if (!block) return;
     std::lock_guard lock(mutex);
     for (size_t b = 0; b < counts.size(); ++b) counts[b] += block->block_counts[b];
+    for (size_t b = 0; b < block->block_lanes.size(); ++b) lanes[b] += block->block_lanes[b];
+    for (size_t i = 0; i < accesses.size() && !block->counters.empty(); ++i) accesses[i] += block->counters[i];
     found.merge(std::move(block->found));
   };
   uint64_t workers = p.ordered_blocks ? 1 : std::min<uint64_t>(threads_, total);
@@ -359,6 +362,7 @@ void Simulator::run(LaunchState& state) {
   }
   for (size_t c = 0; c < classes.size(); ++c)
     if (classes[c]) counters_.classes.emplace_back(name_of(static_cast<InstructionClass>(c)), classes[c]);
+  counters_.instructions = counters_of(p, counts, lanes, accesses);
   counters_.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 
   for (Finding& f : found.take(stop.load())) findings_.push_back(std::move(f));

@@ -4,6 +4,7 @@
 // how many. Every access to memory is checked; errors name kernel, line, block, thread and address.
 #pragma once
 #include "runtime/device.h"
+#include "runtime/simulator/counters.h"
 #include "runtime/simulator/findings.h"
 
 namespace tilejit::runtime {
@@ -15,13 +16,7 @@ struct LaunchCounters {
   std::vector<std::pair<std::string, uint64_t>>
       classes; ///< by instruction class; those that did not occur are left out
   double milliseconds = 0;
-};
-
-/// What a launch is watched with beyond what is always checked. Off, they cost nothing.
-struct Instruments {
-  bool sanitize = false; ///< races, uninitialised reads, misuse of asynchronous operations
-  bool counters = false; ///< by line of the PTX and of the source
-  auto operator<=>(const Instruments&) const = default;
+  std::vector<InstructionCounters> instructions; ///< with Instruments::counters: in the order of the PTX
 };
 
 /// A launch as the driver's interface knows it.

@@ -79,6 +79,7 @@ void Lowering::run(std::string& errors) {
   liveness_ = analyse_liveness(f_, cfg_);
   allocation_ = allocate_rows(f_, cfg_, liveness_, uniformity_);
   layout();
+  choose_granule();
   if (f_.is_entry) {
     p_->static_shared = shared_.static_bytes;
     p_->param_bytes = f_.param_bytes;
@@ -470,6 +471,7 @@ void Lowering::block(uint32_t b) {
   meta_ = {first.line, first.location, first_block_ + b};
   mode_ = p_->default_mode;
   emit(c_.head, {.imm = first_block_ + b, .aux = (varying_ ? 0u : 1u) | (loop ? 2u : 0u)});
+  observe_block(first_block_ + b);
   p_->block_instructions.push_back(block.end - block.begin);
   auto& classes = p_->block_classes.emplace_back();
   classes.fill(0);
@@ -477,6 +479,7 @@ void Lowering::block(uint32_t b) {
     const Instruction& i = f_.body[n];
     ++classes[static_cast<size_t>(class_of(i))];
     meta_ = {i.line, i.location, first_block_ + b};
+    count_statically(i, first_block_ + b);
     scratch_used_ = 0;
     guarded_ = i.guard != none;
     guard_ = guarded_ ? Guard{place(i.guard), i.guard_negated ? ~0u : 0u} : Guard{};
@@ -513,6 +516,7 @@ bool Lowering::control_flow(const Instruction& i) {
     uint32_t target = cfg_.block_of_label[f_.operands(i)[0].index];
     uint32_t at = static_cast<uint32_t>(&i - f_.body.data()),
              next = at + 1 == f_.body.size() ? cfg_.exit() : cfg_.block_of[at + 1];
+    if (guarded_) observe_branch();
     if (!guarded_)
       jump_to(target);
     else if (!ends_thread(target) && (next == none || ends_thread(next))) { // those that go on are the ones that jump
@@ -558,7 +562,10 @@ bool Lowering::control_flow(const Instruction& i) {
 
 void Lowering::instruction(const Instruction& i) {
   if (auto mode = mode_of(i)) set_mode(*mode);
-  if (is_nothing(i.form)) return;
+  if (is_nothing(i.form)) {
+    if (i.form == Form::membar || i.form == Form::fence) observe_lanes(Observed::Kind::fence);
+    return;
+  }
   bool done = false;
   switch (i.form) {
   case Form::bra:
@@ -638,6 +645,11 @@ void Lowering::instruction(const Instruction& i) {
   default: done = arithmetic(i); break;
   }
   if (!done) unsupported(i);
+  // The lanes of these come together, and what they did before is done.
+  InstructionClass c = class_of(i);
+  if (c == InstructionClass::shuffle || c == InstructionClass::matrix || i.form == Form::ldmatrix ||
+      i.form == Form::stmatrix || i.form == Form::bar_warp_sync)
+    observe_lanes(Observed::Kind::lanes);
 }
 
 // --- arithmetic ------------------------------------------------------------------------------------------------------

@@ -132,12 +132,14 @@ bool Lowering::stack(const Instruction& i) {
 }
 
 std::shared_ptr<const Program> lower(std::shared_ptr<const Module> module, uint32_t entry,
-                                     std::array<uint32_t, 3> block_shape, const std::vector<uint64_t>& addresses) {
+                                     std::array<uint32_t, 3> block_shape, const std::vector<uint64_t>& addresses,
+                                     const Instruments& instruments) {
   const Module& m = *module;
   require_known_forms(m, entry);
   auto p = std::make_shared<Program>();
   p->module = module;
   p->entry = entry;
+  p->instruments = instruments;
   p->name = std::string(m.functions[entry].name);
   p->callees.resize(m.functions.size());
   std::vector<uint32_t> functions = reachable_functions(m, entry);

@@ -57,6 +57,8 @@ bool Lowering::load(const Instruction& i) {
   Fn fn = h_.select_memory(r);
   if (!fn) return false;
   uint32_t flags = at.flags | (is_signed(type) && bits < 32 ? sign_extend : 0);
+  auto elements = static_cast<uint32_t>(rows.size());
+  observe_access(i, Observed::Kind::read, at, r.space, bits / 8 * static_cast<uint32_t>(parts.size()), elements);
   emit(fn, {.d = flags, .a = at.offset, .c = guard_.offset, .imm = at.imm, .aux = guard_.turned});
   emit_words(rows, 1);
   for (auto [e, row] : extend) {
@@ -95,6 +97,8 @@ bool Lowering::store(const Instruction& i) {
   Address at = address(a);
   Fn fn = h_.select_memory(r);
   if (!fn) return false;
+  auto elements = static_cast<uint32_t>(rows.size());
+  observe_access(i, Observed::Kind::write, at, r.space, bits == 128 ? 16 : bits / 8 * elements, elements);
   emit(fn, {.d = at.flags, .a = at.offset, .c = guard_.offset, .imm = at.imm, .aux = guard_.turned});
   emit_words(rows, 1);
   return true;
@@ -129,11 +133,9 @@ bool Lowering::atomic(const Instruction& i) {
     }
     words.a = rows[n];
     words.b = c ? row(*c, wide) : 0;
-    emit(fn, {.d = at.flags,
-              .a = at.offset,
-              .c = guard_.offset,
-              .imm = at.imm + static_cast<uint32_t>(n) * bytes_of(i.type()),
-              .aux = guard_.turned});
+    Address element{at.offset, at.flags, at.imm + static_cast<uint32_t>(n) * bytes_of(i.type())};
+    observe_access(i, Observed::Kind::atomic, element, r.space, bytes_of(i.type()), 1);
+    emit(fn, {.d = at.flags, .a = at.offset, .c = guard_.offset, .imm = element.imm, .aux = guard_.turned});
     emit(nullptr, words);
   }
   // Sums of floats depend on their order, and results that are looked at on who comes first.
@@ -169,6 +171,7 @@ bool Lowering::copy_async(const Instruction& i) {
       emit(h_.select_helper(Helper::predicate_move), {.d = words.aux, .a = p.offset, .imm = p.turned});
     }
   }
+  observe_access(i, Observed::Kind::copy, d, Space::shared, words.c, 1);
   emit(h_.select_memory(request(i)),
        {.d = d.flags, .a = d.offset, .c = guard_.offset, .imm = d.imm, .aux = guard_.turned});
   emit(nullptr, words);
@@ -191,6 +194,9 @@ bool Lowering::matrix_move(const Instruction& i) {
     rows.push_back(i.form == Form::ldmatrix ? destination(e, false) : row(e, false));
   Address at = address(*f_.operand(i, 'a'));
   uint32_t flags = at.flags | (i.space() == Space::generic ? generic_address : 0);
+  bool is_load = i.form == Form::ldmatrix;
+  observe_access(i, is_load ? Observed::Kind::matrix_read : Observed::Kind::matrix_write, at, i.space(), 16, 1,
+                 8 * static_cast<uint32_t>(rows.size()));
   emit(fn, {.d = flags, .a = at.offset, .c = guard_.offset, .imm = at.imm, .aux = guard_.turned});
   emit_words(rows, 1);
   return true;

@@ -91,6 +91,14 @@ private:
   bool operate(Request r, Width width, uint32_t d, std::vector<Source> sources, const std::vector<bool>& wide,
                Insn fields = {});
   void join_runs();
+  /// With instruments: in front of an access by `rows` lanes of `bytes` each, behind an operation that orders lanes.
+  void observe_access(const Instruction& i, Observed::Kind kind, const Address& at, Space space, uint32_t bytes,
+                      uint32_t elements, uint32_t rows = 32);
+  void observe_lanes(Observed::Kind kind);
+  void observe_branch();
+  void choose_granule();
+  void observe_block(uint32_t block);
+  void count_statically(const Instruction& i, uint32_t block);
   bool helper(Helper h, Width width, uint32_t d, uint32_t a, uint32_t b = 0, bool final = true);
 
   // --- instructions

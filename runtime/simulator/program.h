@@ -10,6 +10,7 @@
 // decided here, once, by choosing the handler.
 #pragma once
 #include "runtime/simulator/ast.h"
+#include "runtime/simulator/counters.h"
 #include "runtime/simulator/forms.h"
 
 #include <array>
@@ -85,6 +86,28 @@ inline constexpr uint32_t frame_base = 128, frame_top = 384, frame_site = 640, f
 /// the machine would also flush what rounds up to the smallest normal number); both for the matrix instructions.
 inline constexpr uint32_t mxcsr_ieee = 0x1f80, mxcsr_ftz = mxcsr_ieee | 0x0040, mxcsr_matrix = mxcsr_ieee | 0x8040;
 
+/// What an observing instruction looks at.
+struct Observed {
+  enum class Kind : uint8_t {
+    read,
+    write,
+    atomic,
+    copy,         ///< cp.async: reads global memory now, writes shared memory later
+    matrix_read,  ///< ldmatrix: rows of 16 bytes
+    matrix_write, ///< stmatrix
+    lanes,        ///< an operation that orders the lanes of its mask
+    branch,
+    fence,
+  };
+  Kind kind{};
+  Space space = Space::generic;
+  bool strong = false, acquire = false, release = false; ///< volatile, relaxed, acquire, release, atomic
+  uint32_t bytes = 0;                                    ///< of a lane (of a row of a matrix)
+  uint32_t elements = 0;                                 ///< of a lane's vector
+  uint32_t rows = 32;                                    ///< lanes that give addresses
+  uint32_t insn = 0;                                     ///< the observed instruction
+};
+
 struct Program {
   std::shared_ptr<const Module> module;
   uint32_t entry = none;
@@ -110,7 +133,13 @@ struct Program {
   uint32_t frame_align = 16;   ///< of all frames
   std::vector<Callee> callees; ///< by function of the module
   std::vector<CallSite> call_sites;
-  bool needs_heap = false;     ///< it calls malloc
+  bool needs_heap = false; ///< it calls malloc
+
+  Instruments instruments;
+  std::vector<Observed> observed;       ///< with instruments only
+  std::vector<StaticCounters> counters; ///< with counters only: of every instruction of the PTX
+  uint32_t shared_granule = 2;          ///< log2 of the bytes of the smallest access to shared memory; 2 at most
+
   bool ordered_blocks = false; ///< results depend on the order of the blocks: run them one after another
 };
 

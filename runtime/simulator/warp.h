@@ -37,10 +37,11 @@ struct Split {
 /// One cp.async of a warp: what it will copy when its group is waited for.
 struct AsyncCopy {
   uint32_t mask = 0;
-  uint32_t group = 0; ///< 0: not yet committed; else the number that its lanes' commit gave it
-  uint32_t bytes = 0; ///< of a lane: 4, 8, 16
-  uint8_t valid[32];  ///< bytes that are read; the rest is zero
-  uint32_t to[32];    ///< shared addresses
+  uint32_t group = 0;                ///< 0: not yet committed; else the number that its lanes' commit gave it
+  uint32_t bytes = 0;                ///< of a lane: 4, 8, 16
+  uint32_t number = 0, observed = 0; ///< for the sanitizer: how many the warp had issued, Program::observed
+  uint8_t valid[32];                 ///< bytes that are read; the rest is zero
+  uint32_t to[32];                   ///< shared addresses
   const uint8_t* from[32];
 };
 

@@ -1,0 +1,80 @@
+// counters.h - what a kernel did, counted by instruction of the PTX.
+//
+// What is the same for every execution of an instruction (its class, its floating-point operations) is known when the
+// program is lowered and multiplied by how often its basic block ran; only what depends on addresses and lanes is
+// counted while the kernel runs, by the observing instructions (observe.h).
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace tilejit::runtime {
+
+/// What a launch is watched with beyond what is always checked. Off, they cost nothing.
+struct Instruments {
+  bool sanitize = false; ///< races, uninitialised reads, misuse of asynchronous operations
+  bool counters = false; ///< by line of the PTX and of the source
+  auto operator<=>(const Instruments&) const = default;
+};
+
+/// Accesses to one memory. A transaction is a sector of 32 bytes (global) or a wavefront (shared: what the banks
+/// deliver in one cycle); `least` are those that the bytes of the same accesses need at least.
+struct Traffic {
+  uint64_t requests = 0, bytes = 0, transactions = 0, least = 0;
+
+  void operator+=(const Traffic& o) {
+    requests += o.requests, bytes += o.bytes, transactions += o.transactions, least += o.least;
+  }
+};
+
+/// One instruction of the PTX, over a whole launch. Executions are by warp; an instruction that a warp executes in
+/// parts counts once for each.
+struct InstructionCounters {
+  uint32_t ptx_line = 0;
+  std::string text;     ///< the opcode with its modifiers
+  std::string source;   ///< "attention.cpp:71:5"; empty without .loc
+  std::string category; ///< class of instruction: "integer", "matrix", ...
+  uint64_t executions = 0, lanes = 0;
+  Traffic global, shared, local;
+  uint64_t branches = 0, divergent = 0; ///< conditional branches, and those whose lanes parted
+  uint64_t operations = 0;              ///< floating-point operations of tensor cores
+  std::string operand_type;             ///< of those: "bf16", "f16", "tf32", ...
+  uint64_t special = 0;                 ///< operations of the special-function unit, by thread
+  uint64_t barrier_waits = 0;           ///< by warp
+};
+
+namespace simulator {
+
+/// What is known of an instruction without running it.
+struct StaticCounters {
+  uint32_t line = 0, location = ~0u, block = 0;
+  uint32_t function = 0, instruction = 0; ///< Module::functions, Function::body
+  uint32_t observed = ~0u;                ///< Program::observed, where there is one
+  uint64_t operations = 0;                ///< of a warp
+};
+
+/// What is counted at run time, by observed instruction.
+struct AccessCounters {
+  Traffic global, shared, local;
+  uint64_t branches = 0, divergent = 0;
+
+  void operator+=(const AccessCounters& o) {
+    global += o.global, shared += o.shared, local += o.local;
+    branches += o.branches, divergent += o.divergent;
+  }
+};
+
+struct Access;
+struct Program;
+/// All of a launch, in the order of the PTX; `executions` and `lanes` by basic block.
+std::vector<InstructionCounters> counters_of(const Program& p, const std::vector<uint64_t>& executions,
+                                             const std::vector<uint64_t>& lanes,
+                                             const std::vector<AccessCounters>& accesses);
+/// Wavefronts of an access to shared memory, and how many it would take without conflicts.
+std::array<uint32_t, 2> wavefronts(const Access& a, uint32_t bytes);
+/// 32-byte sectors of an access to global memory, and how many its bytes fill at least.
+std::array<uint32_t, 2> sectors(const Access& a, uint32_t bytes);
+
+} // namespace simulator
+} // namespace tilejit::runtime

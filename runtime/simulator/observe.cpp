@@ -1,0 +1,162 @@
+// observe.cpp - see observe.h: the observing instructions.
+#include "runtime/simulator/observe.h"
+
+#include "runtime/simulator/block.h"
+#include "runtime/simulator/memory_flags.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+namespace tilejit::runtime::simulator {
+namespace {
+
+uint32_t mask_at(const Warp* w, uint32_t offset) { return *reinterpret_cast<const uint32_t*>(w->file + offset); }
+
+/// Addresses of all lanes, as the access computes them.
+void addresses(const Warp* w, uint32_t flags, uint32_t base, uint32_t offset, uint64_t (&at)[32]) {
+  const auto add = static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(offset)));
+  if (flags & address_row64) {
+    const auto* a = reinterpret_cast<const uint64_t*>(w->file + base);
+    for (int i = 0; i < 32; ++i) at[i] = a[i] + add;
+  } else if (flags & address_row32) {
+    const auto* a = reinterpret_cast<const uint32_t*>(w->file + base);
+    for (int i = 0; i < 32; ++i) at[i] = a[i] + offset;
+  } else {
+    const uint64_t a = *reinterpret_cast<const uint64_t*>(w->file + base) + add;
+    for (int i = 0; i < 32; ++i) at[i] = a;
+  }
+}
+
+bool in_shared(uint64_t at) { return at - shared_window < window_bytes; }
+
+/// Leaves out lanes whose access cannot be done: the access itself reports them.
+void keep_possible(const Warp* w, bool shared, uint32_t bytes, Access& a) {
+  uint64_t jump = 0, wrong = 0;
+  for (uint64_t i = 0; i < 32; ++i) jump |= a.at[i] ^ (a.at[0] + i * bytes);
+  a.contiguous = jump == 0 && a.mask == ~0u;
+  const uint64_t align = std::bit_floor(bytes) - 1, end = shared ? w->shared_bytes - bytes : ~uint64_t{0};
+  for (int i = 0; i < 32; ++i) wrong |= (a.at[i] & align) | (a.at[i] > end);
+  if (!wrong || (shared && w->shared_bytes < bytes && (a.mask = 0, true))) return;
+  for (uint32_t m = a.mask; m; m &= m - 1) {
+    int lane = std::countr_zero(m);
+    if ((a.at[lane] & align) || a.at[lane] > end) a.mask &= ~(1u << lane);
+  }
+  a.contiguous = a.contiguous && a.mask == ~0u;
+}
+
+void count(Traffic& t, bool shared, const Access& a, uint32_t bytes) {
+  if (!a.mask) return;
+  ++t.requests;
+  t.bytes += static_cast<uint64_t>(std::popcount(a.mask)) * bytes;
+  auto [transactions, least] = shared ? wavefronts(a, bytes) : sectors(a, bytes);
+  t.transactions += transactions;
+  t.least += least;
+}
+
+/// One space's part of an access.
+void show(Warp* w, const Observed& o, uint32_t index, bool shared, Access& a) {
+  BlockState& b = *w->block;
+  keep_possible(w, shared, o.bytes, a);
+  if (!a.mask) return;
+  if (!b.counters.empty()) count(shared ? b.counters[index].shared : b.counters[index].global, shared, a, o.bytes);
+  if (b.sanitizer && shared) b.sanitizer->shared(*w, index, a);
+}
+
+void show_copy(Warp* w, const Insn* target, const Observed& o, uint32_t index, Access& to) {
+  BlockState& b = *w->block;
+  const Insn& more = target[1];
+  Access from;
+  from.mask = to.mask;
+  addresses(w, more.d, more.a, more.b, from.at);
+  const uint32_t ignored = more.aux ? mask_at(w, more.aux) : 0;
+  from.mask &= ~ignored;
+  if (more.imm) {
+    const auto* valid = reinterpret_cast<const uint32_t*>(w->file + more.imm);
+    for (uint32_t m = from.mask; m; m &= m - 1)
+      if (valid[std::countr_zero(m)] == 0) from.mask &= ~(1u << std::countr_zero(m));
+  }
+  keep_possible(w, true, o.bytes, to);
+  keep_possible(w, false, o.bytes, from);
+  if (!b.counters.empty()) {
+    count(b.counters[index].shared, true, to, o.bytes);
+    count(b.counters[index].global, false, from, o.bytes);
+  }
+  w->async->observed = index;
+  ++w->async->issued;
+  if (b.sanitizer) b.sanitizer->copy(*w, index, to, w->async->issued);
+}
+
+const Insn* access(Warp* w, const Insn* ip) {
+  Access a;
+  a.mask = w->active & (mask_at(w, ip->c) ^ ip->aux);
+  if (!a.mask) return ip + 1;
+  const uint32_t index = ip->b;
+  const Observed& o = w->block->launch->program->observed[index];
+  if (o.rows < 32) a.mask &= (1u << o.rows) - 1;
+  addresses(w, ip->d, ip->a, ip->imm, a.at);
+  if (o.kind == Observed::Kind::copy) {
+    show_copy(w, ip + 1, o, index, a);
+    return ip + 1;
+  }
+  bool shared = o.space == Space::shared;
+  if (o.space == Space::generic ||
+      (o.kind >= Observed::Kind::matrix_read && in_shared(a.at[std::countr_zero(a.mask)]))) {
+    Access rest = a;
+    a.mask = 0;
+    for (uint32_t m = rest.mask; m; m &= m - 1) {
+      uint32_t lane = static_cast<uint32_t>(std::countr_zero(m));
+      if (!in_shared(rest.at[lane])) continue;
+      a.mask |= 1u << lane;
+    }
+    rest.mask &= ~a.mask;
+    if (a.mask) {
+      for (uint64_t& at : a.at) at -= shared_window;
+      show(w, o, index, true, a);
+    }
+    if (rest.mask && rest.at[std::countr_zero(rest.mask)] < shared_window) show(w, o, index, false, rest);
+    return ip + 1;
+  }
+  if (shared || o.space == Space::global) {
+    show(w, o, index, shared, a);
+  } else if (!w->block->counters.empty()) {
+    Traffic& local = w->block->counters[index].local;
+    ++local.requests;
+    local.bytes += static_cast<uint64_t>(std::popcount(a.mask)) * o.bytes;
+  }
+  return ip + 1;
+}
+
+const Insn* lanes(Warp* w, const Insn* ip) {
+  const Observed& o = w->block->launch->program->observed[ip->b];
+  uint32_t mask = w->active & (mask_at(w, ip->c) ^ ip->aux);
+  if (!mask || !w->block->sanitizer) return ip + 1;
+  if (o.kind == Observed::Kind::fence)
+    w->block->sanitizer->fence(*w, mask);
+  else
+    w->block->sanitizer->lanes_ordered(*w, mask);
+  return ip + 1;
+}
+
+const Insn* branch(Warp* w, const Insn* ip) {
+  if (w->block->counters.empty()) return ip + 1;
+  AccessCounters& c = w->block->counters[ip->b];
+  uint32_t taken = w->active & (mask_at(w, ip->a) ^ ip->imm);
+  ++c.branches;
+  c.divergent += taken != 0 && taken != w->active;
+  return ip + 1;
+}
+
+const Insn* block(Warp* w, const Insn* ip) {
+  w->block->block_lanes[ip->imm] += static_cast<uint32_t>(std::popcount(w->active));
+  return ip + 1;
+}
+
+} // namespace
+
+const ObservingHandlers& observing_handlers() {
+  static const ObservingHandlers all{access, lanes, branch, block};
+  return all;
+}
+
+} // namespace tilejit::runtime::simulator

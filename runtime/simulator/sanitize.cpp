@@ -1,0 +1,311 @@
+// sanitize.cpp - see sanitize.h: clocks, records of shared memory.
+#include "runtime/simulator/sanitize.h"
+
+#include "runtime/simulator/block.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+namespace tilejit::runtime::simulator {
+
+Sanitizer::Sanitizer(BlockState& block) : block_(block), warps_(static_cast<uint32_t>(block.warps.size())) {
+  shift_ = block.launch->program->shared_granule;
+  granules_ = (block.launch->shared_bytes + (1u << shift_) - 1) >> shift_;
+  line_shift_ = 7 - shift_;
+  times_.resize(warps_);
+  Clock empty;
+  empty.entries.resize(2 * warps_); // each warp, and its queue of copies
+  for (WarpTime& t : times_) t.clock = t.fenced = empty;
+  barriers_.assign(16, empty);
+  reads_.resize(warps_);
+  readers_.resize((granules_ >> line_shift_) + 1);
+}
+
+void Sanitizer::begin(uint64_t linear_index) {
+  index_ = linear_index;
+  for (WarpTime& t : times_) {
+    t.clock.clear();
+    t.fenced.clear();
+    t.epoch = 1;
+    std::fill(std::begin(t.sync), std::end(t.sync), 0u);
+    t.least_sync = 0;
+    t.touched = false;
+  }
+  for (Clock& c : barriers_) c.clear();
+  addresses_.clear();
+  auto clear = [&](Plane& p) {
+    if (p.used) std::fill_n(p.records.get(), granules_, Record{0});
+    p.used = false;
+  };
+  clear(writes_);
+  for (Plane& p : reads_) clear(p);
+  std::fill(readers_.begin(), readers_.end(), 0u);
+  if (!writes_.records) writes_.records = std::make_unique<Record[]>(granules_);
+  writes_.used = true;
+}
+
+Sanitizer::Record* Sanitizer::plane(uint32_t agent) {
+  Plane& p = reads_[agent];
+  if (!p.records) p.records = std::make_unique<Record[]>(granules_);
+  p.used = true;
+  return p.records.get();
+}
+
+// --- time ------------------------------------------------------------------------------------------------------------
+
+/// What the warp's own accesses are for somebody that the lanes of `mask` release to.
+ClockEntry Sanitizer::release(const Warp& w, uint32_t mask) {
+  WarpTime& t = times_[w.index];
+  uint32_t epoch = t.close();
+  if (std::popcount(mask) != 1 || mask == w.live) return {.epoch = epoch};
+  auto lane = static_cast<uint32_t>(std::countr_zero(mask));
+  return {.epoch = t.sync[lane], .lane_epoch = epoch, .lane = lane};
+}
+
+/// The lanes of `mask` come after what their warp did up to `epoch`.
+void Sanitizer::order(const Warp& w, uint32_t mask, uint32_t epoch) {
+  WarpTime& t = times_[w.index];
+  if (mask == ~0u) {
+    if (t.least_sync >= epoch) return;
+    std::fill(std::begin(t.sync), std::end(t.sync), epoch);
+    t.least_sync = epoch;
+    return;
+  }
+  t.least_sync = ~0u;
+  for (uint32_t m = w.live; m; m &= m - 1) {
+    uint32_t& sync = t.sync[std::countr_zero(m)];
+    if (mask >> std::countr_zero(m) & 1) sync = std::max(sync, epoch);
+    t.least_sync = std::min(t.least_sync, sync);
+  }
+}
+
+void Sanitizer::lanes_ordered(const Warp& w, uint32_t mask) { order(w, mask, times_[w.index].close()); }
+
+void Sanitizer::arrive(const Warp& w, uint32_t mask, uint32_t barrier) {
+  ClockEntry own = release(w, mask);
+  barriers_[barrier].join(times_[w.index].clock);
+  barriers_[barrier].entries[w.index].join(own);
+}
+void Sanitizer::leave(const Warp& w, uint32_t mask, uint32_t barrier) {
+  WarpTime& t = times_[w.index];
+  t.clock.join(barriers_[barrier]);
+  t.fenced.join(barriers_[barrier]); // a barrier is a fence for the block
+  order(w, mask, barriers_[barrier].entries[w.index].epoch);
+}
+
+void Sanitizer::fence(const Warp& w, uint32_t mask) {
+  WarpTime& t = times_[w.index];
+  ClockEntry own = release(w, mask);
+  t.fenced.join(t.clock);
+  t.fenced.entries[w.index].join(own);
+}
+
+/// Strong accesses order through the memory they touch: who writes after a fence, or releases, gives its clock away;
+/// who reads takes it.
+void Sanitizer::synchronize(const Warp& w, WarpTime& t, const Observed& o, const Access& a) {
+  bool reads = o.kind != Observed::Kind::write, writes = o.kind != Observed::Kind::read;
+  ClockEntry own;
+  if (writes && o.release) own = release(w, a.mask);
+  for (uint32_t m = a.mask; m; m &= m - 1) {
+    Clock& c = addresses_[a.at[std::countr_zero(m)]];
+    if (c.entries.empty()) c.entries.resize(t.clock.entries.size());
+    if (reads) t.clock.join(c);
+    if (!writes) continue;
+    c.join(t.fenced);
+    if (!o.release) continue;
+    c.join(t.clock);
+    c.entries[w.index].join(own);
+  }
+}
+
+// --- records ---------------------------------------------------------------------------------------------------------
+
+bool Sanitizer::ordered(const Warp& w, const WarpTime& t, uint32_t lane, Record r) const {
+  if (agent_of(r) == w.index) return lane_of(r) == lane || epoch_of(r) <= t.sync[lane];
+  return t.clock.entries[agent_of(r)].covers(epoch_of(r), lane_of(r));
+}
+/// For whichever lane asks, and whichever lane left a record of this agent and epoch.
+bool Sanitizer::ordered_for_all(const Warp& w, const WarpTime& t, Record r) const {
+  return epoch_of(r) <= (agent_of(r) == w.index ? t.least_sync : t.clock.entries[agent_of(r)].epoch);
+}
+
+/// The usual case: everybody meets records of one agent and epoch that is ordered before.
+bool Sanitizer::check_contiguous(const Warp& w, const WarpTime& t, const Record* records, uint64_t count,
+                                 bool may_be_empty) const {
+  const Record first = records[0];
+  Record differ = 0;
+  for (uint64_t i = 0; i < count; ++i) differ |= records[i] ^ first;
+  if (differ >> agent_first) return false;
+  return first == 0 ? may_be_empty && differ == 0 : ordered_for_all(w, t, first);
+}
+
+void Sanitizer::check_write(const Warp& w, const WarpTime& t, uint32_t observed, uint32_t lane, uint64_t first,
+                            uint64_t count, bool strong) {
+  for (uint64_t g = first; g < first + count; ++g) {
+    Record r = writes_.records[g];
+    if (r && !ordered(w, t, lane, r) && !(strong && r >> strong_bit & 1))
+      race(w, lane, observed, r, true, true, g << shift_);
+  }
+  for (uint32_t m = readers_[first >> line_shift_]; m; m &= m - 1) {
+    const Record* reads = reads_[std::countr_zero(m)].records.get();
+    for (uint64_t g = first; g < first + count; ++g) {
+      Record r = reads[g];
+      if (r && !ordered(w, t, lane, r) && !(strong && r >> strong_bit & 1))
+        race(w, lane, observed, r, false, true, g << shift_);
+    }
+  }
+}
+
+void Sanitizer::check_read(const Warp& w, const WarpTime& t, uint32_t observed, uint32_t lane, uint64_t first,
+                           uint64_t count, bool strong, Record mine, Record* reads) {
+  for (uint64_t g = first; g < first + count; ++g) {
+    Record r = writes_.records[g];
+    if (r == 0)
+      report(FindingKind::uninitialised, w, lane, observed, none,
+             " reads shared memory at " + std::to_string(g << shift_) + " that nothing in its block has written");
+    else if (!ordered(w, t, lane, r) && !(strong && r >> strong_bit & 1))
+      race(w, lane, observed, r, true, false, g << shift_);
+    reads[g] = mine | lane;
+  }
+  readers_[first >> line_shift_] |= 1u << w.index;
+}
+
+/// Two lanes of one store at one place: which of them wins is not defined, unless they agree.
+void Sanitizer::same_place(const Warp& w, uint32_t observed, const Access& a) {
+  const Observed& o = block_.launch->program->observed[observed];
+  if (o.kind != Observed::Kind::write) return;
+  const auto* rows = reinterpret_cast<const uint32_t*>(&block_.launch->program->code[o.insn + 1]);
+  for (uint32_t m = a.mask; m; m &= m - 1) {
+    auto lane = static_cast<uint32_t>(std::countr_zero(m));
+    Record r = writes_.records[a.at[lane] >> shift_];
+    uint32_t other = lane_of(r);
+    if (other == lane || a.at[other] != a.at[lane]) continue; // the one that was recorded last
+    uint32_t width = o.bytes / o.elements;
+    bool equal = true;
+    for (uint32_t e = 0; e < o.elements; ++e) {
+      uint32_t step = width == 8 ? 8 : 4;
+      equal = equal && std::memcmp(w.file + rows[e] + step * lane, w.file + rows[e] + step * other, width) == 0;
+    }
+    if (!equal)
+      report(FindingKind::shared_race, w, lane, observed, observed,
+             " and thread " + tuple(thread_of(w, other)) + " write different values to shared memory at " +
+                 std::to_string(a.at[lane]) + " in one instruction: which one stays is not defined");
+  }
+}
+
+void Sanitizer::shared(const Warp& w, uint32_t observed, const Access& a) {
+  const Observed& o = block_.launch->program->observed[observed];
+  WarpTime& t = times_[w.index];
+  if (o.strong) synchronize(w, t, o, a);
+  t.touched = true;
+  const Record mine = record(w.index, t.epoch, observed, o.strong);
+  const uint64_t count = o.bytes >> shift_;
+  bool reads = o.kind == Observed::Kind::read || o.kind == Observed::Kind::matrix_read;
+  if (a.contiguous) {
+    const uint64_t first = a.at[0] >> shift_, all = 32 * count;
+    const uint64_t line = first >> line_shift_, lines = (first + all - 1) >> line_shift_;
+    auto put = [&](Record* to) {
+      for (uint64_t lane = 0; lane < 32; ++lane)
+        for (uint64_t k = 0; k < count; ++k) to[lane * count + k] = mine | lane;
+    };
+    uint32_t readers = 0;
+    for (uint64_t l = line; l <= lines; ++l) readers |= readers_[l];
+    Record* written = writes_.records.get() + first;
+    if (reads && check_contiguous(w, t, written, all, false)) {
+      put(plane(w.index) + first);
+      for (uint64_t l = line; l <= lines; ++l) readers_[l] |= 1u << w.index;
+      return;
+    }
+    bool fine = !reads && check_contiguous(w, t, written, all, true);
+    for (uint32_t m = readers; m && fine; m &= m - 1)
+      fine = check_contiguous(w, t, reads_[std::countr_zero(m)].records.get() + first, all, true);
+    if (fine) {
+      put(written);
+      bool whole = (first & ((1u << line_shift_) - 1)) == 0 && (all & ((1u << line_shift_) - 1)) == 0;
+      for (uint64_t l = line; whole && l <= lines; ++l) readers_[l] = 0;
+      return;
+    }
+  }
+  if (reads) {
+    Record* own = plane(w.index);
+    for (uint32_t m = a.mask; m; m &= m - 1) {
+      auto lane = static_cast<uint32_t>(std::countr_zero(m));
+      check_read(w, t, observed, lane, a.at[lane] >> shift_, count, o.strong, mine, own);
+    }
+    return;
+  }
+  for (uint32_t m = a.mask; m; m &= m - 1) {
+    auto lane = static_cast<uint32_t>(std::countr_zero(m));
+    check_write(w, t, observed, lane, a.at[lane] >> shift_, count, o.strong);
+  }
+  for (uint32_t m = a.mask; m; m &= m - 1) {
+    auto lane = static_cast<uint32_t>(std::countr_zero(m));
+    std::fill_n(writes_.records.get() + (a.at[lane] >> shift_), count, mine | lane);
+  }
+  if (!a.contiguous) same_place(w, observed, a);
+}
+
+// --- copies ----------------------------------------------------------------------------------------------------------
+
+void Sanitizer::copy(const Warp& w, uint32_t observed, const Access& to, uint32_t number) {
+  const WarpTime& t = times_[w.index];
+  const uint64_t count = block_.launch->program->observed[observed].bytes >> shift_;
+  const Record mine = record(warps_ + w.index, number, observed, false);
+  for (uint32_t m = to.mask; m; m &= m - 1) {
+    auto lane = static_cast<uint32_t>(std::countr_zero(m));
+    uint64_t first = to.at[lane] >> shift_;
+    check_write(w, t, observed, lane, first, count, false);
+    std::fill_n(writes_.records.get() + first, count, mine | lane);
+  }
+}
+void Sanitizer::copies_done(const Warp& w, uint32_t number) {
+  ClockEntry& e = times_[w.index].clock.entries[warps_ + w.index];
+  e.epoch = std::max(e.epoch, number);
+}
+
+void Sanitizer::end() {
+  for (const Warp& w : block_.warps) {
+    for (const AsyncCopy& copy : w.async->copies)
+      report(FindingKind::async_hazard, w, static_cast<uint32_t>(std::countr_zero(copy.mask)), copy.observed, none,
+             " copies to shared memory, and nothing waits for the copy before the block ends");
+  }
+}
+
+// --- findings --------------------------------------------------------------------------------------------------------
+
+void Sanitizer::race(const Warp& w, uint32_t lane, uint32_t observed, Record other, bool other_writes, bool writes,
+                     uint64_t address) {
+  const Program& p = *block_.launch->program;
+  uint32_t agent = agent_of(other), place = place_of(other);
+  bool copies = agent >= warps_;
+  const Warp& who = block_.warps[copies ? agent - warps_ : agent];
+  const Meta& meta = p.meta[p.observed[place].insn];
+  std::string text = std::string(writes ? " writes" : " reads") + " shared memory at " + std::to_string(address) +
+                     " that thread " + tuple(thread_of(who, lane_of(other))) +
+                     (copies         ? " copies to"
+                      : other_writes ? " has written"
+                                     : " has read") +
+                     " at PTX line " + std::to_string(meta.line) + " '" +
+                     std::string(p.module->source_line(meta.line)) + "'";
+  if (std::string source = p.module->describe(meta.location); !source.empty()) text += ", " + source;
+  text += copies ? ": the copy may not be done (wait for it, and let a barrier tell the other threads)"
+                 : ": nothing orders the two (a barrier between them would)";
+  report(copies ? FindingKind::async_hazard : FindingKind::shared_race, w, lane, observed, place, text);
+}
+
+void Sanitizer::report(FindingKind kind, const Warp& w, uint32_t lane, uint32_t observed, uint32_t other,
+                       const std::string& what) {
+  const Program& p = *block_.launch->program;
+  uint32_t place = p.observed[observed].insn, other_place = other == none ? none : p.observed[other].insn;
+  FindingLog::Key key{kind, place, other_place};
+  if (!block_.found.is_new(key)) return;
+  Finding f = finding_at(w, &p.code[place], lane, kind, what);
+  if (other != none) {
+    f.other_ptx_line = p.meta[other_place].line;
+    f.other_source = p.module->describe(p.meta[other_place].location);
+  }
+  block_.found.add(key, index_, std::move(f));
+}
+
+} // namespace tilejit::runtime::simulator

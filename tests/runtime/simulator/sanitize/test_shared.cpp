@@ -1,0 +1,184 @@
+// Races and uninitialised reads of shared memory: each bug is found, and its clean twin is not reported.
+#include "tests/runtime/simulator/sanitize/planted.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+using namespace tilejit::runtime;
+using namespace tilejit::runtime::simulator::test;
+
+TEST_CASE("a thread reads what another warp writes") {
+  Sanitized sim;
+  auto text = [](const std::string& between) {
+    return block_text("st.shared.b32 [%r3], %r0;\n" + between + "\nxor.b32 %r4, %r0, 32; shl.b32 %r4, %r4, 2;\n" +
+                      "mov.u32 %r5, buffer; add.u32 %r4, %r4, %r5;\nld.shared.b32 %r6, [%r4];");
+  };
+  CHECK(sim.kinds(text("bar.sync 0;"), 2, 64) == nothing);
+  CHECK(sim.kinds(text("barrier.sync 1, 64;"), 2, 64) == nothing);
+  // The first warp reads what the second has not yet written and then writes; the second reads what the first has
+  // written.
+  const std::vector expected{FindingKind::shared_race, FindingKind::uninitialised, FindingKind::shared_race};
+  CHECK(sim.kinds(text(""), 2, 64) == expected);
+  CHECK(sim.kinds(text("bar.warp.sync -1;"), 2, 64) == expected);
+}
+
+TEST_CASE("lanes of a warp are ordered by the operations that bring them together") {
+  Sanitized sim;
+  auto text = [](const std::string& between) {
+    return block_text("st.shared.b32 [%r3], %r0;\n" + between + "\nxor.b32 %r4, %r3, 4; ld.shared.b32 %r6, [%r4];");
+  };
+  for (const char* together : {"bar.warp.sync -1;", "shfl.sync.bfly.b32 %r7, %r0, 1, 31, -1;", "bar.sync 0;",
+                               "vote.sync.any.pred %p1, %p2, -1;"})
+    CHECK(sim.kinds(text(together), 1, 64) == nothing);
+  CHECK(sim.kinds(text(""), 1, 64) == only(FindingKind::shared_race));
+}
+
+TEST_CASE("a buffer that is written again while it is still read") {
+  Sanitized sim;
+  auto text = [](const std::string& between) {
+    return block_text("st.shared.b32 [%r3], %r0; bar.sync 0;\n"
+                      "xor.b32 %r4, %r0, 32; shl.b32 %r4, %r4, 2; mov.u32 %r5, buffer; add.u32 %r4, %r4, %r5;\n"
+                      "mov.u32 %r8, 0;\nLOOP:\nld.shared.b32 %r6, [%r4];\n" +
+                      between + "\nst.shared.b32 [%r3], %r6;\nbar.sync 0;\n" +
+                      "add.u32 %r8, %r8, 1; setp.lt.u32 %p1, %r8, 5; @%p1 bra LOOP;");
+  };
+  CHECK(sim.kinds(text("bar.sync 1;"), 3, 64) == nothing);
+  CHECK(sim.kinds(text(""), 3, 64).at(0) == FindingKind::shared_race);
+  const Finding& f = sim.instrument().findings()[0];
+  CHECK(f.ptx_line != f.other_ptx_line);
+  CHECK_THAT(f.message, Catch::Contains("st.shared.b32 [%r3], %r6;"));
+  CHECK_THAT(f.message, Catch::Contains("ld.shared.b32 %r6, [%r4];"));
+}
+
+TEST_CASE("named barriers: those who arrive release, those who wait acquire") {
+  Sanitized sim;
+  // Warp 0 writes and arrives, warp 1 waits and reads; then the other way through barrier 2.
+  auto text = [](const std::string& back) {
+    return block_text("setp.eq.u32 %p1, %r1, 0; mov.u32 %r5, buffer; mad.lo.u32 %r5, %r2, 4, %r5; @%p1 bra FIRST;\n"
+                      "bar.sync 1, 64; ld.shared.b32 %r6, [%r5];\n" +
+                      back + " bra END;\nFIRST: st.shared.b32 [%r5], %r0; bar.arrive 1, 64; bar.sync 2, 64;\n" +
+                      "st.shared.b32 [%r5], %r1;\nEND:");
+  };
+  CHECK(sim.kinds(text("bar.arrive 2, 64;"), 1, 64) == nothing);
+  // The reader lets the writer go before it reads.
+  std::string early =
+      block_text("setp.eq.u32 %p1, %r1, 0; mov.u32 %r5, buffer; mad.lo.u32 %r5, %r2, 4, %r5; @%p1 bra FIRST;\n"
+                 "bar.sync 1, 64; bar.arrive 2, 64; ld.shared.b32 %r6, [%r5]; bra END;\n"
+                 "FIRST: st.shared.b32 [%r5], %r0; bar.arrive 1, 64; bar.sync 2, 64; st.shared.b32 [%r5], %r1;\nEND:");
+  CHECK(sim.kinds(early, 1, 64) == only(FindingKind::shared_race));
+}
+
+TEST_CASE("memory that nobody has written") {
+  Sanitized sim;
+  CHECK(sim.kinds(block_text("ld.shared.b32 %r6, [%r3];"), 2, 32) == only(FindingKind::uninitialised));
+  CHECK(sim.kinds(block_text("st.shared.b32 [%r3], %r0; ld.shared.b32 %r6, [%r3];"), 2, 32) == nothing);
+  // Every second word is written.
+  CHECK(sim.kinds(block_text("and.b32 %r4, %r0, 1; setp.eq.u32 %p1, %r4, 0; @%p1 st.shared.b32 [%r3], %r0;\n"
+                             "ld.shared.b32 %r6, [%r3];"),
+                  1, 32) == only(FindingKind::uninitialised));
+}
+
+TEST_CASE("one store, two lanes, one place") {
+  Sanitized sim;
+  auto text = [](const std::string& value) { return block_text("st.shared.b32 [buffer], " + value + ";"); };
+  CHECK(sim.kinds(text("%r1"), 1, 32) == nothing);
+  CHECK(sim.kinds(text("%r2"), 1, 32) == only(FindingKind::shared_race));
+}
+
+TEST_CASE("neighbouring bytes are not one place") {
+  Sanitized sim;
+  auto text = [](int step) {
+    return block_text("mov.u32 %r4, buffer; mad.lo.u32 %r4, %r0, " + std::to_string(step) +
+                      ", %r4; st.shared.u16 [%r4], %r0;\n"
+                      "setp.ne.u32 %p1, %r0, 0; @%p1 bra END; ld.shared.u16 %r5, [buffer];\nEND:");
+  };
+  CHECK(sim.kinds(text(2), 1, 64) == nothing);
+  CHECK(sim.kinds(text(0), 1, 64).at(0) == FindingKind::shared_race);
+}
+
+TEST_CASE("atomics do not race with each other, but with plain accesses") {
+  Sanitized sim;
+  auto text = [](const std::string& before, const std::string& after) {
+    return block_text("setp.ne.u32 %p1, %r0, 0; @%p1 bra A; st.shared.b32 [buffer], 0;\nA: " + before +
+                      "atom.shared.add.u32 %r4, [buffer], 1;\n" + after + "ld.shared.b32 %r5, [buffer];");
+  };
+  CHECK(sim.kinds(text("bar.sync 0;", "bar.sync 0;"), 1, 96) == nothing);
+  CHECK(sim.kinds(text("", "bar.sync 0;"), 1, 96) != nothing);
+  CHECK(sim.kinds(text("bar.sync 0;", ""), 1, 96) != nothing);
+}
+
+TEST_CASE("a flag with release and acquire orders what was written before it") {
+  Sanitized sim;
+  auto text = [](const std::string& publish, const std::string& look) {
+    return block_text("setp.eq.u32 %p1, %r0, 0; @%p1 st.volatile.shared.b32 [buffer+1024], 0; bar.sync 0;\n"
+                      "setp.eq.u32 %p2, %r1, 0; @%p2 bra WRITE;\n"
+                      "WAIT: " +
+                      look +
+                      " %r4, [buffer+1024]; setp.eq.u32 %p3, %r4, 0; @%p3 bra WAIT;\n"
+                      "ld.shared.b32 %r5, [buffer]; bra END;\n"
+                      "WRITE: @%p1 st.shared.b32 [buffer], 7;\n" +
+                      publish + "\nEND:");
+  };
+  CHECK(sim.kinds(text("@%p1 st.release.cta.shared.b32 [buffer+1024], 1;", "ld.acquire.cta.shared.b32"), 1, 64) ==
+        nothing);
+  CHECK(sim.kinds(text("membar.cta; @%p1 st.volatile.shared.b32 [buffer+1024], 1;", "ld.volatile.shared.b32"), 1, 64) ==
+        nothing);
+  CHECK(sim.kinds(text("@%p1 st.volatile.shared.b32 [buffer+1024], 1;", "ld.volatile.shared.b32"), 1, 64) ==
+        only(FindingKind::shared_race));
+}
+
+TEST_CASE("copies: waited for, told to the others, and none left") {
+  Sanitized sim;
+  auto source = sim.upload(std::vector<uint32_t>(256, 5));
+  auto text = [](const std::string& wait, const std::string& barrier, const std::string& rest = "") {
+    return block_text("ld.param.u64 %rd1, [p0]; mul.wide.u32 %rd2, %r0, 16; add.u64 %rd1, %rd1, %rd2;\n"
+                      "mov.u32 %r4, buffer; mad.lo.u32 %r5, %r0, 16, %r4; xor.b32 %r6, %r0, 32;"
+                      "mad.lo.u32 %r6, %r6, 16, %r4;\n"
+                      "cp.async.cg.shared.global [%r5], [%rd1], 16;\ncp.async.commit_group;\n" +
+                          wait + barrier + "\nld.shared.b32 %r7, [%r6];\n" + rest,
+                      {"u64"});
+  };
+  auto run = [&](const std::string& ptx) { return sim.kinds(ptx, 1, 64, {source->address()}); };
+  CHECK(run(text("cp.async.wait_group 0;", "bar.sync 0;")) == nothing);
+  CHECK(run(text("", "bar.sync 0;", "cp.async.wait_group 0;")) == only(FindingKind::async_hazard));
+  CHECK(run(text("cp.async.wait_group 1;", "bar.sync 0;", "cp.async.wait_all;")) == only(FindingKind::async_hazard));
+  // Waited for, but the other warp is not told.
+  CHECK(run(text("cp.async.wait_group 0;", "")).size() >= 1);
+  // Nobody waits.
+  CHECK(run(block_text("ld.param.u64 %rd1, [p0]; cp.async.ca.shared.global [buffer], [%rd1], 4;", {"u64"})).back() ==
+        FindingKind::async_hazard);
+}
+
+TEST_CASE("a copy into a buffer that another warp still reads") {
+  Sanitized sim;
+  auto source = sim.upload(std::vector<uint32_t>(1024, 5));
+  auto text = [](const std::string& barrier) {
+    return block_text("ld.param.u64 %rd1, [p0]; st.shared.b32 [%r3], %r0; bar.sync 0;\n"
+                      "xor.b32 %r4, %r0, 32; shl.b32 %r4, %r4, 2; mov.u32 %r5, buffer; add.u32 %r4, %r4, %r5;\n"
+                      "ld.shared.b32 %r6, [%r4];\n" +
+                          barrier +
+                          "\ncp.async.ca.shared.global [%r3], [%rd1], 4;\n"
+                          "cp.async.wait_all;",
+                      {"u64"});
+  };
+  CHECK(sim.kinds(text("bar.sync 0;"), 1, 64, {source->address()}) == nothing);
+  auto found = sim.kinds(text(""), 1, 64, {source->address()});
+  CHECK(std::count(found.begin(), found.end(), FindingKind::shared_race) == 1);
+}
+
+TEST_CASE("findings are the same for any number of host threads, and not repeated") {
+  auto all = [](const char* threads) {
+    setenv("TILEJIT_SIMULATOR_THREADS", threads, 1);
+    Sanitized sim;
+    sim.kinds(block_text("mov.u32 %r7, %ctaid.x; setp.lt.u32 %p1, %r7, 5; @%p1 bra END; st.shared.b32 [%r3], %r0;\n"
+                         "xor.b32 %r4, %r3, 128; ld.shared.b32 %r6, [%r4];\nxor.b32 %r4, %r3, 4;\n"
+                         "ld.shared.b32 %r6, [%r4];\nEND:"),
+              40, 64);
+    unsetenv("TILEJIT_SIMULATOR_THREADS");
+    return to_json(sim.instrument().findings());
+  };
+  std::string one = all("1");
+  CHECK_THAT(one, Catch::Contains("\"block\": [5, 0, 0]"));
+  CHECK(one.find("[6, 0, 0]") == std::string::npos);
+  for (int i = 0; i < 5; ++i) CHECK(all("4") == one);
+}
