@@ -272,14 +272,15 @@ inline f64 flush(f64 x) {
   u64 b = bits_as<u64>(x);
   return bits_as<f64>(b & 0x7ff0000000000000 ? b : b & 0x8000000000000000);
 }
-/// rcp.approx.ftz.f64, rsqrt.approx.f64: the lower half of the result is zero.
+/// rcp.approx.ftz.f64, rsqrt.approx.ftz.f64: the lower half of the result is zero. rsqrt.approx.f64, software on the
+/// machine, is CUDA's rsqrt() with its error of one unit in the last place.
 template <bool root, bool ftz>
 struct ApproxDouble : Ops1<f64> {
   static inline f64 apply(f64 x) {
     if (ftz) x = flush(x);
     f64 r = 1.0 / (root ? __builtin_sqrt(x) : x);
     if (ftz) r = flush(r);
-    return canonical(bits_as<f64>(bits_as<u64>(r) & 0xffffffff00000000));
+    return canonical(ftz ? bits_as<f64>(bits_as<u64>(r) & 0xffffffff00000000) : r);
   }
 };
 /// sin, cos: the quadrant by multiples of pi/2, subtracted in double, then a polynomial on [-pi/4, pi/4]. The manual

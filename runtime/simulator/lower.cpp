@@ -195,13 +195,8 @@ Lowering::Source Lowering::source(const Operand& o, bool want_scalar) {
   case Kind::float32:
   case Kind::float64: return {constant(static_cast<uint64_t>(o.value)), true};
   case Kind::variable: {
-    uint32_t offset = constant(variable_address(o));
-    if (f_.is_entry || !in_frame(o.index)) return {offset, true};
-    uint32_t at = scratch();
-    Request add = request(Form::add_int, {Type::u64});
-    add.kinds = 2;
-    emit(select(add), {.d = at, .a = frame_base, .b = offset});
-    return {at, false};
+    if (f_.is_entry || !in_frame(o.index)) return {constant(variable_address(o)), true};
+    return {sum(frame_base, variable_address(o)), false};
   }
   case Kind::function: return {constant(function_window + 16 * uint64_t{o.index}), true};
   case Kind::special: {
@@ -237,6 +232,11 @@ uint32_t Lowering::spread(Source s, bool wide) {
   emit(h_.select_helper(wide ? Helper::splat64 : Helper::splat32), {.d = at, .a = s.offset});
   return at;
 }
+uint32_t Lowering::sum(uint32_t row, uint64_t value) {
+  uint32_t at = scratch();
+  emit(select(request(Form::add_int, {Type::u64})), {.d = at, .a = row, .b = spread({constant(value), true}, true)});
+  return at;
+}
 uint32_t Lowering::row(const Operand& o, bool wide) { return spread(source(o), wide); }
 
 Lowering::Guard Lowering::predicate(const Operand& o) {
@@ -254,12 +254,13 @@ Lowering::Address Lowering::address(const Operand& o) {
   if (o.base == Kind::integer) return {constant(static_cast<uint64_t>(o.value)), 0, 0};
   uint32_t flags = is_scalar(o.index) ? 0 : is_wide(o.index) ? address_row64 : address_row32;
   if (o.value == static_cast<int32_t>(o.value)) return {place(o.index), flags, static_cast<uint32_t>(o.value)};
-  uint32_t base = scratch(); // a far offset
-  emit(select(request(Form::mov, {Type::b64})), {.d = base, .a = spread({place(o.index), is_scalar(o.index)}, true)});
-  Request add = request(Form::add_int, {Type::u64});
-  add.kinds = 2;
-  emit(select(add), {.d = base, .a = base, .b = constant(static_cast<uint64_t>(o.value))});
-  return {base, address_row64, 0};
+  uint32_t base = spread({place(o.index), is_scalar(o.index)}, is_wide(o.index)); // a far offset
+  if (!is_wide(o.index)) {
+    uint32_t wide = scratch();
+    emit(select(request(Form::cvt, {Type::u64, Type::u32})), {.d = wide, .a = base});
+    base = wide;
+  }
+  return {sum(base, static_cast<uint64_t>(o.value)), address_row64, 0};
 }
 
 // --- code ------------------------------------------------------------------------------------------------------------
@@ -1027,14 +1028,11 @@ bool Lowering::convert_address(const Instruction& i) {
                     : space == Space::param ? (f_.is_entry ? param_window : local_window) // a function's: on the stack
                                             : 0;
   if (i.form == Form::isspacep) {
-    uint32_t a = row(operands[1], true), offset = scratch();
-    Request subtract = request(Form::sub_int, {Type::u64}), less = request(Form::setp, {Type::u64}, {Mod::lt});
-    subtract.kinds = less.kinds = 2;
     uint64_t size = window ? window_bytes : shared_window; // everything below the windows is global
-    emit(select(subtract), {.d = offset, .a = a, .b = constant(window)});
+    uint32_t offset = sum(row(operands[1], true), ~window + 1), end = spread({constant(size), true}, true);
     uint32_t at = destination(operands[0], false);
     emit_masked(Width::predicate, at);
-    emit(h_.select_float(less), {.d = at, .a = offset, .b = constant(size)});
+    emit(h_.select_float(request(Form::setp, {Type::u64}, {Mod::lt})), {.d = at, .a = offset, .b = end});
     return true;
   }
   if (bits_of(i.type()) != 64) return false;

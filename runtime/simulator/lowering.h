@@ -70,6 +70,7 @@ private:
   Source source(const Operand& o, bool want_scalar = false);
   uint32_t row(const Operand& o, bool wide); ///< spread over a scratch row where it is a scalar
   uint32_t spread(Source s, bool wide);
+  uint32_t sum(uint32_t row, uint64_t value); ///< a scratch row: 64 bits each, plus a number
   /// Predicate operand: offset and xor mask.
   Guard predicate(const Operand& o);
   uint32_t destination(const Operand& o, bool wide); ///< a register's place, or a scratch row for `_`

@@ -221,17 +221,36 @@ private:
       }
   }
 
-  /// The lanes part at the end of block b: everything up to its post-dominator is controlled by it.
+  /// The loop may wait for what another lane writes: it reads memory that others write meanwhile.
+  bool polls(uint32_t loop) const {
+    for (uint32_t b = cfg_.loops[loop].head; b < cfg_.loops[loop].end; ++b)
+      for (uint32_t i = cfg_.blocks[b].begin; i < cfg_.blocks[b].end; ++i) {
+        const Instruction& x = f_.body[i];
+        if (x.form == Form::atom || x.form == Form::atom_cas) return true;
+        if (x.form == Form::ld && x.any_of({Mod::volatile_, Mod::relaxed, Mod::acquire}) != Mod::unknown) return true;
+      }
+    return false;
+  }
+  bool leaves_polling_loop(uint32_t b) const {
+    for (uint32_t loop = cfg_.blocks[b].loop; loop != none; loop = cfg_.loops[loop].parent)
+      for (uint32_t s : cfg_.blocks[b].successors)
+        if ((s == cfg_.exit() || !cfg_.contains(loop, s)) && polls(loop)) return true;
+    return false;
+  }
+
+  /// The lanes part at the end of block b: everything up to its post-dominator is controlled by it. Lanes that leave a
+  /// loop which may wait for them must not wait at its end in turn: then there is no such end.
   void branch(uint32_t b) {
     result_.varying_branch[b] = true;
     const Block& block = cfg_.blocks[b];
     size_t sides = 0;
     for (uint32_t s : block.successors) sides += s != cfg_.exit() && !ends_thread_[s];
     if (sides <= 1) return;
+    const uint32_t end = leaves_polling_loop(b) ? cfg_.exit() : block.post_dominator;
     std::vector<uint32_t> reach;
     std::vector<bool> seen(cfg_.blocks.size());
     auto add = [&](uint32_t s) {
-      if (s == cfg_.exit() || s == block.post_dominator || seen[s]) return;
+      if (s == cfg_.exit() || s == end || seen[s]) return;
       seen[s] = true;
       reach.push_back(s);
     };
