@@ -86,7 +86,8 @@ std::vector<InstructionCounters> counters_of(const Program& p, const std::vector
   for (const StaticCounters& s : p.counters) {
     const Instruction& i = p.module->functions[s.function].body[s.instruction];
     InstructionCounters c{.ptx_line = s.line,
-                          .text = std::string(i.text),
+                          .opcode = std::string(i.text),
+                          .ptx = std::string(p.module->source_line(s.line)),
                           .source = p.module->describe(s.location),
                           .category = std::string(name_of(class_of(i))),
                           .executions = executions[s.block],

@@ -32,7 +32,8 @@ struct Traffic {
 /// parts counts once for each.
 struct InstructionCounters {
   uint32_t ptx_line = 0;
-  std::string text;     ///< the opcode with its modifiers
+  std::string opcode;   ///< with its modifiers
+  std::string ptx;      ///< the line
   std::string source;   ///< "attention.cpp:71:5"; empty without .loc
   std::string category; ///< class of instruction: "integer", "matrix", ...
   uint64_t executions = 0, lanes = 0;

@@ -550,6 +550,7 @@ bool Lowering::control_flow(const Instruction& i) {
   case Form::ret:
   case Form::exit:
     set_mode(p_->default_mode);
+    if (guarded_) observe_branch();
     if (i.form == Form::ret && !f_.is_entry)
       emit(call_handlers().ret, {.c = guard_.offset, .imm = function_, .aux = guard_.turned});
     else

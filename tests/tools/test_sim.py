@@ -83,6 +83,23 @@ class Sim(unittest.TestCase):
         run = self.sim("k.ptx", *self.arguments(), "--findings", "f.json", "--sanitize")
         self.assertEqual((run.returncode, json.loads((self.folder / "f.json").read_text())), (0, []))
 
+    def test_counters(self):
+        run = self.sim("k.ptx", *self.arguments(), "--counters", "json")
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        *text, last = run.stdout.splitlines()
+        counters = json.loads("\n".join(text))
+        lines = SCALE.splitlines()
+        load = next(i for i in counters["instructions"] if i["opcode"].startswith("ld.global"))
+        self.assertEqual(lines[load["ptx_line"] - 1].split(" ")[0], "ld.global.f32")
+        # 100 of 128 threads: the last warp has 4.
+        self.assertEqual(load["global"], dict(requests=4, bytes=400, sectors=13, least_sectors=13, extra_sectors=0))
+        self.assertEqual(counters["global"]["bytes"], 800)
+        self.assertEqual((counters["branches"], counters["divergent_branches"]), (4, 1))
+        self.assertEqual(counters["warp_instructions"], int(re.search(r"(\d+) warp-instructions", last)[1]))
+        run = self.sim("k.ptx", *self.arguments(), "--counters", "table", "--annotate")
+        self.assertRegex(run.stdout, r"sectors +26 ")
+        self.assertRegex(run.stdout, r" 4 +\d+ +ld.global.f32 .*400 bytes global in 13 sectors")
+
     def test_bad_input(self):
         (self.folder / "bad.ptx").write_text(SCALE.replace("SHIFT", "0").replace("mul.f32", "mull.f32"))
         npy.write(self.folder / "i.npy", [1, -2], (2,), "<i4")

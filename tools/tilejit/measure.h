@@ -11,12 +11,15 @@ namespace tilejit::tools {
 struct MeasureOptions {
   bool sanitize = false;
   std::string findings; ///< file, empty: none
+  std::string counters; ///< "json", "table", empty: none
+  bool annotate = false;
 
   void add_to(CLI::App& command);
-  bool any() const { return sanitize || !findings.empty(); }
+  bool any() const { return sanitize || annotate || !findings.empty() || !counters.empty(); }
   /// Before the first launch. Throws InputError where a file cannot be written.
   void begin(runtime::SimulatorDevice& device) const;
-  /// After the last launch, or after an error that ended it: writes the files, prints the findings to standard error.
+  /// After the last launch, or after an error that ended it: writes the files, prints the findings to standard error
+  /// and the counters to standard output.
   /// True: something was found.
   bool end(const runtime::SimulatorDevice& device) const;
 };

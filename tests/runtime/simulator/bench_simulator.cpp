@@ -2,11 +2,14 @@
 //
 //   bench_simulator [SECONDS]     about SECONDS (default 1) for each line
 //
+// and how many times longer the same takes with the sanitizers, and with the counters.
+//
 // TILEJIT_SIMULATOR_ISA and TILEJIT_SIMULATOR_THREADS choose what is measured. A line is the best of its runs: other
 // work on the machine only ever makes one slower.
 #include "tests/runtime/simulator/simulate.h"
 
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -96,6 +99,16 @@ Workload repeated(const std::string& name, const std::string& line, int times, c
   return w;
 }
 
+/// Memory that nobody has written would be a finding.
+std::string clear_buffer() {
+  std::string text = "mov.u32 %r100, buffer; mad.lo.u32 %r100, %r2, 16, %r100; mov.u32 %r101, 0;\n";
+  for (int i = 0; i < 16; ++i)
+    text += "st.shared.v4.b32 [%r100+" + std::to_string(4096 * i) + "], {%r101, %r101, %r101, %r101};\n";
+  return text + "bar.sync 0;\n";
+}
+
+std::vector<double> slowdowns[2]; ///< with sanitizers, with counters
+
 double cpu_seconds() {
   timespec t;
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
@@ -107,8 +120,8 @@ void measure(Simulator& sim, Workload w, double seconds) {
   const int blocks = 16;
   auto text = [&](int trips) {
     return kernel_text({"u64"},
-                       ".reg .f32 %s<64>;\n" + thread_index + w.setup + "mov.u32 %r190, 0;\nLOOP:\n" + w.body +
-                           "add.u32 %r190, %r190, 1; setp.lt.u32 %p1, %r190, " + std::to_string(trips) +
+                       ".reg .f32 %s<64>;\n" + thread_index + clear_buffer() + w.setup + "mov.u32 %r190, 0;\nLOOP:\n" +
+                           w.body + "add.u32 %r190, %r190, 1; setp.lt.u32 %p1, %r190, " + std::to_string(trips) +
                            "; @%p1 bra LOOP;",
                        "sm_90a", ".shared .align 16 .b8 buffer[65536];");
   };
@@ -144,8 +157,28 @@ void measure(Simulator& sim, Workload w, double seconds) {
   std::printf("%-56s", w.name.c_str());
   rate(w.instructions + 3, "M warp-instructions/s", 1e-6);
   if (w.operations > 0) rate(w.operations, "GFLOP/s", 1e-9);
+  auto& instrument = dynamic_cast<SimulatorDevice&>(*sim.device);
+  for (Instruments with : {Instruments{.sanitize = true}, Instruments{.counters = true}}) {
+    double plain = cpu;
+    instrument.set_instruments(with);
+    cpu = 1e9;
+    for (int i = 0; i < 3; ++i) run(trips);
+    double factor = cpu / plain;
+    std::printf("  %s %.2f", with.sanitize ? "sanitized" : "counted", factor);
+    slowdowns[with.counters].push_back(factor);
+    cpu = plain;
+  }
+  instrument.set_instruments({});
+  if (!instrument.findings().empty()) std::printf("  %s", instrument.findings()[0].message.c_str());
+  instrument.clear_findings();
   std::printf("\n");
   std::fflush(stdout);
+}
+
+double geometric_mean(const std::vector<double>& all) {
+  double sum = 0;
+  for (double x : all) sum += std::log(x);
+  return std::exp(sum / static_cast<double>(all.size()));
 }
 
 } // namespace
@@ -156,7 +189,8 @@ int main(int argc, char** argv) {
   std::printf("%s, %u cores\n", sim.device->name().c_str(), std::thread::hardware_concurrency());
   const std::string own =
       "mov.u32 %r100, buffer; mad.lo.u32 %r100, %r2, 4, %r100; and.b32 %r101, %r2, 31; mul.lo.u32 %r101, %r101, 11; "
-      "and.b32 %r101, %r101, 31; mov.u32 %r102, buffer; mad.lo.u32 %r101, %r101, 4, %r102;\n";
+      "and.b32 %r101, %r101, 31; mov.u32 %r102, buffer; mad.lo.u32 %r101, %r101, 4, %r102; "
+      "shr.u32 %r102, %r2, 5; mad.lo.u32 %r101, %r102, 128, %r101;\n";
   measure(sim, alu_mix(), seconds);
   measure(sim, softmax(false), seconds);
   measure(sim, softmax(true), seconds);
@@ -184,21 +218,21 @@ int main(int argc, char** argv) {
                    "mov.u32 %r3, %ctaid.x; mov.u32 %r4, 3; mov.u32 %r5, %ntid.x; mov.u32 %r6, %nctaid.x;\n"),
           seconds);
   measure(sim,
-          repeated("alone: ld.shared.b32, contiguous", "ld.shared.b32 %r3, [%r100]; ld.shared.b32 %r4, [%r100+4];", 32,
-                   own),
+          repeated("alone: ld.shared.b32, contiguous", "ld.shared.b32 %r3, [%r100]; ld.shared.b32 %r4, [%r100+16384];",
+                   32, own),
           seconds);
   measure(sim,
-          repeated("alone: st.shared.b32, contiguous", "st.shared.b32 [%r100], %r3; st.shared.b32 [%r100+4], %r4;", 32,
-                   own),
+          repeated("alone: st.shared.b32, contiguous", "st.shared.b32 [%r100], %r3; st.shared.b32 [%r100+16384], %r4;",
+                   32, own),
           seconds);
-  measure(
-      sim,
-      repeated("alone: ld.shared.b32, permuted", "ld.shared.b32 %r3, [%r101]; ld.shared.b32 %r4, [%r101+4];", 32, own),
-      seconds);
-  measure(
-      sim,
-      repeated("alone: st.shared.b32, permuted", "st.shared.b32 [%r101], %r3; st.shared.b32 [%r101+4], %r4;", 32, own),
-      seconds);
+  measure(sim,
+          repeated("alone: ld.shared.b32, permuted", "ld.shared.b32 %r3, [%r101]; ld.shared.b32 %r4, [%r101+16384];",
+                   32, own),
+          seconds);
+  measure(sim,
+          repeated("alone: st.shared.b32, permuted", "st.shared.b32 [%r101], %r3; st.shared.b32 [%r101+16384], %r4;",
+                   32, own),
+          seconds);
   measure(sim,
           repeated("alone: ld.shared.v4.b32", "ld.shared.v4.b32 {%r3, %r4, %r5, %r6}, [%r103];", 64,
                    "mov.u32 %r103, buffer; mad.lo.u32 %r103, %r2, 16, %r103;\n"),
@@ -212,4 +246,6 @@ int main(int argc, char** argv) {
                    "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%r3, %r4, %r5, %r6}, [%r103];", 64,
                    "mov.u32 %r103, buffer; mad.lo.u32 %r103, %r2, 16, %r103;\n"),
           seconds);
+  std::printf("geometric mean: sanitized %.2f, counted %.2f\n", geometric_mean(slowdowns[0]),
+              geometric_mean(slowdowns[1]));
 }
