@@ -163,10 +163,39 @@ inline void put_predicate(Warp* w, u32 offset, u32 mask, u32 value) {
     return wait_for_lanes(w, ip, ip[1].c & 4 ? row<u32>(w, ip[1].b)[__builtin_ctz(e.mask)] : scalar<u32>(w, ip[1].b)); \
   if (!e.mask) return ip + 2;
 
+/// A butterfly of the whole warp, as reductions are made of: the permutation is one of whole vectors and one within
+/// each of them.
+inline void butterfly(u32* d, const u32* a, u32 b) {
+#if defined(__AVX512F__)
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i index = _mm512_xor_si512(lane, _mm512_set1_epi32(s32(b & 15)));
+  const u32 other = b & 16;
+  const __m512i low = _mm512_load_si512(a + other), high = _mm512_load_si512(a + (16 ^ other));
+  _mm512_store_si512(d, _mm512_permutexvar_epi32(index, low));
+  _mm512_store_si512(d + 16, _mm512_permutexvar_epi32(index, high));
+#elif defined(__AVX2__)
+  const __m256i index = _mm256_xor_si256(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(s32(b & 7)));
+  const u32 other = b & 24;
+  __m256i part[4];
+  for (u32 k = 0; k < 4; ++k) part[k] = _mm256_load_si256(reinterpret_cast<const __m256i*>(a + ((8 * k) ^ other)));
+  for (u32 k = 0; k < 4; ++k)
+    _mm256_store_si256(reinterpret_cast<__m256i*>(d + 8 * k), _mm256_permutevar8x32_epi32(part[k], index));
+#else
+  alignas(64) u32 from[32];
+  std::memcpy(from, a, sizeof from);
+  for (u32 i = 0; i < 32; ++i) d[i] = from[i ^ b];
+#endif
+}
+
 template <Mod mode>
 const Insn* shfl(Warp* w, const Insn* ip) {
   ENTER
   u32 kinds = ip[1].c;
+  if (mode == Mod::bfly && e.mask == ~0u && !(kinds & 3) && (scalar<u32>(w, ip->c) & 0x1f1f) == 0x1f) {
+    butterfly(row<u32>(w, ip->d), row<u32>(w, ip->a), scalar<u32>(w, ip->b) & 31);
+    if (ip->imm) predicate(w, ip->imm) = ~0u;
+    return ip + 2;
+  }
   alignas(64) u32 index[32], inside[32], result[32];
   const u32* a = row<u32>(w, ip->a);
   auto step = [](u32 lane, u32 b, u32 c, u32& j, bool& in) {

@@ -11,6 +11,8 @@ namespace tilejit::runtime::simulator {
 const Handlers& handlers_v2();
 const Handlers& handlers_v3();
 const Handlers& handlers_v4();
+/// Only in the benchmark: the lowest level compiled without vectors, to compare with.
+[[gnu::weak]] const Handlers& handlers_plain();
 
 namespace {
 
@@ -21,6 +23,7 @@ const Handlers& level() {
     if (const char* text = std::getenv("TILEJIT_SIMULATOR_ISA")) {
       std::string_view name(text);
       if (name == "v2") return handlers_v2();
+      if (name == "plain" && &handlers_plain) return handlers_plain();
       if (name == "v3" && v3) return handlers_v3();
       if (name == "v4" && v4) return handlers_v4();
       if (name == "v3" || name == "v4")

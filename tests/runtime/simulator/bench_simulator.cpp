@@ -1,11 +1,15 @@
 // How fast the simulator is: warp-instructions and matrix operations per second, by kind of code.
 //
-//   bench_simulator [SECONDS]     about SECONDS (default 1) for each line
+//   bench_simulator [SECONDS [NAME]]     about SECONDS (default 1) for each line, or for those with NAME in them
 //
 // and how many times longer the same takes with the sanitizers, and with the counters.
 //
 // TILEJIT_SIMULATOR_ISA and TILEJIT_SIMULATOR_THREADS choose what is measured. A line is the best of its runs: other
-// work on the machine only ever makes one slower.
+// work on the machine only ever makes one slower. The first rate is by the clock, the second by the time that the
+// process had a core, as if it had had all of them.
+//
+// At first, what the vectors are worth: the same decoded program run by a plain interpreter, which is the same handlers
+// compiled to take one lane after the other ("plain").
 #include "tests/runtime/simulator/simulate.h"
 
 #include <chrono>
@@ -13,7 +17,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 
 using namespace tilejit::runtime;
 using namespace tilejit::runtime::simulator::test;
@@ -115,7 +121,11 @@ double cpu_seconds() {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-void measure(Simulator& sim, Workload w, double seconds) {
+std::string chosen; ///< lines with that in their names
+
+/// Prints a line; gives the warp-instructions a second by core time, in millions.
+double measure(Simulator& sim, Workload w, double seconds) {
+  if (w.name.find(chosen) == w.name.npos) return 0;
   w.instructions = count_instructions(w.body);
   const int blocks = 16;
   auto text = [&](int trips) {
@@ -173,6 +183,27 @@ void measure(Simulator& sim, Workload w, double seconds) {
   instrument.clear_findings();
   std::printf("\n");
   std::fflush(stdout);
+  return warps * (w.instructions + 3) / cpu * cores * 1e-6;
+}
+
+/// Rates of code without matrices at a level, measured in a process of its own: a process has one level.
+std::vector<double> rates_at(const char* level, double seconds) {
+  int ends[2];
+  if (pipe(ends) != 0) return {};
+  pid_t child = fork();
+  if (child == 0) {
+    if (level) setenv("TILEJIT_SIMULATOR_ISA", level, 1);
+    Simulator sim;
+    std::printf("%s\n", sim.device->name().c_str());
+    double rates[2] = {measure(sim, alu_mix(), seconds), measure(sim, softmax(true), seconds)};
+    _exit(write(ends[1], rates, sizeof rates) == sizeof rates ? 0 : 1);
+  }
+  std::vector<double> rates(2);
+  bool complete = read(ends[0], rates.data(), 2 * sizeof(double)) == 2 * sizeof(double);
+  waitpid(child, nullptr, 0);
+  close(ends[0]);
+  close(ends[1]);
+  return complete ? rates : std::vector<double>{};
 }
 
 double geometric_mean(const std::vector<double>& all) {
@@ -185,6 +216,13 @@ double geometric_mean(const std::vector<double>& all) {
 
 int main(int argc, char** argv) {
   double seconds = argc > 1 ? std::atof(argv[1]) : 1;
+  if (argc > 2) chosen = argv[2];
+  if (chosen.empty()) { // before anything chooses a level for this process
+    auto plain = rates_at("plain", seconds), own = rates_at(nullptr, seconds);
+    if (plain.size() == 2 && own.size() == 2)
+      std::printf("against the plain interpreter: ALU mix %.1f times, softmax step %.1f times as fast\n\n",
+                  own[0] / plain[0], own[1] / plain[1]);
+  }
   Simulator sim;
   std::printf("%s, %u cores\n", sim.device->name().c_str(), std::thread::hardware_concurrency());
   const std::string own =
