@@ -27,8 +27,8 @@ static std::string trimmed(const std::string& text) {
   return begin == std::string::npos ? "" : text.substr(begin, end - begin + 1);
 }
 
-Kernel::Kernel(const std::string& signature, Body body, const Schedule& schedule)
-    : body_(std::move(body)), schedule_(schedule) {
+Kernel::Kernel(const std::string& signature, Body body, const Schedule& schedule, const Location& where)
+    : body_(std::move(body)), schedule_(schedule), where_(where) {
   std::string text = trimmed(signature);
   size_t open = text.find('(');
   if (open == std::string::npos || open == 0 || text.back() != ')')
@@ -51,7 +51,7 @@ Program Kernel::record(std::vector<ArgumentSpec> arguments) const {
     throw Error("kernel " + name_ + " takes " + std::to_string(argument_names_.size()) + " arguments, not " +
                 std::to_string(arguments.size()));
   for (size_t i = 0; i < arguments.size(); ++i) arguments[i].name = argument_names_[i];
-  return dsl::record(name_, arguments, body_, schedule_);
+  return dsl::record(name_, arguments, body_, schedule_, where_);
 }
 
 void detail::wrong_parameter_count(const Location& where, const std::string& signature, size_t named,

@@ -167,13 +167,14 @@ using Body = std::function<void(const Arguments&)>;
 
 /// Runs `body` once and returns what it recorded. Throws Error.
 Program record(const std::string& name, const std::vector<ArgumentSpec>& arguments, const Body& body,
-               const Schedule& schedule = {});
+               const Schedule& schedule = {}, const Location& where = Location::current());
 
 /// A kernel's name, its arguments' names, its body and its schedule.
 class Kernel {
 public:
   /// `signature`: "name(first, second)". Throws Error when it is not of that form.
-  Kernel(const std::string& signature, Body body, const Schedule& schedule = {});
+  Kernel(const std::string& signature, Body body, const Schedule& schedule = {},
+         const Location& where = Location::current());
 
   const std::string& name() const { return name_; }
   const std::vector<std::string>& argument_names() const { return argument_names_; }
@@ -187,6 +188,7 @@ private:
   std::vector<std::string> argument_names_;
   Body body_;
   Schedule schedule_;
+  Location where_;
 };
 
 namespace detail {
@@ -222,10 +224,10 @@ Kernel kernel(const std::string& signature, Function function, const Schedule& s
               const Location& where = Location::current()) {
   using Parameters = detail::Parameters<Function>;
   if constexpr (Parameters::takes_arguments) {
-    return Kernel(signature, Body(std::move(function)), schedule);
+    return Kernel(signature, Body(std::move(function)), schedule, where);
   } else {
     Body body = [function = std::move(function), where](const Arguments& a) { Parameters::call(function, a, where); };
-    Kernel result(signature, std::move(body), schedule);
+    Kernel result(signature, std::move(body), schedule, where);
     if (result.argument_names().size() != Parameters::count)
       detail::wrong_parameter_count(where, signature, result.argument_names().size(), Parameters::count);
     return result;

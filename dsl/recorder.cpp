@@ -40,7 +40,8 @@ Error::Error(const Location& where, const std::string& what)
 
 // ---- a recording ---------------------------------------------------------------------------------------------------
 
-Recorder::Recorder(const std::string& name, const std::vector<ArgumentSpec>& arguments, const Schedule& schedule)
+Recorder::Recorder(const std::string& name, const std::vector<ArgumentSpec>& arguments, const Schedule& schedule,
+                   const Location& where)
     : context_(make_context()), builder(context_.get()), specs_(arguments), outer_(newest) {
   static std::atomic<uint64_t> recordings{0};
   id_ = ++recordings;
@@ -68,10 +69,10 @@ Recorder::Recorder(const std::string& name, const std::vector<ArgumentSpec>& arg
     if (!view) throw Error(name + ": argument '" + spec.name + "': " + wrong);
     types.push_back(view);
   }
-  auto unknown = builder.getUnknownLoc();
-  module_ = ModuleOp::create(unknown);
+  auto here = location(where);
+  module_ = ModuleOp::create(here);
   builder.setInsertionPointToEnd(module_->getBody());
-  kernel_ = func::FuncOp::create(builder, unknown, name, builder.getFunctionType(types, {}));
+  kernel_ = func::FuncOp::create(builder, here, name, builder.getFunctionType(types, {}));
   kernel_->setAttr(tile::kernel_attr, builder.getUnitAttr());
   kernel_->setAttr(tile::warps_attr, builder.getI32IntegerAttr(schedule.warps));
   kernel_->setAttr(tile::stages_attr, builder.getI32IntegerAttr(schedule.stages));
@@ -97,7 +98,7 @@ Recorder* Recorder::find(uint64_t recording) {
 
 Program Recorder::finish() {
   if (broken_) throw Error(*broken_);
-  func::ReturnOp::create(builder, builder.getUnknownLoc());
+  func::ReturnOp::create(builder, kernel_.getLoc());
 
   // Folding leaves constants behind, and authors compute what they then don't use.
   kernel_.walk<WalkOrder::PostOrder, ReverseIterator>([](Operation* op) {
@@ -558,8 +559,8 @@ void Recorder::combine(Region& region, ArrayRef<Type> elements, const Location& 
 // ---- record --------------------------------------------------------------------------------------------------------
 
 Program record(const std::string& name, const std::vector<ArgumentSpec>& arguments, const Body& body,
-               const Schedule& schedule) {
-  Recorder recorder(name, arguments, schedule);
+               const Schedule& schedule, const Location& where) {
+  Recorder recorder(name, arguments, schedule, where);
   body(Recorder::arguments());
   return recorder.finish();
 }

@@ -26,7 +26,8 @@ class Recorder {
   mlir::func::FuncOp kernel_;
 
 public:
-  Recorder(const std::string& name, const std::vector<ArgumentSpec>& arguments, const Schedule& schedule);
+  Recorder(const std::string& name, const std::vector<ArgumentSpec>& arguments, const Schedule& schedule,
+           const Location& where);
   ~Recorder();
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;

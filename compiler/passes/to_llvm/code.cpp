@@ -19,7 +19,18 @@ void register_llvm_dialect(DialectRegistry& registry) { registry.insert<LLVM::LL
 
 // ---- values ------------------------------------------------------------------------------------------------------
 
-Value Code::constant(Type type, TypedAttr value) { return LLVM::ConstantOp::create(builder, location, type, value); }
+// One of each, at the kernel's head: address arithmetic asks for the same few again and again.
+Value Code::constant(Type type, TypedAttr value) {
+  Value& known = constants_[{type, value}];
+  if (!known) {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(&function_->getRegion(0).front());
+    auto constant = LLVM::ConstantOp::create(builder, function_->getLoc(), type, value);
+    if (!last_constant_) last_constant_ = constant;
+    known = constant;
+  }
+  return known;
+}
 Value Code::integer(Type type, int64_t value) { return constant(type, builder.getIntegerAttr(type, value)); }
 Value Code::real(Type type, double value) { return constant(type, builder.getFloatAttr(type, value)); }
 Value Code::zero(Type type) { return LLVM::ZeroOp::create(builder, location, type); }
@@ -75,7 +86,9 @@ Value Code::both(Value a, Value b) {
 Value Code::sign_extend(Value a, Type type) { return LLVM::SExtOp::create(builder, location, type, a); }
 Value Code::zero_extend(Value a, Type type) { return LLVM::ZExtOp::create(builder, location, type, a); }
 Value Code::bitcast(Value a, Type type) {
-  return a.getType() == type ? a : LLVM::BitcastOp::create(builder, location, type, a).getResult();
+  if (a.getType() == type) return a;
+  if (auto back = a.getDefiningOp<LLVM::BitcastOp>(); back && back.getArg().getType() == type) return back.getArg();
+  return LLVM::BitcastOp::create(builder, location, type, a);
 }
 Value Code::extract(Value vector, unsigned element) {
   return LLVM::ExtractElementOp::create(builder, location, vector, number(element));
@@ -160,15 +173,14 @@ void Code::store_global_if(Value predicate, ArrayRef<Value> words, Value pointer
 Value Code::dynamic_shared() {
   if (shared_) return shared_;
   // One array of unknown size outside all functions; its alignment keeps swizzles in phase.
-  Operation* function = builder.getBlock()->getParentOp();
   OpBuilder::InsertionGuard guard(builder);
-  builder.setInsertionPoint(function);
+  builder.setInsertionPoint(function_);
   constexpr const char* name = "shared_memory";
-  auto global = function->getParentOfType<ModuleOp>().lookupSymbol<LLVM::GlobalOp>(name); // of another kernel
+  auto global = function_->getParentOfType<ModuleOp>().lookupSymbol<LLVM::GlobalOp>(name); // of another kernel
   if (!global)
-    global = LLVM::GlobalOp::create(builder, function->getLoc(), LLVM::LLVMArrayType::get(i8, 0), /*isConstant=*/false,
+    global = LLVM::GlobalOp::create(builder, function_->getLoc(), LLVM::LLVMArrayType::get(i8, 0), /*isConstant=*/false,
                                     LLVM::Linkage::External, name, Attribute(), /*alignment=*/1024, /*addrSpace=*/3);
-  builder.setInsertionPointToStart(&function->getRegion(0).front());
+  to_head();
   return shared_ = LLVM::AddressOfOp::create(builder, location, global);
 }
 
@@ -266,7 +278,13 @@ void Code::loop_back(Block* header, ArrayRef<Value> arguments) {
   auto branch = LLVM::BrOp::create(builder, location, arguments, header);
   branch.setLoopAnnotationAttr(annotation);
 }
-void Code::finish() { LLVM::ReturnOp::create(builder, location, ValueRange()); }
+void Code::finish() {
+  LLVM::ReturnOp::create(builder, location, ValueRange());
+  // Words that went to and fro between the types of a register and of its elements.
+  function_->walk([](LLVM::BitcastOp op) {
+    if (op->use_empty()) op->erase();
+  });
+}
 
 // ---- functions ---------------------------------------------------------------------------------------------------
 
@@ -287,16 +305,40 @@ static LLVM::DISubprogramAttr subprogram(OpBuilder& builder, StringRef name, Fil
 Operation* Code::kernel(StringRef name, ArrayRef<Type> parameters, unsigned threads, Location like, ModuleOp module) {
   builder.setInsertionPointToEnd(module.getBody());
   auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(builder.getContext()), parameters);
-  if (auto where = like->findInstanceOf<FileLineColLoc>())
-    like = FusedLoc::get(builder.getContext(), {where}, subprogram(builder, name, where));
+  if (auto where = like->findInstanceOf<FileLineColLoc>()) {
+    file_ = where.getFilename();
+    scope_ = subprogram(builder, name, where);
+    like = FusedLoc::get(builder.getContext(), {where}, scope_);
+  }
+  location = like;
   auto function = LLVM::LLVMFuncOp::create(builder, like, name, type);
   function.setCConv(LLVM::CConv::PTX_Kernel);
   auto text = [&](StringRef s) { return builder.getStringAttr(s); };
   function.setPassthroughAttr(builder.getArrayAttr(
       {builder.getArrayAttr({text("nvvm.maxntid"), text(std::to_string(threads))}),
        builder.getArrayAttr({text("denormal-fp-math-f32"), text("preserve-sign,preserve-sign")})}));
+  function_ = function;
   builder.setInsertionPointToStart(function.addEntryBlock(builder));
   return function;
+}
+
+void Code::to_head() {
+  if (last_constant_)
+    builder.setInsertionPointAfter(last_constant_);
+  else
+    builder.setInsertionPointToStart(&function_->getRegion(0).front());
+}
+
+// A line is one of the kernel's file unless a scope says otherwise.
+void Code::at(Location where) {
+  location = where;
+  auto place = where->findInstanceOf<FileLineColLoc>();
+  if (!place || !file_ || place.getFilename() == file_) return;
+  Attribute& scope = other_files_[place.getFilename()];
+  if (!scope)
+    scope = LLVM::DILexicalBlockFileAttr::get(builder.getContext(), cast<LLVM::DIScopeAttr>(scope_),
+                                              LLVM::DIFileAttr::get(builder.getContext(), place.getFilename(), ""), 0);
+  location = FusedLoc::get(builder.getContext(), {place}, scope);
 }
 
 } // namespace tilejit::passes

@@ -23,7 +23,7 @@ public:
   explicit Code(mlir::MLIRContext* context);
 
   mlir::OpBuilder builder;
-  mlir::Location location; ///< of the tile op that is being lowered
+  mlir::Location location; ///< of the tile op that is being lowered; set by `at`
 
   Type i1, i8, i16, i32, i64, f32, global_pointer, shared_pointer;
 
@@ -105,12 +105,22 @@ public:
   void finish();                                                  ///< return
 
   // ---- functions -------------------------------------------------------------------------------------------------
-  /// An empty kernel; the insertion point is its entry. The location of `like` is its line in the debug information.
+  /// An empty kernel; the insertion point is its entry. `like` is its line in the debug information.
   mlir::Operation* kernel(StringRef name, ArrayRef<Type> parameters, unsigned threads, mlir::Location like,
                           mlir::ModuleOp module);
+  /// What follows stands at the kernel's head, where all of it may be used.
+  void to_head();
+  /// What follows comes from there.
+  void at(mlir::Location where);
 
 private:
+  mlir::Operation* function_ = nullptr;
   Value shared_;
+  llvm::DenseMap<std::pair<Type, mlir::Attribute>, Value> constants_;
+  mlir::Operation* last_constant_ = nullptr; ///< those of later requests stand before it
+  mlir::StringAttr file_;                                          ///< the kernel's; null: it has no location
+  mlir::Attribute scope_;                                          ///< its debug information
+  llvm::DenseMap<mlir::StringAttr, mlir::Attribute> other_files_; ///< scopes inside it
 };
 
 /// For passes that create its ops.

@@ -10,7 +10,7 @@ namespace tilejit::passes {
 Value Emitter::lane() {
   if (lane_) return lane_;
   OpBuilder::InsertionGuard guard(code_.builder);
-  code_.builder.setInsertionPointToStart(entry_);
+  code_.to_head();
   Value thread = code_.thread_in_block();
   lane_ = code_.bit_and(thread, code_.number(31));
   warp_ = code_.shift_right(thread, 5);

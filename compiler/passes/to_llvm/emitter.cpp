@@ -51,10 +51,8 @@ void Emitter::declare() {
     for (int64_t stride : view.getStrides())
       if (ShapedType::isDynamic(stride)) types.push_back(code_.i64);
   }
-  code_.location = kernel_.getLoc();
   Operation* function = code_.kernel(kernel_.getName(), types, 32 * kernel_warps(kernel_), kernel_.getLoc(), module_);
-  entry_ = &function->getRegion(0).front();
-  auto parameter = entry_->args_begin();
+  auto parameter = function->getRegion(0).front().args_begin();
   std::vector<KernelArgument> facts = kernel_arguments(kernel_);
   for (auto [i, argument] : llvm::enumerate(kernel_.getArguments())) {
     auto view = dyn_cast<ViewType>(argument.getType());
@@ -74,7 +72,7 @@ void Emitter::declare() {
 
 void Emitter::block(Block& block) {
   for (Operation& op : block) {
-    code_.location = op.getLoc();
+    code_.at(op.getLoc());
     emit(&op);
   }
 }
@@ -176,7 +174,7 @@ void Emitter::loop(scf::ForOp op) {
   define(op.getInductionVar(), {arguments[0]});
   define_carried(op.getRegionIterArgs(), ArrayRef<Value>(arguments).drop_front());
   block(*op.getBody());
-  code_.location = op.getLoc();
+  code_.at(op.getLoc());
   SmallVector<Value> next{code_.add(arguments[0], scalar(op.getStep()))};
   next.append(carried(op.getYieldedValues()));
   code_.loop_back(header, next);
@@ -196,7 +194,7 @@ void Emitter::branch(scf::IfOp op) {
     if (!source) continue;
     code_.builder.setInsertionPointToStart(target);
     block(*source);
-    code_.location = op.getLoc();
+    code_.at(op.getLoc());
     code_.branch(after, carried(source->getTerminator()->getOperands()));
   }
   code_.builder.setInsertionPointToStart(after);

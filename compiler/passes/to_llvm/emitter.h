@@ -102,7 +102,6 @@ private:
   mlir::func::FuncOp kernel_;
   mlir::ModuleOp module_;
   Code code_;
-  mlir::Block* entry_ = nullptr;
   Value lane_, warp_;
   llvm::DenseMap<Value, Words> words_;
   llvm::DenseMap<Value, ViewValues> views_;
