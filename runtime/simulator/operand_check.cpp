@@ -4,6 +4,7 @@
 // number of elements, and immediates stand only where they may.
 #include "runtime/simulator/form_rows.h"
 
+#include <algorithm>
 #include <bit>
 
 namespace tilejit::runtime::simulator {
@@ -227,8 +228,14 @@ std::string check_operands(const Row& row, Function& function, Instruction& i, s
   std::span<Operand> operands{function.pool.data() + i.first, i.count};
   size_t o = 0;
   std::string skipped; // why an optional operand did not take what stands there
+  auto needed = static_cast<size_t>(
+      std::count_if(row.operands.begin(), row.operands.end(), [](const OperandPattern& p) { return !p.optional; }));
   for (size_t p = 0; p < row.operands.size(); ++p) {
     const OperandPattern& pattern = row.operands[p];
+    if (!pattern.optional)
+      --needed;
+    else if (operands.size() - o <= needed) // what is left is for those that must be there
+      continue;
     if (o == operands.size()) {
       if (pattern.optional) continue;
       progress = o;

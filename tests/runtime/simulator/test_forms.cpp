@@ -52,6 +52,13 @@ TEST_CASE("every row of the table is found by its own spellings") {
   CHECK(checked > 2000);
 }
 
+TEST_CASE("an operand that may be left out leaves the number to the one that may not") {
+  CHECK(form_of("tensormap.replace.tile.rank.shared::cta.b1024.b32 [%rd1], 1;") == Form::tensormap_replace);
+  CHECK(form_of("tensormap.replace.tile.box_dim.shared::cta.b1024.b32 [%rd1], 0, 64;") == Form::tensormap_replace);
+  CHECK(form_of("tensormap.replace.tile.global_stride.shared::cta.b1024.b64 [%rd1], 1, %rd2;") ==
+        Form::tensormap_replace);
+}
+
 TEST_CASE("modifiers in any order, families by type") {
   CHECK(form_of("fma.rn.ftz.f32 %f1, %f2, %f3, %f4;") == Form::fma_float);
   CHECK(form_of("fma.ftz.rn.f32 %f1, %f2, %f3, %f4;") == Form::fma_float);
