@@ -117,9 +117,9 @@ private:
   mlir::Operation* function_ = nullptr;
   Value shared_;
   llvm::DenseMap<std::pair<Type, mlir::Attribute>, Value> constants_;
-  mlir::Operation* last_constant_ = nullptr; ///< those of later requests stand before it
-  mlir::StringAttr file_;                                          ///< the kernel's; null: it has no location
-  mlir::Attribute scope_;                                          ///< its debug information
+  mlir::Operation* last_constant_ = nullptr;                      ///< those of later requests stand before it
+  mlir::StringAttr file_;                                         ///< the kernel's; null: it has no location
+  mlir::Attribute scope_;                                         ///< its debug information
   llvm::DenseMap<mlir::StringAttr, mlir::Attribute> other_files_; ///< scopes inside it
 };
 
