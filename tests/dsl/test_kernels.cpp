@@ -268,3 +268,25 @@ TEST_CASE("ptxas accepts each kernel for each target, without spills (needs ptxa
       CHECK(result.entries[0].stack_bytes == 0);
     }
 }
+
+// A step of a kernel that stands in another file, as far as the compiler can tell.
+#line 7 "steps_of_others.h"
+static Tile twice(const Tile& x) { return x + x; }
+#line 276 "test_kernels.cpp"
+
+TEST_CASE("the author's lines reach the PTX, those in other files too") {
+  Kernel doubled = kernel("doubled(x, out)", [](View x, View out) {
+    Span here = span(program_id(0) * 128, 128);
+    out.at(here).store(twice(x.at(here).load()) * 3.0);
+  });
+  auto vector = tensor_spec("", f32, {dynamic});
+  std::string ptx = compile(doubled.record({vector, vector})).ptx;
+  CHECK_THAT(ptx, Catch::Matchers::Contains("test_kernels.cpp\"") && Catch::Matchers::Contains("steps_of_others.h\""));
+  // ".loc FILE LINE COLUMN" of the file's number.
+  auto number = [&](const std::string& file) {
+    size_t end = ptx.find(file), begin = ptx.rfind(".file", end);
+    return ptx.substr(begin + 6, ptx.find_first_of(" \t", begin + 6) - begin - 6);
+  };
+  CHECK_THAT(ptx, Catch::Matchers::Contains(".loc\t" + number("steps_of_others.h") + " 7 "));
+  CHECK_THAT(ptx, Catch::Matchers::Contains(".loc\t" + number("test_kernels.cpp") + " 280 "));
+}
