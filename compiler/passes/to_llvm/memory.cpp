@@ -244,6 +244,7 @@ void Emitter::copy_async(CopyAsyncOp op) {
   // A copy that is switched off must leave the slot alone: nobody would wait for the zeros that it wrote.
   auto constant = op.getEnable().getDefiningOp<arith::ConstantOp>();
   Value enable = constant && cast<IntegerAttr>(constant.getValue()).getInt() ? Value() : scalar(op.getEnable());
+  enable = code_.both(enable, holds_first_copy(layout.getValue()));
   for (size_t x = 0; x * vector < writes->registers.size(); ++x) {
     unsigned r = writes->registers[x * vector];
     Value whole = code_.number(vector * access.bytes), inside = access.is_inside(r);

@@ -52,3 +52,19 @@ func.func @copy(%x: !m, %enable: i1) attributes {tile.kernel, tile.warps = 1 : i
   tile.barrier
   return
 }
+
+// Of two warps that hold the same elements one copies them.
+// CHECK-LABEL: llvm.func ptx_kernelcc @copies_of_a_thread
+// CHECK: %[[FIRST:.*]] = llvm.icmp "eq"
+// CHECK: %[[ENABLE:.*]] = llvm.and %arg2, %[[FIRST]]
+// CHECK: %[[BIT:.*]] = llvm.zext %[[ENABLE]] : i1 to i32
+// CHECK: cp.async.cg.shared.global {{.*}} %[[BIT]],
+func.func @copies_of_a_thread(%x: !m, %enable: i1) attributes {tile.kernel, tile.warps = 2 : i32, tile.shared_bytes = 2048 : i64, tile.target = "sm_90a"} {
+  %c0 = arith.constant 0 : i32
+  %t = tile.alloc {offset = 0 : i64} : !r
+  tile.copy_async %x[%c0, %c0] dims [0, 1], %t if %enable threads <"i:16 j:64 | reg j1 j2 j4 i4 i8 | lane j8 j16 j32 i1 i2 | warp ~"> : !m -> !r
+  tile.commit
+  tile.wait 0
+  tile.barrier
+  return
+}
