@@ -2,7 +2,7 @@
 #include "runtime/simulator/observe.h"
 
 #include "runtime/simulator/block.h"
-#include "runtime/simulator/memory_flags.h"
+#include "runtime/simulator/handlers.h"
 
 #include <algorithm>
 #include <bit>
@@ -13,31 +13,20 @@ namespace {
 
 uint32_t mask_at(const Warp* w, uint32_t offset) { return *reinterpret_cast<const uint32_t*>(w->file + offset); }
 
-/// Addresses of all lanes, as the access computes them.
-void addresses(const Warp* w, uint32_t flags, uint32_t base, uint32_t offset, uint64_t (&at)[32]) {
-  const auto add = static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(offset)));
-  if (flags & address_row64) {
-    const auto* a = reinterpret_cast<const uint64_t*>(w->file + base);
-    for (int i = 0; i < 32; ++i) at[i] = a[i] + add;
-  } else if (flags & address_row32) {
-    const auto* a = reinterpret_cast<const uint32_t*>(w->file + base);
-    for (int i = 0; i < 32; ++i) at[i] = a[i] + offset;
-  } else {
-    const uint64_t a = *reinterpret_cast<const uint64_t*>(w->file + base) + add;
-    for (int i = 0; i < 32; ++i) at[i] = a;
-  }
-}
-
 bool in_shared(uint64_t at) { return at - shared_window < window_bytes; }
 
-/// Leaves out lanes whose access cannot be done: the access itself reports them.
-void keep_possible(const Warp* w, bool shared, uint32_t bytes, Access& a) {
-  uint64_t jump = 0, wrong = 0;
-  for (uint64_t i = 0; i < 32; ++i) jump |= a.at[i] ^ (a.at[0] + i * bytes);
-  a.contiguous = jump == 0 && a.mask == ~0u;
-  const uint64_t align = std::bit_floor(bytes) - 1, end = shared ? w->shared_bytes - bytes : ~uint64_t{0};
-  for (int i = 0; i < 32; ++i) wrong |= (a.at[i] & align) | (a.at[i] > end);
-  if (!wrong || (shared && w->shared_bytes < bytes && (a.mask = 0, true))) return;
+/// The addresses of an access; lanes whose access cannot be done are left out: the access itself reports them.
+void find(const Warp* w, uint32_t flags, uint32_t base, uint32_t offset, bool shared, uint32_t bytes, Access& a) {
+  const uint64_t align = std::bit_floor(bytes) - 1;
+  if (shared && w->shared_bytes < bytes) {
+    a.mask = 0;
+    return;
+  }
+  const uint64_t end = shared ? w->shared_bytes - bytes : ~uint64_t{0} >> 1;
+  static const ObservingLoops& loops = observing_loops();
+  uint32_t is = loops.addresses(w->file, flags, base, offset, bytes, align, end, a.at);
+  a.contiguous = is & 1 && a.mask == ~0u;
+  if (is & 2) return;
   for (uint32_t m = a.mask; m; m &= m - 1) {
     int lane = std::countr_zero(m);
     if ((a.at[lane] & align) || a.at[lane] > end) a.mask &= ~(1u << lane);
@@ -57,7 +46,6 @@ void count(Traffic& t, bool shared, const Access& a, uint32_t bytes) {
 /// One space's part of an access.
 void show(Warp* w, const Observed& o, uint32_t index, bool shared, Access& a) {
   BlockState& b = *w->block;
-  keep_possible(w, shared, o.bytes, a);
   if (!a.mask) return;
   if (!b.counters.empty()) count(shared ? b.counters[index].shared : b.counters[index].global, shared, a, o.bytes);
   if (b.sanitizer && shared) b.sanitizer->shared(*w, index, a);
@@ -68,7 +56,6 @@ void show_copy(Warp* w, const Insn* target, const Observed& o, uint32_t index, A
   const Insn& more = target[1];
   Access from;
   from.mask = to.mask;
-  addresses(w, more.d, more.a, more.b, from.at);
   const uint32_t ignored = more.aux ? mask_at(w, more.aux) : 0;
   from.mask &= ~ignored;
   if (more.imm) {
@@ -76,8 +63,7 @@ void show_copy(Warp* w, const Insn* target, const Observed& o, uint32_t index, A
     for (uint32_t m = from.mask; m; m &= m - 1)
       if (valid[std::countr_zero(m)] == 0) from.mask &= ~(1u << std::countr_zero(m));
   }
-  keep_possible(w, true, o.bytes, to);
-  keep_possible(w, false, o.bytes, from);
+  find(w, more.d, more.a, more.b, false, o.bytes, from);
   if (!b.counters.empty()) {
     count(b.counters[index].shared, true, to, o.bytes);
     count(b.counters[index].global, false, from, o.bytes);
@@ -94,14 +80,14 @@ const Insn* access(Warp* w, const Insn* ip) {
   const uint32_t index = ip->b;
   const Observed& o = w->block->launch->program->observed[index];
   if (o.rows < 32) a.mask &= (1u << o.rows) - 1;
-  addresses(w, ip->d, ip->a, ip->imm, a.at);
+  find(w, ip->d, ip->a, ip->imm, o.space == Space::shared, o.bytes, a);
+  if (!a.mask) return ip + 1;
   if (o.kind == Observed::Kind::copy) {
     show_copy(w, ip + 1, o, index, a);
     return ip + 1;
   }
   bool shared = o.space == Space::shared;
-  if (o.space == Space::generic ||
-      (o.kind >= Observed::Kind::matrix_read && in_shared(a.at[std::countr_zero(a.mask)]))) {
+  if (o.space == Space::generic) {
     Access rest = a;
     a.mask = 0;
     for (uint32_t m = rest.mask; m; m &= m - 1) {
@@ -111,7 +97,10 @@ const Insn* access(Warp* w, const Insn* ip) {
     }
     rest.mask &= ~a.mask;
     if (a.mask) {
+      a.contiguous = a.contiguous && a.mask == ~0u;
       for (uint64_t& at : a.at) at -= shared_window;
+      for (uint32_t m = a.mask; m; m &= m - 1)
+        if (a.at[std::countr_zero(m)] + o.bytes > w->shared_bytes) a.mask &= ~(1u << std::countr_zero(m));
       show(w, o, index, true, a);
     }
     if (rest.mask && rest.at[std::countr_zero(rest.mask)] < shared_window) show(w, o, index, false, rest);
@@ -153,6 +142,13 @@ const Insn* block(Warp* w, const Insn* ip) {
 }
 
 } // namespace
+
+const ObservingLoops& observing_loops() {
+  std::string_view level = handlers().name;
+  return level == "x86-64-v4"   ? observing_loops_v4()
+         : level == "x86-64-v3" ? observing_loops_v3()
+                                : observing_loops_v2();
+}
 
 const ObservingHandlers& observing_handlers() {
   static const ObservingHandlers all{access, lanes, branch, block};

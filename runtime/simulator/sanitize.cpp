@@ -9,7 +9,9 @@
 
 namespace tilejit::runtime::simulator {
 
-Sanitizer::Sanitizer(BlockState& block) : block_(block), warps_(static_cast<uint32_t>(block.warps.size())) {
+Sanitizer::Sanitizer(BlockState& block)
+    : block_(block), loops_(observing_loops()), observed_(block.launch->program->observed.data()),
+      warps_(static_cast<uint32_t>(block.warps.size())) {
   shift_ = block.launch->program->shared_granule;
   granules_ = (block.launch->shared_bytes + (1u << shift_) - 1) >> shift_;
   line_shift_ = 7 - shift_;
@@ -130,43 +132,50 @@ bool Sanitizer::ordered_for_all(const Warp& w, const WarpTime& t, Record r) cons
   return epoch_of(r) <= (agent_of(r) == w.index ? t.least_sync : t.clock.entries[agent_of(r)].epoch);
 }
 
-/// The usual case: everybody meets records of one agent and epoch that is ordered before.
-bool Sanitizer::check_contiguous(const Warp& w, const WarpTime& t, const Record* records, uint64_t count,
+/// The usual cases of a contiguous access: everybody meets records of one agent and epoch that is ordered before, or
+/// his own.
+bool Sanitizer::check_contiguous(const Warp& w, const WarpTime& t, const Record* records, uint32_t each,
                                  bool may_be_empty) const {
-  const Record first = records[0];
-  Record differ = 0;
-  for (uint64_t i = 0; i < count; ++i) differ |= records[i] ^ first;
-  if (differ >> agent_first) return false;
-  return first == 0 ? may_be_empty && differ == 0 : ordered_for_all(w, t, first);
+  const Record first = records[0], differ = loops_.differ(records, uint64_t{32} << each);
+  if (first == 0 && !(may_be_empty && differ == 0)) return false;
+  if (differ >> agent_first == 0 && (first == 0 || ordered_for_all(w, t, first))) return true;
+  // An agent's number alone does not tell its record from none: an epoch has a bit besides.
+  if (epoch_of(differ) != 0 && !may_be_empty) return false;
+  return loops_.records[each].strange(records, Record{w.index} << agent_first, whose) == 0;
 }
 
 void Sanitizer::check_write(const Warp& w, const WarpTime& t, uint32_t observed, uint32_t lane, uint64_t first,
                             uint64_t count, bool strong) {
-  for (uint64_t g = first; g < first + count; ++g) {
-    Record r = writes_.records[g];
-    if (r && !ordered(w, t, lane, r) && !(strong && r >> strong_bit & 1))
-      race(w, lane, observed, r, true, true, g << shift_);
-  }
-  for (uint32_t m = readers_[first >> line_shift_]; m; m &= m - 1) {
-    const Record* reads = reads_[std::countr_zero(m)].records.get();
+  const Record own = record(w.index, 0, 0, false) | lane;
+  auto check = [&](const Record* records, bool written) {
     for (uint64_t g = first; g < first + count; ++g) {
-      Record r = reads[g];
-      if (r && !ordered(w, t, lane, r) && !(strong && r >> strong_bit & 1))
-        race(w, lane, observed, r, false, true, g << shift_);
+      Record r = records[g];
+      if (r == 0 || r >> agent_first == known_ || ((r ^ own) & whose) == 0) continue;
+      if (ordered_for_all(w, t, r))
+        known_ = r >> agent_first; // of this agent and epoch none needs a second look
+      else if (!ordered(w, t, lane, r) && !(strong && r >> strong_bit & 1))
+        race(w, lane, observed, r, written, true, g << shift_);
     }
-  }
+  };
+  check(writes_.records.get(), true);
+  for (uint32_t m = readers_[first >> line_shift_]; m; m &= m - 1)
+    check(reads_[std::countr_zero(m)].records.get(), false);
 }
 
 void Sanitizer::check_read(const Warp& w, const WarpTime& t, uint32_t observed, uint32_t lane, uint64_t first,
                            uint64_t count, bool strong, Record mine, Record* reads) {
+  const Record* written = writes_.records.get();
+  const Record own = mine | lane;
   for (uint64_t g = first; g < first + count; ++g) {
-    Record r = writes_.records[g];
+    Record r = written[g];
+    reads[g] = own;
+    if (r >> agent_first == known_ || (r != 0 && ((r ^ own) & whose) == 0)) continue;
     if (r == 0)
-      report(FindingKind::uninitialised, w, lane, observed, none,
-             " reads shared memory at " + std::to_string(g << shift_) + " that nothing in its block has written");
+      unwritten(w, lane, observed, g << shift_);
+    else if (ordered_for_all(w, t, r))
+      known_ = r >> agent_first;
     else if (!ordered(w, t, lane, r) && !(strong && r >> strong_bit & 1))
       race(w, lane, observed, r, true, false, g << shift_);
-    reads[g] = mine | lane;
   }
   readers_[first >> line_shift_] |= 1u << w.index;
 }
@@ -195,33 +204,31 @@ void Sanitizer::same_place(const Warp& w, uint32_t observed, const Access& a) {
 }
 
 void Sanitizer::shared(const Warp& w, uint32_t observed, const Access& a) {
-  const Observed& o = block_.launch->program->observed[observed];
+  const Observed& o = observed_[observed];
   WarpTime& t = times_[w.index];
+  known_ = nothing_known;
   if (o.strong) synchronize(w, t, o, a);
   t.touched = true;
   const Record mine = record(w.index, t.epoch, observed, o.strong);
   const uint64_t count = o.bytes >> shift_;
+  const auto each = static_cast<uint32_t>(std::countr_zero(count));
   bool reads = o.kind == Observed::Kind::read || o.kind == Observed::Kind::matrix_read;
   if (a.contiguous) {
     const uint64_t first = a.at[0] >> shift_, all = 32 * count;
     const uint64_t line = first >> line_shift_, lines = (first + all - 1) >> line_shift_;
-    auto put = [&](Record* to) {
-      for (uint64_t lane = 0; lane < 32; ++lane)
-        for (uint64_t k = 0; k < count; ++k) to[lane * count + k] = mine | lane;
-    };
     uint32_t readers = 0;
     for (uint64_t l = line; l <= lines; ++l) readers |= readers_[l];
     Record* written = writes_.records.get() + first;
-    if (reads && check_contiguous(w, t, written, all, false)) {
-      put(plane(w.index) + first);
+    if (reads && check_contiguous(w, t, written, each, false)) {
+      loops_.records[each].put(plane(w.index) + first, mine);
       for (uint64_t l = line; l <= lines; ++l) readers_[l] |= 1u << w.index;
       return;
     }
-    bool fine = !reads && check_contiguous(w, t, written, all, true);
+    bool fine = !reads && check_contiguous(w, t, written, each, true);
     for (uint32_t m = readers; m && fine; m &= m - 1)
-      fine = check_contiguous(w, t, reads_[std::countr_zero(m)].records.get() + first, all, true);
+      fine = check_contiguous(w, t, reads_[std::countr_zero(m)].records.get() + first, each, true);
     if (fine) {
-      put(written);
+      loops_.records[each].put(written, mine);
       bool whole = (first & ((1u << line_shift_) - 1)) == 0 && (all & ((1u << line_shift_) - 1)) == 0;
       for (uint64_t l = line; whole && l <= lines; ++l) readers_[l] = 0;
       return;
@@ -250,6 +257,7 @@ void Sanitizer::shared(const Warp& w, uint32_t observed, const Access& a) {
 
 void Sanitizer::copy(const Warp& w, uint32_t observed, const Access& to, uint32_t number) {
   const WarpTime& t = times_[w.index];
+  known_ = nothing_known;
   const uint64_t count = block_.launch->program->observed[observed].bytes >> shift_;
   const Record mine = record(warps_ + w.index, number, observed, false);
   for (uint32_t m = to.mask; m; m &= m - 1) {
@@ -279,6 +287,8 @@ void Sanitizer::race(const Warp& w, uint32_t lane, uint32_t observed, Record oth
   const Program& p = *block_.launch->program;
   uint32_t agent = agent_of(other), place = place_of(other);
   bool copies = agent >= warps_;
+  FindingKind kind = copies ? FindingKind::async_hazard : FindingKind::shared_race;
+  if (!block_.found.is_new({kind, observed_[observed].insn, observed_[place].insn})) return;
   const Warp& who = block_.warps[copies ? agent - warps_ : agent];
   const Meta& meta = p.meta[p.observed[place].insn];
   std::string text = std::string(writes ? " writes" : " reads") + " shared memory at " + std::to_string(address) +
@@ -291,7 +301,13 @@ void Sanitizer::race(const Warp& w, uint32_t lane, uint32_t observed, Record oth
   if (std::string source = p.module->describe(meta.location); !source.empty()) text += ", " + source;
   text += copies ? ": the copy may not be done (wait for it, and let a barrier tell the other threads)"
                  : ": nothing orders the two (a barrier between them would)";
-  report(copies ? FindingKind::async_hazard : FindingKind::shared_race, w, lane, observed, place, text);
+  report(kind, w, lane, observed, place, text);
+}
+
+void Sanitizer::unwritten(const Warp& w, uint32_t lane, uint32_t observed, uint64_t address) {
+  if (!block_.found.is_new({FindingKind::uninitialised, observed_[observed].insn, none})) return;
+  report(FindingKind::uninitialised, w, lane, observed, none,
+         " reads shared memory at " + std::to_string(address) + " that nothing in its block has written");
 }
 
 void Sanitizer::report(FindingKind kind, const Warp& w, uint32_t lane, uint32_t observed, uint32_t other,

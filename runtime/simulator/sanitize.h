@@ -41,6 +41,7 @@ private:
   using Record = uint64_t; ///< 0: none
   static constexpr uint32_t lane_bits = 5, strong_bit = 5, place_first = 6, place_bits = 22, agent_first = 28,
                             agent_bits = 12, epoch_first = 40;
+  static constexpr Record whose = Record{(1u << agent_bits) - 1} << agent_first | 31; ///< agent and lane
   static uint32_t lane_of(Record r) { return static_cast<uint32_t>(r) & 31; }
   static uint32_t place_of(Record r) { return static_cast<uint32_t>(r >> place_first) & ((1u << place_bits) - 1); }
   static uint32_t agent_of(Record r) { return static_cast<uint32_t>(r >> agent_first) & ((1u << agent_bits) - 1); }
@@ -78,16 +79,22 @@ private:
                    bool strong);
   void check_read(const Warp& w, const WarpTime& t, uint32_t observed, uint32_t lane, uint64_t first, uint64_t count,
                   bool strong, Record mine, Record* reads);
-  bool check_contiguous(const Warp& w, const WarpTime& t, const Record* records, uint64_t count,
+  bool check_contiguous(const Warp& w, const WarpTime& t, const Record* records, uint32_t each,
                         bool may_be_empty) const;
   void same_place(const Warp& w, uint32_t observed, const Access& a);
   void synchronize(const Warp& w, WarpTime& t, const Observed& o, const Access& a);
   void race(const Warp& w, uint32_t lane, uint32_t observed, Record other, bool other_writes, bool writes,
             uint64_t address);
+  void unwritten(const Warp& w, uint32_t lane, uint32_t observed, uint64_t address);
   void report(FindingKind kind, const Warp& w, uint32_t lane, uint32_t observed, uint32_t other,
               const std::string& what);
 
+  static constexpr Record nothing_known = ~Record{0};
+
   BlockState& block_;
+  const ObservingLoops& loops_;
+  const Observed* observed_;
+  Record known_ = nothing_known; ///< agent and epoch that the access at hand has found to be ordered
   uint64_t index_ = 0;
   uint32_t warps_ = 0, shift_ = 2; ///< a granule has 1 << shift_ bytes
   uint64_t granules_ = 0;
