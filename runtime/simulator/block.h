@@ -38,6 +38,7 @@ struct Barrier {
 struct LaunchState {
   const Program* program = nullptr;
   GlobalMemory* memory = nullptr;
+  GlobalHistory* global = nullptr; ///< with the sanitizer only
   std::array<uint32_t, 3> grid{1, 1, 1}, block{1, 1, 1};
   std::vector<uint8_t> params;
   uint64_t shared_bytes = 0; ///< static and dynamic

@@ -107,7 +107,9 @@ public:
   std::shared_ptr<Buffer> allocate(size_t bytes) override { return std::make_shared<Allocation>(memory_, bytes); }
   void upload(Buffer& to, size_t offset, std::span<const std::byte> from) override {
     check(to, offset, from.size(), "upload");
-    if (!from.empty()) std::memcpy(memory_->host(to.address()) + offset, from.data(), from.size());
+    if (from.empty()) return;
+    std::memcpy(memory_->host(to.address()) + offset, from.data(), from.size());
+    memory_->mark_initialised(to.address() + offset, to.address() + offset + from.size());
   }
   void download(const Buffer& from, size_t offset, std::span<std::byte> to) override {
     check(from, offset, to.size(), "download");
@@ -116,6 +118,7 @@ public:
   void fill_zero(Buffer& buffer) override {
     check(buffer, 0, buffer.size(), "fill_zero");
     std::memset(memory_->host(buffer.address()), 0, buffer.size());
+    memory_->mark_initialised(buffer.address(), buffer.address() + buffer.size());
   }
 
   std::shared_ptr<runtime::Module> load(const CompiledKernel& kernel) override;
@@ -188,6 +191,7 @@ void Simulator::initialize(LoadedModule& module) {
     if (!has_memory(v)) continue;
     uint8_t* at = memory_->host(module.addresses[i]);
     std::memset(at, 0, v.bytes);
+    memory_->mark_initialised(module.addresses[i], module.addresses[i] + v.bytes);
     std::copy(v.data.begin(), v.data.end(), at);
     for (const Relocation& r : v.relocations) {
       uint64_t value = 0;
@@ -312,6 +316,8 @@ void Simulator::run(LaunchState& state) {
   std::mutex mutex;
   std::exception_ptr error;
   FindingLog found;
+  std::optional<GlobalHistory> history;
+  if (p.instruments.sanitize) state.global = &history.emplace(state);
   PrintedBlocks printed(output_);
   std::vector<uint64_t> counts(p.block_instructions.size()), lanes(counts.size());
   std::vector<AccessCounters> accesses(p.observed.size());
@@ -365,6 +371,12 @@ void Simulator::run(LaunchState& state) {
   counters_.instructions = counters_of(p, counts, lanes, accesses);
   counters_.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 
+  if (history) {
+    found.merge(std::move(history->found()));
+    history->mark_initialised(*memory_);
+  } else { // nobody has looked what was written
+    for (const GlobalMemory::Range& r : memory_->allocations()) memory_->mark_initialised(r.begin, r.end);
+  }
   for (Finding& f : found.take(stop.load())) findings_.push_back(std::move(f));
   if (error) {
     try {

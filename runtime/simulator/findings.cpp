@@ -58,32 +58,49 @@ std::string tuple(const std::array<uint32_t, 3>& x) {
   return "(" + std::to_string(x[0]) + ", " + std::to_string(x[1]) + ", " + std::to_string(x[2]) + ")";
 }
 
-std::array<uint32_t, 3> thread_of(const Warp& w, uint32_t lane) {
-  const std::array<uint32_t, 3>& shape = w.block->launch->block;
-  uint32_t t = w.index * 32 + lane;
-  return {t % shape[0], t / shape[0] % shape[1], t / shape[0] / shape[1]};
+std::string hexadecimal(uint64_t x) {
+  char text[32];
+  std::snprintf(text, sizeof text, "0x%llx", static_cast<unsigned long long>(x));
+  return text;
 }
 
-Finding finding_at(const Warp& w, const Insn* ip, uint32_t lane, FindingKind kind, const std::string& what) {
-  const Program& p = *w.block->launch->program;
+namespace {
+std::array<uint32_t, 3> index_in(const std::array<uint32_t, 3>& shape, uint64_t x) {
+  return {static_cast<uint32_t>(x % shape[0]), static_cast<uint32_t>(x / shape[0] % shape[1]),
+          static_cast<uint32_t>(x / shape[0] / shape[1])};
+}
+} // namespace
+
+std::array<uint32_t, 3> block_index(const LaunchState& launch, uint64_t block) { return index_in(launch.grid, block); }
+std::array<uint32_t, 3> thread_of(const Warp& w, uint32_t lane) {
+  return index_in(w.block->launch->block, w.index * 32 + lane);
+}
+
+Finding finding_at(const LaunchState& launch, uint64_t block, uint32_t thread, const Insn* ip, FindingKind kind,
+                   const std::string& what) {
+  const Program& p = *launch.program;
   const Meta& meta = p.meta[static_cast<size_t>(ip - p.code.data())];
   Finding f{.kind = kind,
             .ptx_line = meta.line,
             .source = p.module->describe(meta.location),
-            .block = w.block->index,
-            .thread = thread_of(w, lane)};
+            .block = block_index(launch, block),
+            .thread = index_in(launch.block, thread)};
   f.message = "kernel '" + p.name + "'" + (f.source.empty() ? "" : ", " + f.source) + ", PTX line " +
               std::to_string(meta.line) + " '" + std::string(p.module->source_line(meta.line)) + "': block " +
               tuple(f.block) + ", thread " + tuple(f.thread) + what;
   return f;
 }
+Finding finding_at(const Warp& w, const Insn* ip, uint32_t lane, FindingKind kind, const std::string& what) {
+  const LaunchState& launch = *w.block->launch;
+  const auto& [x, y, z] = w.block->index;
+  return finding_at(launch, (uint64_t{z} * launch.grid[1] + y) * launch.grid[0] + x, w.index * 32 + lane, ip, kind,
+                    what);
+}
 
 void fault(Warp* w, const Insn* ip, Fault what, Space space, uint32_t lane, uint64_t address, uint64_t bytes,
            bool write) {
-  char hex[32];
-  std::snprintf(hex, sizeof hex, "0x%llx", static_cast<unsigned long long>(address));
   std::string text = (write ? " writes " : " reads ") + std::to_string(bytes) + " bytes at " +
-                     std::string(name_of(space)) + " address " + hex + ", " +
+                     std::string(name_of(space)) + " address " + hexadecimal(address) + ", " +
                      (what == Fault::misaligned ? "misaligned: " : "out of bounds: ");
   if (what == Fault::misaligned)
     text += "it must be a multiple of " + std::to_string(bytes);

@@ -50,11 +50,16 @@ namespace simulator {
 
 struct Warp;
 struct Insn;
+struct LaunchState;
 
 std::string tuple(const std::array<uint32_t, 3>& x); ///< "(1, 2, 3)"
 /// Index in the block of the thread in a lane.
 std::array<uint32_t, 3> thread_of(const Warp& w, uint32_t lane);
 /// A finding at an instruction: "kernel 'k', a.cpp:1:2, PTX line 7 'st...': block (0, 0, 0), thread (1, 0, 0) WHAT".
+Finding finding_at(const LaunchState& launch, uint64_t block, uint32_t thread, const Insn* ip, FindingKind kind,
+                   const std::string& what);
+std::array<uint32_t, 3> block_index(const LaunchState& launch, uint64_t block);
+std::string hexadecimal(uint64_t x); ///< "0x..."
 Finding finding_at(const Warp& w, const Insn* ip, uint32_t lane, FindingKind kind, const std::string& what);
 
 /// The findings of some blocks of a launch, each once for a pair of places.

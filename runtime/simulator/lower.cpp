@@ -79,7 +79,8 @@ void Lowering::run(std::string& errors) {
   liveness_ = analyse_liveness(f_, cfg_);
   allocation_ = allocate_rows(f_, cfg_, liveness_, uniformity_);
   layout();
-  choose_granule();
+  choose_granules();
+  find_stored_parameters();
   if (f_.is_entry) {
     p_->static_shared = shared_.static_bytes;
     p_->param_bytes = f_.param_bytes;

@@ -8,16 +8,96 @@
 
 namespace tilejit::runtime::simulator {
 
-/// The smallest access that may go to shared memory.
-void Lowering::choose_granule() {
-  uint32_t least = 1u << p_->shared_granule;
+/// The smallest accesses that may go to shared and to global memory.
+void Lowering::choose_granules() {
+  uint32_t shared = 1u << p_->shared_granule, global = 1u << p_->global_granule;
   for (const Instruction& i : f_.body) {
-    bool accesses = i.form == Form::ld || i.form == Form::st || i.form == Form::atom || i.form == Form::atom_cas ||
-                    i.form == Form::red;
-    if (accesses && (i.space() == Space::shared || i.space() == Space::generic) && i.type() != Type::none)
-      least = std::min(least, bytes_of(i.type()));
+    bool accesses = i.form == Form::ld || i.form == Form::ld_nc || i.form == Form::st || i.form == Form::atom ||
+                    i.form == Form::atom_cas || i.form == Form::red;
+    if (!accesses || i.type() == Type::none) continue;
+    if (i.space() == Space::shared || i.space() == Space::generic) shared = std::min(shared, bytes_of(i.type()));
+    if (i.space() == Space::global || i.space() == Space::generic) global = std::min(global, bytes_of(i.type()));
   }
-  p_->shared_granule = static_cast<uint32_t>(std::countr_zero(std::bit_floor(std::max(least, 1u))));
+  auto log2 = [](uint32_t bytes) {
+    return static_cast<uint32_t>(std::countr_zero(std::bit_floor(std::max(bytes, 1u))));
+  };
+  p_->shared_granule = log2(shared);
+  p_->global_granule = log2(global);
+}
+
+/// Which pointers of the launch stores may go through: for each register, the parameters that its value may be computed
+/// from. Bit 63: memory, other functions, or more than 63 parameters.
+void Lowering::find_stored_parameters() {
+  if (!p_->instruments.sanitize) return;
+  constexpr uint64_t anywhere = uint64_t{1} << 63;
+  std::vector<uint64_t> from(f_.registers.size());
+  std::vector<uint32_t> slots; // by bit: offset in the parameter block
+  auto slot = [&](uint64_t offset) -> uint64_t {
+    auto it = std::find(slots.begin(), slots.end(), static_cast<uint32_t>(offset));
+    auto index = static_cast<size_t>(it - slots.begin());
+    if (index >= 63) return anywhere;
+    if (it == slots.end()) slots.push_back(static_cast<uint32_t>(offset));
+    return uint64_t{1} << index;
+  };
+  auto leaves = [&](const Operand& o, auto&& visit, auto&& self) -> void {
+    if (o.is(Operand::Kind::vector) || o.is(Operand::Kind::pair) || o.is(Operand::Kind::list))
+      for (const Operand& e : f_.elements(o)) self(e, visit, self);
+    else
+      visit(o);
+  };
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (const Instruction& i : f_.body) {
+      uint64_t sources = 0;
+      bool loads = i.form == Form::ld || i.form == Form::ld_nc || i.form == Form::atom || i.form == Form::atom_cas;
+      for (const Operand& operand : f_.operands(i)) {
+        if (loads && operand.is(Operand::Kind::address)) {
+          bool parameter = i.space() == Space::param && operand.base == Operand::Kind::variable && f_.is_entry;
+          if (parameter)
+            for (uint32_t k = 0; k < i.vector_length(); ++k)
+              sources |= slot(m_.variables[operand.index].offset + static_cast<uint64_t>(operand.value) +
+                              uint64_t{k} * bytes_of(i.type()));
+          else if (bits_of(i.type()) >= 64)
+            sources |= anywhere;
+          continue;
+        }
+        leaves(
+            operand,
+            [&](const Operand& o) {
+              if (o.is(Operand::Kind::reg) && o.use != Operand::Use::write && !loads) sources |= from[o.index];
+              if (o.is(Operand::Kind::variable) && m_.variables[o.index].space != Space::shared &&
+                  m_.variables[o.index].space != Space::local)
+                sources |= anywhere;
+            },
+            leaves);
+      }
+      if (i.form == Form::call) sources = anywhere;
+      for (const Operand& operand : f_.operands(i))
+        leaves(
+            operand,
+            [&](const Operand& o) {
+              if (!o.is(Operand::Kind::reg) || o.use == Operand::Use::read ||
+                  (from[o.index] | sources) == from[o.index])
+                return;
+              from[o.index] |= sources;
+              changed = true;
+            },
+            leaves);
+    }
+  }
+  uint64_t stored = f_.is_entry ? 0 : anywhere;
+  for (const Instruction& i : f_.body) {
+    bool copies = class_of(i) == InstructionClass::async_copy && f_.operand(i, 'd');
+    bool stores = i.form == Form::st || i.form == Form::red || i.form == Form::atom || i.form == Form::atom_cas ||
+                  i.form == Form::call || copies;
+    if (!stores || i.space() == Space::shared || i.space() == Space::local || i.space() == Space::param) continue;
+    const Operand* a = f_.operand(i, copies ? 'd' : 'a');
+    bool known = a && a->is(Operand::Kind::address) && a->base == Operand::Kind::reg;
+    stored |= known && i.form != Form::call ? from[a->index] : anywhere;
+  }
+  if (stored & anywhere) p_->stores_anywhere = true;
+  for (size_t bit = 0; bit < slots.size(); ++bit)
+    if (stored >> bit & 1) p_->stored_parameters.push_back(slots[bit]);
 }
 
 void Lowering::observe_access(const Instruction& i, Observed::Kind kind, const Address& at, Space space, uint32_t bytes,

@@ -97,7 +97,8 @@ private:
                       uint32_t elements, uint32_t rows = 32);
   void observe_lanes(Observed::Kind kind);
   void observe_branch();
-  void choose_granule();
+  void choose_granules();
+  void find_stored_parameters();
   void observe_block(uint32_t block);
   void count_statically(const Instruction& i, uint32_t block);
   bool helper(Helper h, Width width, uint32_t d, uint32_t a, uint32_t b = 0, bool final = true);

@@ -3,6 +3,7 @@
 
 #include "runtime/device.h"
 
+#include <algorithm>
 #include <cstring>
 #include <sys/mman.h>
 
@@ -73,7 +74,33 @@ void GlobalMemory::free(uint64_t address) {
   uint64_t bytes = it->second - address, pages = (bytes + page - 1) / page + (bytes == 0);
   for (uint64_t p = 0; p < pages; ++p) pages_[(address - base) / page + p] = 0;
   madvise(host(address), pages * page, MADV_DONTNEED);
+  initialised_.erase(initialised_.lower_bound(address), initialised_.lower_bound(it->second));
   allocations_.erase(it);
+}
+
+std::vector<GlobalMemory::Range> GlobalMemory::allocations() const {
+  std::lock_guard lock(mutex_);
+  std::vector<Range> all;
+  for (const auto& [begin, end] : allocations_) all.push_back({begin, end});
+  return all;
+}
+
+bool GlobalMemory::is_initialised(uint64_t begin, uint64_t end) const {
+  auto after = initialised_.upper_bound(begin);
+  return begin == end || (after != initialised_.begin() && std::prev(after)->second >= end);
+}
+
+void GlobalMemory::mark_initialised(uint64_t begin, uint64_t end) {
+  std::lock_guard lock(mutex_);
+  if (begin >= end) return;
+  auto it = initialised_.upper_bound(begin);
+  if (it != initialised_.begin() && std::prev(it)->second >= begin) --it;
+  while (it != initialised_.end() && it->first <= end) {
+    begin = std::min(begin, it->first);
+    end = std::max(end, it->second);
+    it = initialised_.erase(it);
+  }
+  initialised_[begin] = end;
 }
 
 GlobalMemory::Range GlobalMemory::find(uint64_t address) const {

@@ -10,6 +10,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <vector>
 
 namespace tilejit::runtime::simulator {
 
@@ -31,6 +32,10 @@ public:
     uint64_t begin = 0, end = 0;
   };
   Range find(uint64_t address) const;
+  std::vector<Range> allocations() const;
+  /// Whether all of [begin, end), inside one allocation, has been given values.
+  bool is_initialised(uint64_t begin, uint64_t end) const;
+  void mark_initialised(uint64_t begin, uint64_t end);
   /// "0 bytes after the allocation [0x..., 0x...) of 64 bytes": the nearest one, for messages.
   std::string describe_nearest(uint64_t address) const;
 
@@ -40,6 +45,7 @@ private:
   uint8_t* range_ = nullptr;
   uint32_t* pages_ = nullptr;                ///< by page: 1 + how many pages after the allocation's first one; 0: none
   std::map<uint64_t, uint64_t> allocations_; ///< begin -> end
+  std::map<uint64_t, uint64_t> initialised_; ///< disjoint ranges that do not touch, begin -> end
   uint64_t next_ = base;
 };
 

@@ -48,7 +48,11 @@ void show(Warp* w, const Observed& o, uint32_t index, bool shared, Access& a) {
   BlockState& b = *w->block;
   if (!a.mask) return;
   if (!b.counters.empty()) count(shared ? b.counters[index].shared : b.counters[index].global, shared, a, o.bytes);
-  if (b.sanitizer && shared) b.sanitizer->shared(*w, index, a);
+  if (!b.sanitizer) return;
+  if (shared)
+    b.sanitizer->shared(*w, index, a);
+  else
+    b.sanitizer->global(*w, index, a);
 }
 
 void show_copy(Warp* w, const Insn* target, const Observed& o, uint32_t index, Access& to) {
@@ -70,7 +74,9 @@ void show_copy(Warp* w, const Insn* target, const Observed& o, uint32_t index, A
   }
   w->async->observed = index;
   ++w->async->issued;
-  if (b.sanitizer) b.sanitizer->copy(*w, index, to, w->async->issued);
+  if (!b.sanitizer) return;
+  b.sanitizer->copy(*w, index, to, w->async->issued);
+  b.sanitizer->global(*w, index, from);
 }
 
 const Insn* access(Warp* w, const Insn* ip) {

@@ -136,9 +136,12 @@ struct Program {
   bool needs_heap = false; ///< it calls malloc
 
   Instruments instruments;
-  std::vector<Observed> observed;       ///< with instruments only
-  std::vector<StaticCounters> counters; ///< with counters only: of every instruction of the PTX
-  uint32_t shared_granule = 2;          ///< log2 of the bytes of the smallest access to shared memory; 2 at most
+  std::vector<Observed> observed;          ///< with instruments only
+  std::vector<StaticCounters> counters;    ///< with counters only: of every instruction of the PTX
+  uint32_t global_granule = 2;             ///< the same of global memory
+  std::vector<uint32_t> stored_parameters; ///< where in the parameter block pointers stand that stores may go through
+  bool stores_anywhere = false;            ///< a store may go through any other pointer
+  uint32_t shared_granule = 2;             ///< log2 of the bytes of the smallest access to shared memory; 2 at most
 
   bool ordered_blocks = false; ///< results depend on the order of the blocks: run them one after another
 };

@@ -13,6 +13,7 @@ Sanitizer::Sanitizer(BlockState& block)
     : block_(block), loops_(observing_loops()), observed_(block.launch->program->observed.data()),
       warps_(static_cast<uint32_t>(block.warps.size())) {
   shift_ = block.launch->program->shared_granule;
+  global_shift_ = block.launch->program->global_granule;
   granules_ = (block.launch->shared_bytes + (1u << shift_) - 1) >> shift_;
   line_shift_ = 7 - shift_;
   times_.resize(warps_);
@@ -36,6 +37,9 @@ void Sanitizer::begin(uint64_t linear_index) {
   }
   for (Clock& c : barriers_) c.clear();
   addresses_.clear();
+  touches_ = {};
+  last_page_number_ = 0;
+  fenced_ = false;
   auto clear = [&](Plane& p) {
     if (p.used) std::fill_n(p.records.get(), granules_, Record{0});
     p.used = false;
@@ -98,6 +102,7 @@ void Sanitizer::leave(const Warp& w, uint32_t mask, uint32_t barrier) {
 
 void Sanitizer::fence(const Warp& w, uint32_t mask) {
   WarpTime& t = times_[w.index];
+  fenced_ = true;
   ClockEntry own = release(w, mask);
   t.fenced.join(t.clock);
   t.fenced.entries[w.index].join(own);
@@ -278,21 +283,31 @@ void Sanitizer::end() {
       report(FindingKind::async_hazard, w, static_cast<uint32_t>(std::countr_zero(copy.mask)), copy.observed, none,
              " copies to shared memory, and nothing waits for the copy before the block ends");
   }
+  block_.launch->global->finish(index_, std::move(touches_));
 }
 
 // --- findings --------------------------------------------------------------------------------------------------------
 
+namespace {
+std::string place_text(Space space, uint64_t address) {
+  return space == Space::global ? " global memory at " + hexadecimal(address)
+                                : " shared memory at " + std::to_string(address);
+}
+} // namespace
+
 void Sanitizer::race(const Warp& w, uint32_t lane, uint32_t observed, Record other, bool other_writes, bool writes,
-                     uint64_t address) {
+                     uint64_t address, Space space) {
   const Program& p = *block_.launch->program;
   uint32_t agent = agent_of(other), place = place_of(other);
   bool copies = agent >= warps_;
-  FindingKind kind = copies ? FindingKind::async_hazard : FindingKind::shared_race;
+  FindingKind kind = copies                   ? FindingKind::async_hazard
+                     : space == Space::global ? FindingKind::global_race
+                                              : FindingKind::shared_race;
   if (!block_.found.is_new({kind, observed_[observed].insn, observed_[place].insn})) return;
   const Warp& who = block_.warps[copies ? agent - warps_ : agent];
   const Meta& meta = p.meta[p.observed[place].insn];
-  std::string text = std::string(writes ? " writes" : " reads") + " shared memory at " + std::to_string(address) +
-                     " that thread " + tuple(thread_of(who, lane_of(other))) +
+  std::string text = std::string(writes ? " writes" : " reads") + place_text(space, address) + " that thread " +
+                     tuple(thread_of(who, lane_of(other))) +
                      (copies         ? " copies to"
                       : other_writes ? " has written"
                                      : " has read") +
@@ -304,10 +319,11 @@ void Sanitizer::race(const Warp& w, uint32_t lane, uint32_t observed, Record oth
   report(kind, w, lane, observed, place, text);
 }
 
-void Sanitizer::unwritten(const Warp& w, uint32_t lane, uint32_t observed, uint64_t address) {
+void Sanitizer::unwritten(const Warp& w, uint32_t lane, uint32_t observed, uint64_t address, Space space) {
   if (!block_.found.is_new({FindingKind::uninitialised, observed_[observed].insn, none})) return;
   report(FindingKind::uninitialised, w, lane, observed, none,
-         " reads shared memory at " + std::to_string(address) + " that nothing in its block has written");
+         " reads" + place_text(space, address) +
+             (space == Space::global ? " that has never been written" : " that nothing in its block has written"));
 }
 
 void Sanitizer::report(FindingKind kind, const Warp& w, uint32_t lane, uint32_t observed, uint32_t other,

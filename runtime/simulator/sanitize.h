@@ -11,6 +11,7 @@
 #include "runtime/simulator/clocks.h"
 #include "runtime/simulator/findings.h"
 #include "runtime/simulator/observe.h"
+#include "runtime/simulator/sanitize_global.h"
 
 #include <memory>
 #include <unordered_map>
@@ -26,6 +27,7 @@ public:
   void end(); ///< all threads of the block have ended
 
   void shared(const Warp& w, uint32_t observed, const Access& a);
+  void global(const Warp& w, uint32_t observed, const Access& a);
   /// cp.async: `number` counts the copies of the warp.
   void copy(const Warp& w, uint32_t observed, const Access& to, uint32_t number);
   /// The copies of a warp up to `number` have been waited for.
@@ -37,7 +39,6 @@ public:
   void leave(const Warp& w, uint32_t mask, uint32_t barrier);
   void completed(uint32_t barrier) { barriers_[barrier].clear(); }
 
-private:
   using Record = uint64_t; ///< 0: none
   static constexpr uint32_t lane_bits = 5, strong_bit = 5, place_first = 6, place_bits = 22, agent_first = 28,
                             agent_bits = 12, epoch_first = 40;
@@ -51,6 +52,7 @@ private:
            (strong ? 1u << strong_bit : 0u);
   }
 
+private:
   struct WarpTime {
     Clock clock, fenced; ///< fenced: what is ordered before the warp's last fence
     uint32_t epoch = 1;
@@ -84,8 +86,9 @@ private:
   void same_place(const Warp& w, uint32_t observed, const Access& a);
   void synchronize(const Warp& w, WarpTime& t, const Observed& o, const Access& a);
   void race(const Warp& w, uint32_t lane, uint32_t observed, Record other, bool other_writes, bool writes,
-            uint64_t address);
-  void unwritten(const Warp& w, uint32_t lane, uint32_t observed, uint64_t address);
+            uint64_t address, Space space = Space::shared);
+  void unwritten(const Warp& w, uint32_t lane, uint32_t observed, uint64_t address, Space space = Space::shared);
+  GlobalPage& global_page(uint64_t number);
   void report(FindingKind kind, const Warp& w, uint32_t lane, uint32_t observed, uint32_t other,
               const std::string& what);
 
@@ -105,6 +108,12 @@ private:
   std::vector<uint32_t> readers_; ///< by line: warps that have read since it was last written as a whole
   std::vector<Clock> barriers_;
   std::unordered_map<uint64_t, Clock> addresses_; ///< of strong accesses
+
+  uint32_t global_shift_ = 2;
+  GlobalTouches touches_;
+  uint64_t last_page_number_ = 0;
+  GlobalPage* last_page_ = nullptr;
+  bool fenced_ = false; ///< some thread of the block has executed a fence
 };
 
 } // namespace tilejit::runtime::simulator

@@ -1,0 +1,199 @@
+// sanitize_global.cpp - see sanitize_global.h.
+#include "runtime/simulator/sanitize_global.h"
+
+#include "runtime/simulator/block.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+namespace tilejit::runtime::simulator {
+
+// --- the blocks of a launch ------------------------------------------------------------------------------------------
+
+GlobalHistory::GlobalHistory(const LaunchState& launch) : launch_(launch) {
+  const Program& p = *launch.program;
+  if (p.stores_anywhere) {
+    written_ = launch.memory->allocations();
+    return;
+  }
+  for (uint32_t offset : p.stored_parameters) {
+    uint64_t address = 0;
+    if (offset + sizeof address > launch.params.size()) continue;
+    std::memcpy(&address, launch.params.data() + offset, sizeof address);
+    GlobalMemory::Range r = launch.memory->find(address);
+    if (r.begin != r.end) written_.push_back(r);
+  }
+}
+
+GlobalMemory::Range GlobalHistory::written_allocation(uint64_t address) const {
+  for (const GlobalMemory::Range& r : written_)
+    if (address - r.begin < r.end - r.begin) return r;
+  return {};
+}
+
+void GlobalHistory::mark_initialised(GlobalMemory& memory) const {
+  for (const GlobalMemory::Range& r : written_) memory.mark_initialised(r.begin, r.end);
+}
+
+void GlobalHistory::synchronize(uint64_t block, uint64_t address, bool reads, bool release,
+                                std::set<uint64_t>& acquired) {
+  std::lock_guard lock(mutex_);
+  std::set<uint64_t>& at = released_[address];
+  if (reads) acquired.insert(at.begin(), at.end());
+  if (!release) return;
+  at.insert(acquired.begin(), acquired.end());
+  at.insert(block);
+}
+
+void GlobalHistory::finish(uint64_t block, GlobalTouches&& touches) {
+  std::lock_guard lock(mutex_);
+  waiting_.emplace(block, std::move(touches));
+  for (auto it = waiting_.begin(); it != waiting_.end() && it->first == next_; it = waiting_.erase(it), ++next_)
+    merge(it->first, it->second);
+}
+
+/// Either has acquired what the other released.
+bool GlobalHistory::ordered(uint64_t a, uint64_t b) const {
+  auto has = [&](uint64_t x, uint64_t y) {
+    auto it = acquired_.find(x);
+    return it != acquired_.end() && it->second.contains(y);
+  };
+  return has(a, b) || has(b, a);
+}
+
+void GlobalHistory::merge(uint64_t block, GlobalTouches& touches) {
+  const uint32_t shift = launch_.program->global_granule;
+  if (!touches.acquired.empty()) acquired_[block] = std::move(touches.acquired);
+  std::vector<uint64_t> order;
+  for (const auto& [number, page] : touches.pages) order.push_back(number);
+  std::sort(order.begin(), order.end());
+  for (uint64_t number : order) {
+    const GlobalPage& page = touches.pages[number];
+    std::vector<Granule>& granules = pages_[number];
+    granules.resize(GlobalPage::bytes >> shift);
+    for (size_t g = 0; g < granules.size(); ++g) {
+      if (!page.writes[g] && !page.reads[g]) continue;
+      Granule& all = granules[g];
+      const uint64_t address = number * GlobalPage::bytes + (g << shift);
+      auto touch = [&](uint64_t record, uint8_t plain) {
+        return Touch{block + 1, Sanitizer::place_of(record),
+                     Sanitizer::agent_of(record) * 32 + Sanitizer::lane_of(record), !(page.flags[g] & plain)};
+      };
+      Touch write, read;
+      if (page.writes[g]) write = touch(page.writes[g], GlobalPage::plain_write);
+      if (page.reads[g]) read = touch(page.reads[g], GlobalPage::plain_read);
+      auto conflict = [&](const Touch& a, const Touch& b) {
+        return a.block && b.block && !(a.strong && b.strong) && !ordered(a.block - 1, b.block - 1);
+      };
+      if (conflict(write, all.write))
+        race(block, write, true, all.write, true, address);
+      else if (conflict(write, all.read))
+        race(block, write, true, all.read, false, address);
+      else if (conflict(read, all.write))
+        race(block, read, false, all.write, true, address);
+      if (page.flags[g] & GlobalPage::unwritten_read && !all.write.block) {
+        const Program& p = *launch_.program;
+        uint32_t insn = p.observed[read.place].insn;
+        FindingLog::Key key{FindingKind::uninitialised, insn, none};
+        if (found_.is_new(key))
+          found_.add(key, block,
+                     finding_at(launch_, block, read.thread, &p.code[insn], key.kind,
+                                " reads global memory at " + hexadecimal(address) + " that has never been written"));
+      }
+      if (write.block && !(all.write.block && !all.write.strong && write.strong)) all.write = write;
+      if (read.block && !(all.read.block && !all.read.strong && read.strong)) all.read = read;
+    }
+  }
+}
+
+void GlobalHistory::race(uint64_t block, const Touch& now, bool writes, const Touch& other, bool other_writes,
+                         uint64_t address) {
+  const Program& p = *launch_.program;
+  uint32_t insn = p.observed[now.place].insn, other_insn = p.observed[other.place].insn;
+  FindingLog::Key key{FindingKind::global_race, insn, other_insn};
+  if (!found_.is_new(key)) return;
+  const Meta& meta = p.meta[other_insn];
+  Finding f = finding_at(launch_, block, now.thread, &p.code[insn], key.kind,
+                         std::string(writes ? " writes" : " reads") + " global memory at " + hexadecimal(address) +
+                             " that block " + tuple(block_index(launch_, other.block - 1)) + " " +
+                             (other_writes ? "writes" : "reads") + " at PTX line " + std::to_string(meta.line) + " '" +
+                             std::string(p.module->source_line(meta.line)) +
+                             "': nothing orders the two blocks (atomics, or a kernel each, would)");
+  f.other_ptx_line = meta.line;
+  f.other_source = p.module->describe(meta.location);
+  found_.add(key, block, std::move(f));
+}
+
+// --- inside a block --------------------------------------------------------------------------------------------------
+
+GlobalPage& Sanitizer::global_page(uint64_t number) {
+  if (number == last_page_number_) return *last_page_;
+  GlobalPage& page = touches_.pages[number];
+  if (page.flags.empty()) {
+    size_t granules = GlobalPage::bytes >> global_shift_;
+    page.writes.resize(granules);
+    page.reads.resize(granules);
+    page.flags.resize(granules);
+  }
+  last_page_number_ = number;
+  last_page_ = &page;
+  return page;
+}
+
+void Sanitizer::global(const Warp& w, uint32_t observed, const Access& a) {
+  const Observed& o = observed_[observed];
+  WarpTime& t = times_[w.index];
+  known_ = nothing_known;
+  const bool writes = o.kind != Observed::Kind::read && o.kind != Observed::Kind::copy;
+  const bool reads = o.kind != Observed::Kind::write;
+  if (o.strong) {
+    synchronize(w, t, o, a);
+    for (uint32_t m = a.mask; m; m &= m - 1)
+      block_.launch->global->synchronize(index_, a.at[std::countr_zero(m)], reads, writes && (o.release || fenced_),
+                                         touches_.acquired);
+  }
+  const GlobalMemory& memory = *block_.launch->memory;
+  const Record mine = record(w.index, t.epoch, observed, o.strong);
+  t.touched = true;
+  uint64_t begin = 1, end = 0; // the allocation of the last lane
+  bool written = false, whole = false;
+  for (uint32_t m = a.mask; m; m &= m - 1) {
+    auto lane = static_cast<uint32_t>(std::countr_zero(m));
+    const uint64_t at = a.at[lane];
+    if (at < begin || at >= end) {
+      GlobalMemory::Range r = memory.find(at);
+      if (r.begin == r.end) continue; // the access itself reports it
+      begin = r.begin, end = r.end;
+      written = block_.launch->global->written_allocation(at).end != 0;
+      whole = memory.is_initialised(begin, end);
+    }
+    if (at + o.bytes > end) continue;
+    if (!written) {
+      if (!whole && !memory.is_initialised(at, at + o.bytes)) unwritten(w, lane, observed, at, Space::global);
+      continue;
+    }
+    GlobalPage& page = global_page(at / GlobalPage::bytes);
+    const uint64_t first = at % GlobalPage::bytes >> global_shift_,
+                   count = std::max<uint64_t>(o.bytes >> global_shift_, 1);
+    const Record own = mine | lane;
+    for (uint64_t g = first; g < first + count; ++g) {
+      auto check = [&](Record r, bool other_writes) {
+        if (r == 0 || r >> agent_first == known_ || ((r ^ own) & whose) == 0) return;
+        if (ordered_for_all(w, t, r))
+          known_ = r >> agent_first;
+        else if (!ordered(w, t, lane, r) && !(o.strong && r >> strong_bit & 1))
+          race(w, lane, observed, r, other_writes, writes, at, Space::global);
+      };
+      check(page.writes[g], true);
+      if (writes) check(page.reads[g], false);
+      if (reads && !page.writes[g] && !whole && !memory.is_initialised(at, at + o.bytes))
+        page.flags[g] |= GlobalPage::unwritten_read;
+      if (reads) page.reads[g] = own;
+      if (writes) page.writes[g] = own;
+      if (!o.strong) page.flags[g] |= writes ? GlobalPage::plain_write : GlobalPage::plain_read;
+    }
+  }
+}
+
+} // namespace tilejit::runtime::simulator
