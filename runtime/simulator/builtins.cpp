@@ -16,26 +16,8 @@ T get(const uint8_t* from) {
   return x;
 }
 
-/// The host's address of memory that a lane reads at a generic address.
 const uint8_t* readable(Warp* w, const Insn* ip, uint32_t lane, uint64_t address, uint64_t bytes) {
-  struct Window {
-    Space space;
-    uint64_t begin, bytes;
-    const uint8_t* host;
-  };
-  const Window windows[] = {{Space::shared, shared_window, w->shared_bytes, w->shared},
-                            {Space::local, local_window, w->local_bytes, w->local + lane * w->local_bytes},
-                            {Space::param, param_window, w->param_bytes, w->params}};
-  for (const Window& window : windows) {
-    if (address - window.begin >= window_bytes) continue;
-    uint64_t at = address - window.begin;
-    if (at > window.bytes || bytes > window.bytes - at)
-      fault(w, ip, Fault::out_of_bounds, window.space, lane, at, bytes, false);
-    return window.host + at;
-  }
-  if (!find_allocation(w, address, bytes))
-    fault(w, ip, Fault::out_of_bounds, Space::global, lane, address, bytes, false);
-  return w->arena + address;
+  return host_address(w, ip, lane, address, bytes, false);
 }
 std::string text_at(Warp* w, const Insn* ip, uint32_t lane, uint64_t address) {
   std::string text;
@@ -187,6 +169,27 @@ void free_(Warp* w, const Insn* ip, uint32_t, const uint8_t* const* arguments, u
 }
 
 } // namespace
+
+uint8_t* host_address(Warp* w, const Insn* ip, uint32_t lane, uint64_t address, uint64_t bytes, bool write) {
+  struct Window {
+    Space space;
+    uint64_t begin, bytes;
+    uint8_t* host;
+  };
+  const Window windows[] = {{Space::shared, shared_window, w->shared_bytes, w->shared},
+                            {Space::local, local_window, w->local_bytes, w->local + lane * w->local_bytes},
+                            {Space::param, param_window, write ? 0 : w->param_bytes, const_cast<uint8_t*>(w->params)}};
+  for (const Window& window : windows) {
+    if (address - window.begin >= window_bytes) continue;
+    uint64_t at = address - window.begin;
+    if (at > window.bytes || bytes > window.bytes - at)
+      fault(w, ip, Fault::out_of_bounds, window.space, lane, at, bytes, write);
+    return window.host + at;
+  }
+  if (!find_allocation(w, address, bytes))
+    fault(w, ip, Fault::out_of_bounds, Space::global, lane, address, bytes, write);
+  return w->arena + address;
+}
 
 Builtin find_builtin(std::string_view name) {
   if (name == "vprintf") return vprintf_;

@@ -27,6 +27,9 @@ bool find_allocation(Warp* w, uint64_t address, uint64_t bytes);
 void park(Warp* w, const Insn* pc, uint32_t mask, Wait wait = Wait::nothing, uint32_t id = 0, uint32_t need = 0,
           const Insn* at = nullptr);
 
+/// The host's address of `bytes` bytes that a lane reads or writes at a generic address; a fault where there are none.
+uint8_t* host_address(Warp* w, const Insn* ip, uint32_t lane, uint64_t address, uint64_t bytes, bool write);
+
 /// A .sync operation whose lanes are not all here: the running split waits for the others. Returns null.
 const Insn* wait_for_lanes(Warp* w, const Insn* ip, uint32_t need);
 

@@ -28,6 +28,23 @@ f64 get_u8(u64 x, int e) { return u8(x >> (8 * e)); }
 f64 get_s8(u64 x, int e) { return s8(x >> (8 * e)); }
 f64 get_u4(u64 x, int e) { return u32(x >> (4 * e)) & 15; }
 f64 get_s4(u64 x, int e) { return s32(u32(x >> (4 * e)) << 28) >> 28; }
+f64 get_f16(u64 x, int e) { return to_f32(f16{u16(x >> (16 * e))}); }
+f64 get_bf16(u64 x, int e) { return to_f32(bf16{u16(x >> (16 * e))}); }
+f64 get_tf32(u64 x, int) { return bits_as<f32>(u32(x) & ~0x1fffu); }
+f64 get_b1(u64 x, int) { return f64(x & 1); }
+u32 bits_of_element(Type type) {
+  switch (type) {
+  case Type::f64: return 64;
+  case Type::f16:
+  case Type::bf16: return 16;
+  case Type::u8:
+  case Type::s8: return 8;
+  case Type::u4:
+  case Type::s4: return 4;
+  case Type::b1: return 1;
+  default: return 32;
+  }
+}
 Get get_of(Type type) {
   switch (type) {
   case Type::e4m3: return get_e4m3;
@@ -36,6 +53,10 @@ Get get_of(Type type) {
   case Type::u8: return get_u8;
   case Type::s8: return get_s8;
   case Type::u4: return get_u4;
+  case Type::f16: return get_f16;
+  case Type::bf16: return get_bf16;
+  case Type::tf32: return get_tf32;
+  case Type::b1: return get_b1;
   default: return get_s4;
   }
 }
@@ -131,10 +152,18 @@ const Insn* product_of_bits(Warp* w, const Insn* ip) {
 #endif
 
 } // namespace
+} // namespace tilejit::runtime::simulator
+
+#include "runtime/simulator/exec_wmma.h"
+
+namespace tilejit::runtime::simulator {
 
 Fn ISA(select_matrix_more)(const Request& r) {
 #if TILEJIT_EVERYTHING
   switch (r.form) {
+  case Form::wmma_load: return wmma_move<true>;
+  case Form::wmma_store: return wmma_move<false>;
+  case Form::wmma_mma: return wmma_product;
   case Form::mma_fp8: return r.types[0] == Type::f16 ? product<Accumulate::f16, 4> : product<Accumulate::f32, 4>;
   case Form::mma_int8:
     return has(r, Mod::satfinite) ? product<Accumulate::s32_saturated, 4> : product<Accumulate::s32, 4>;

@@ -30,7 +30,18 @@ struct ModPattern {
 /// What forms.def says about one operand.
 struct OperandPattern {
   enum class What : uint8_t { value, predicate, address, immediate, label, function, list };
-  enum class Count : uint8_t { one, any, vector_mod, x_mod, fixed, matrix_mn, matrix_mk, matrix_nk, warpgroup_mn };
+  enum class Count : uint8_t {
+    one,
+    any,
+    vector_mod,
+    x_mod,
+    fixed,
+    matrix_mn,
+    matrix_mk,
+    matrix_nk,
+    warpgroup_mn,
+    fragment
+  };
   char role = 0;
   What what = What::value;
   Operand::Use use = Operand::Use::read;

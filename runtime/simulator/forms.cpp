@@ -146,6 +146,8 @@ OperandPattern operand_pattern(const FormInfo& info, std::string_view text) {
       p.count = Count::matrix_nk;
     else if (take("*x"))
       p.count = Count::x_mod;
+    else if (take("*f"))
+      p.count = Count::fragment;
     else if (take("*?"))
       p.count = Count::any;
     else if (take("*4"))

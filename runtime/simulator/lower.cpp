@@ -429,6 +429,7 @@ std::optional<uint32_t> Lowering::mode_of(const Instruction& i) const {
   case Form::mma_tf32:
   case Form::mma_fp8: return mxcsr_matrix;
   case Form::mma_f64: return mxcsr_ieee;
+  case Form::wmma_mma: return i.type() == Type::f64 ? mxcsr_ieee : mxcsr_matrix;
   case Form::atom:
   case Form::red:
     if (!is_float(i.type())) return std::nullopt;
@@ -623,6 +624,9 @@ void Lowering::instruction(const Instruction& i) {
   case Form::mma_int4:
   case Form::mma_b1:
   case Form::mma_f64: done = product(i); break;
+  case Form::wmma_load:
+  case Form::wmma_store:
+  case Form::wmma_mma: done = fragment(i); break;
   case Form::shfl:
   case Form::shfl_sync:
   case Form::vote:

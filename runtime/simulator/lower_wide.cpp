@@ -224,6 +224,70 @@ bool Lowering::product(const Instruction& i) {
   return true;
 }
 
+/// wmma: fragments in a layout that only these instructions know (exec_wmma.h).
+bool Lowering::fragment(const Instruction& i) {
+  Insn main{.c = guard_.offset, .aux = guard_.turned};
+  Fn fn = h_.select_matrix_more(request(i));
+  if (!fn) return false;
+  // A fragment holds its matrix a whole number of times.
+  auto holds = [](size_t registers, Type type, uint32_t elements) {
+    uint32_t slots = 32 * static_cast<uint32_t>(registers) * (bits_of(type) == 64 ? 1 : 32 / bits_of(type));
+    return slots >= elements && slots % elements == 0;
+  };
+  if (i.form == Form::wmma_mma) {
+    const bool halves = i.type_count == 2;
+    std::vector<uint32_t> words{i.shape.m, i.shape.n, i.shape.k};
+    for (size_t t = 0; t < 4; ++t)
+      words.push_back(static_cast<uint32_t>(!halves            ? i.type(t)
+                                            : t == 1 || t == 2 ? Type::f16
+                                                               : i.type(t == 0 ? 0 : 1)));
+    words.push_back(i.has(Mod::satfinite) ? 1 : i.has(Mod::xor_) ? 2 : 0);
+    for (char role : {'d', 'a', 'b', 'c'}) {
+      auto parts = elements_of(f_, *f_.operand(i, role));
+      for (const Operand& e : parts) {
+        bool wide = i.type() == Type::f64;
+        words.push_back(role == 'd' ? destination(e, wide) : row(e, wide));
+      }
+      words.resize(8 * (words.size() / 8 + (words.size() % 8 != 0)));
+    }
+    const auto slots = static_cast<uint32_t>(words.size() / 8);
+    if (slots != 5) return false; // each fragment a slot of its own
+    std::vector<uint32_t> counts;
+    for (char role : {'d', 'a', 'b', 'c'})
+      counts.push_back(static_cast<uint32_t>(elements_of(f_, *f_.operand(i, role)).size()));
+    const uint32_t elements[] = {words[0] * words[1], words[0] * words[2], words[1] * words[2], words[0] * words[1]};
+    for (size_t f = 0; f < 4; ++f)
+      if (!holds(counts[f], static_cast<Type>(words[3 + f]), elements[f])) return false;
+    main.d = counts[0], main.a = counts[1], main.b = counts[2], main.imm = counts[3];
+    emit(fn, main);
+    emit_words(words, slots);
+    return true;
+  }
+  const bool load = i.form == Form::wmma_load, row_major = i.has(Mod::row);
+  const Operand &data = *f_.operand(i, load ? 'd' : 'b'), *stride = f_.operand(i, load ? 'b' : 'c');
+  const bool wide = i.type() == Type::f64;
+  auto [m, n, k] = i.shape;
+  if (i.has(Mod::a)) n = k;
+  if (i.has(Mod::b)) m = k;
+  auto parts = elements_of(f_, data);
+  if (!holds(parts.size(), i.type(), uint32_t{m} * n)) return false;
+  std::vector<uint32_t> words{m,
+                              n,
+                              static_cast<uint32_t>(bits_of(i.type())),
+                              static_cast<uint32_t>(parts.size()),
+                              row_major,
+                              wide,
+                              i.space() == Space::shared};
+  words.resize(8);
+  for (const Operand& e : parts) words.push_back(load ? destination(e, wide) : row(e, wide));
+  main.b = stride ? row(*stride, false) : spread({constant(row_major ? n : m), true}, false);
+  Address at = address(*f_.operand(i, 'a'));
+  main.d = at.flags, main.a = at.offset, main.imm = at.imm;
+  emit(fn, main);
+  emit_words(words, 2);
+  return true;
+}
+
 bool Lowering::exchange(const Instruction& i) {
   auto operands = f_.operands(i);
   const Operand &result = operands[0], &d = result.is(Kind::pair) ? f_.elements(result)[0] : result;

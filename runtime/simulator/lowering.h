@@ -125,6 +125,7 @@ private:
   bool copy_async(const Instruction& i);
   bool matrix_move(const Instruction& i);
   bool product(const Instruction& i);
+  bool fragment(const Instruction& i);
   bool exchange(const Instruction& i);
   bool barrier(const Instruction& i);
 

@@ -145,7 +145,8 @@ struct Check {
       return single(p, Type::pred, parts[1]);
     }
     if (p.count == Count::any) return o.is(Kind::vector) ? pack(p, t, o) : single(p, t, o);
-    uint32_t n = count(p);
+    uint32_t n = p.count == Count::fragment && o.is(Kind::vector) ? o.count : count(p);
+    if (n > 8 && p.count == Count::fragment) return "a fragment has at most 8 registers";
     if (!o.is(Kind::vector)) {
       if (n != 1) return "a vector of " + std::to_string(n) + " is needed";
       return single(p, t, o);

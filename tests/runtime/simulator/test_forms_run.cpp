@@ -199,6 +199,18 @@ private:
     case Count::matrix_mk: return vector(lane, m * k * bits / 32 / whole);
     case Count::matrix_nk: return vector(lane, n * k * bits / 32 / whole);
     case Count::warpgroup_mn: return vector(lane, m * n * bits / 128 / whole);
+    case Count::fragment: {
+      bool product = starts("wmma.mma"), is_a = product ? p.role == 'a' : has("a"),
+           is_b = product ? p.role == 'b' : has("b");
+      Type element = types_.size() == 4 ? types_[p.role == 'd'   ? 0
+                                                 : p.role == 'a' ? 1
+                                                 : p.role == 'b' ? 2
+                                                                 : 3]
+                     : is_a || is_b     ? (product ? Type::f16 : types_[0])
+                                        : types_[p.role == 'c' && product ? 1 : 0];
+      uint32_t elements = is_a ? m * k : is_b ? k * n : m * n, width = bits_of(element) == 64 ? 64 : 32;
+      return vector(width == 64 ? Type::b64 : Type::b32, std::max(1u, elements * bits_of(element) / (32 * width)));
+    }
     case Count::any: return has("im2col") ? vector(type, std::max(dimensions(), 3u) - 2) : register_of(type);
     case Count::one: break;
     }
