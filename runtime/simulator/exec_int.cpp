@@ -577,6 +577,29 @@ Fn dot(const Request& r) {
              : rare3<Dp2a<false, false, false>>(r);
 }
 
+/// Four bytes each: the distances, or their sum with c.
+template <bool sign_a, bool sign_b, bool add>
+struct AbsoluteDifferences {
+  using D = u32;
+  using A = u32;
+  using B = u32;
+  using C = u32;
+  static inline u32 apply(u32 a, u32 b, u32 c) {
+    u32 r = add ? c : 0;
+    for (int k = 0; k < 32; k += 8) {
+      s32 x = sign_a ? s32(s8(a >> k)) : s32(u8(a >> k)), y = sign_b ? s32(s8(b >> k)) : s32(u8(b >> k));
+      u32 distance = u32(x < y ? y - x : x - y);
+      r = add ? r + distance : r | (distance & 255) << k;
+    }
+    return r;
+  }
+};
+template <bool sign_a, bool sign_b>
+Fn absolute_differences(const Request& r) {
+  return has(r, Mod::add) ? rare3<AbsoluteDifferences<sign_a, sign_b, true>>(r)
+                          : rare3<AbsoluteDifferences<sign_a, sign_b, false>>(r);
+}
+
 } // namespace
 
 Fn ISA(select_int)(const Request& r) {
@@ -611,6 +634,10 @@ Fn ISA(select_int)(const Request& r) {
   case Form::max_int:
     if (has(r, Mod::relu)) return is_signed32 ? seldom2<MaxRelu<s32>>(r) : rare2<Pair<MaxRelu, s16>>(r);
     return ints2<Max>(r);
+  case Form::vabsdiff4:
+    if (r.types[1] == Type::s32)
+      return r.types[2] == Type::s32 ? absolute_differences<true, true>(r) : absolute_differences<true, false>(r);
+    return r.types[2] == Type::s32 ? absolute_differences<false, true>(r) : absolute_differences<false, false>(r);
   case Form::popc: return wide64 ? seldom1<Popc<u64>>(r) : seldom1<Popc<u32>>(r);
   case Form::clz: return wide64 ? seldom1<Clz<u64>>(r) : seldom1<Clz<u32>>(r);
   case Form::bfind: return has(r, Mod::shiftamt) ? bfind<true>(r) : bfind<false>(r);

@@ -27,6 +27,7 @@ bool is_nothing(Form form) {
   case Form::fence_proxy:
   case Form::fence_mbarrier_init:
   case Form::nanosleep:
+  case Form::brkpt: // there is no debugger
   case Form::pmevent:
   case Form::setmaxnreg:
   case Form::griddepcontrol: return true;

@@ -78,7 +78,6 @@ const std::vector<NotYet> not_yet{
     {Form::cvt_ue8m0_to_half},
     // The rest
     {Form::redux_float},
-    {Form::brkpt},
     // Generic addresses of 32 bits, which no compiler makes any more
     {Form::cvta, "u32"},
     {Form::cvta_to, "u32"},

@@ -14,7 +14,8 @@ TEST_CASE("the sanitizers find nothing") {
     for (bool causal : {false, true}) cases.push_back({.d = d, .dv = d, .queries = 130, .keys = 257, .causal = causal});
   cases.push_back({.d = 192, .dv = 128, .queries = 70, .keys = 129, .kv_heads = 2, .group = 3, .causal = true});
   cases.push_back({.d = 64, .dv = 64, .queries = 1, .keys = 1000, .storage = Storage::padded});
-  cases.push_back({.type = DType::f16, .d = 80, .dv = 48, .queries = 129, .keys = 65, .storage = Storage::heads_outside});
+  cases.push_back(
+      {.type = DType::f16, .d = 80, .dv = 48, .queries = 129, .keys = 65, .storage = Storage::heads_outside});
   for (dsl::Precision precision : {dsl::Precision::tf32, dsl::Precision::tf32x3})
     for (int64_t d : {48, 128})
       cases.push_back({.type = DType::f32, .precision = precision, .d = d, .dv = d, .queries = 65, .keys = 130});

@@ -259,6 +259,18 @@ Reference bits(const Spelling& s) {
       return exact(cut(static_cast<U>(sum), 32));
     };
   }
+  if (op == "vabsdiff4") {
+    bool signed_a = is_signed(s.type(1)), signed_b = is_signed(s.type(2)), sum = s.has("add");
+    return [=](const Inputs& i) {
+      uint64_t d = sum ? i.c : 0;
+      for (int k = 0; k < 4; ++k) {
+        S a = value(i.a >> (8 * k), 8, signed_a), b = value(i.b >> (8 * k), 8, signed_b);
+        auto distance = static_cast<uint64_t>(a < b ? b - a : a - b);
+        d = sum ? d + distance : d | (distance & 255) << (8 * k);
+      }
+      return exact(d & 0xffffffff);
+    };
+  }
   if (op == "selp") return [=](const Inputs& i) { return exact(cut(i.p ? i.a : i.b, n)); };
   if (op == "mov" && s.type() == "pred") return [=](const Inputs& i) { return exact(i.p); };
   if (op == "mov") return [=](const Inputs& i) { return exact(cut(i.a, n)); };
