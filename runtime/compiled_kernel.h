@@ -4,6 +4,7 @@
 // a program can load a precompiled kernel without linking the compiler, and the compiler can be tested without a
 // device.
 #pragma once
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -77,8 +78,9 @@ struct CompiledKernel {
   std::string name;   ///< the entry in the PTX
   std::string target; ///< "sm_90a"
   std::string ptx;
-  uint32_t threads = 0;      ///< per block, a multiple of 32
-  uint32_t shared_bytes = 0; ///< dynamic shared memory of a block
+  uint32_t threads = 0;              ///< per block, a multiple of 32
+  uint32_t shared_bytes = 0;         ///< dynamic shared memory of a block
+  std::array<uint32_t, 3> cluster{}; ///< blocks of a cluster; 0: as the PTX says, or none
   std::vector<KernelArgument> arguments;
   std::vector<KernelParameter> parameters;
   std::vector<StageTime> stages;

@@ -1,8 +1,7 @@
-// block.h - one block of threads: its warps, barriers and shared memory, and the scheduler that runs it to its end.
-//
-// One host thread runs a block: each warp in turn until it waits, so the order of events is always the same. A block in
-// which nobody can run any more is a deadlock and reported with what everybody waits for.
+// block.h - one block of threads: its warps, barriers and shared memory. Its cluster (cluster.h) gives the warps their
+// turns.
 #pragma once
+#include "runtime/simulator/async.h"
 #include "runtime/simulator/calls.h"
 #include "runtime/simulator/control.h"
 #include "runtime/simulator/counters.h"
@@ -11,6 +10,7 @@
 #include "runtime/simulator/sanitize.h"
 
 #include <array>
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -22,8 +22,10 @@ namespace tilejit::runtime::simulator {
 /// cp.async of a warp that have not been waited for: they happen when a wait covers them, and not before.
 struct AsyncQueue {
   std::vector<AsyncCopy> copies;
-  std::array<uint32_t, 32> groups{}; ///< by lane: commits so far
-  uint32_t issued = 0, observed = 0; ///< for the sanitizer
+  std::array<uint32_t, 32> groups{};        ///< by lane: commits so far
+  uint32_t issued = 0, observed = 0;        ///< for the sanitizer
+  std::array<uint32_t, 32> bulk_groups{};   ///< by lane: commits of bulk copies so far
+  std::array<uint32_t, 32> cluster_phase{}; ///< by lane: phase of barrier.cluster it has arrived in, plus one
 };
 
 struct Barrier {
@@ -43,18 +45,29 @@ struct LaunchState {
   std::vector<uint8_t> params;
   uint64_t shared_bytes = 0; ///< static and dynamic
   uint64_t dynamic_shared = 0;
-  DeviceHeap* heap = nullptr; ///< for malloc, where the program has it
+  std::array<uint32_t, 3> cluster{1, 1, 1}; ///< in blocks
+  bool explicit_cluster = false;
+  std::optional<uint64_t> seed;             ///< of a random order
+  std::atomic<uint32_t>* running = nullptr; ///< host threads that run clusters
+  DeviceHeap* heap = nullptr;               ///< for malloc, where the program has it
 };
+
+/// What a warp did with its turn; the later the more.
+enum class Turn : uint8_t { idle, polled, moved };
 
 struct BlockState {
   const LaunchState* launch = nullptr;
-  std::array<uint32_t, 3> index{};
+  ClusterState* cluster = nullptr;
+  uint32_t rank = 0; ///< in the cluster
+  std::array<uint32_t, 3> index{}, in_cluster{};
+  uint64_t order = 0; ///< among the blocks of the launch: cluster by cluster
   uint32_t threads = 0, live_threads = 0;
   std::vector<Warp> warps;
   std::vector<AsyncQueue> queues;
   std::vector<CallStack> calls;
   std::string output; ///< of this block's vprintf
   std::array<Barrier, 16> barriers{};
+  std::vector<Mbarrier> mbarriers;
 
   /// Memory that the blocks of one host thread use one after another.
   std::unique_ptr<uint8_t[], void (*)(void*)> files{nullptr, nullptr}, shared{nullptr, nullptr},
@@ -69,14 +82,12 @@ struct BlockState {
   /// Prepares for the blocks of a launch.
   explicit BlockState(const LaunchState& launch);
   BlockState(const BlockState&) = delete;
-  /// Runs the block to its end.
-  void run(uint64_t linear_index);
+  void begin(); ///< `index`, `in_cluster` and `order` are set
+  Turn run_warp(Warp& w, uint32_t fuel);
+  void end(); ///< all threads have ended
 
 private:
-  void begin(uint64_t linear_index);
   void fill_specials(Warp& w);
-  bool run_warp(Warp& w); ///< true: it did something
-  [[noreturn]] void report_deadlock();
 };
 
 } // namespace tilejit::runtime::simulator

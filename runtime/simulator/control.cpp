@@ -1,7 +1,8 @@
 // control.cpp - control flow, barriers, waits for cp.async; errors at run time.
-#include "runtime/simulator/block.h"
+#include "runtime/simulator/cluster.h"
 #include "runtime/simulator/findings.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <xmmintrin.h>
@@ -32,6 +33,7 @@ const Insn* meet(Warp* w, const Insn* ip) {
     if (w->splits[i].wait == Wait::nothing && !w->splits[i].spins && // those behind go first
         goes_before(w->splits[i], w->depth, ip)) {
       park(w, ip, w->active);
+      w->polled = true;
       return nullptr;
     }
   if (ip->aux & 1 && w->split_count > 0) {
@@ -41,6 +43,7 @@ const Insn* meet(Warp* w, const Insn* ip) {
   if (ip->aux & 2 && --w->fuel == 0) { // a loop that may wait for lanes of its own warp: they get their turn
     park(w, ip, w->active);
     w->splits[w->split_count - 1].spins = true;
+    w->polled = true;
     return nullptr;
   }
   ++w->block_counts[ip->imm];
@@ -65,6 +68,10 @@ void end_lanes(Warp* w, uint32_t mask) {
   w->active &= ~mask;
   w->block->live_threads -= static_cast<uint32_t>(std::popcount(mask));
   complete_barriers(*w->block);
+  ClusterState& cluster = *w->block->cluster;
+  for (uint32_t m = mask; m; m &= m - 1) // those that have arrived are no longer counted
+    cluster.arrived -= w->async->cluster_phase[std::countr_zero(m)] == cluster.phase + 1;
+  cluster.complete_barrier();
 }
 
 const Insn* branch(Warp* w, const Insn* ip) {
@@ -287,6 +294,16 @@ const Insn* clock(Warp* w, const Insn* ip) {
 
 } // namespace
 
+void complete_copies(Warp* w, uint32_t mask, uint32_t number) {
+  std::vector<AsyncCopy>& copies = w->async->copies;
+  for (AsyncCopy& copy : copies) {
+    if (copy.number > number) continue;
+    perform(w, copy, copy.mask & mask);
+    copy.mask &= ~mask;
+  }
+  std::erase_if(copies, [](const AsyncCopy& copy) { return copy.mask == 0; });
+}
+
 void park(Warp* w, const Insn* pc, uint32_t mask, Wait wait, uint32_t id, uint32_t need, const Insn* at) {
   w->splits[w->split_count++] = {pc, mask, wait, id, need, at, _mm_getcsr(), false, w->depth};
 }
@@ -309,7 +326,7 @@ const Insn* wait_for_lanes(Warp* w, const Insn* ip, uint32_t need) {
 
 AsyncCopy& new_copy(Warp* w) {
   AsyncCopy& copy = w->async->copies.emplace_back();
-  copy.number = w->async->issued;
+  copy.number = ++w->async->issued;
   copy.observed = w->async->observed;
   return copy;
 }
@@ -330,8 +347,8 @@ const ControlHandlers& control_handlers() {
 
 // --- the scheduler ---------------------------------------------------------------------------------------------------
 
-bool BlockState::run_warp(Warp& w) {
-  bool did_something = false;
+Turn BlockState::run_warp(Warp& w, uint32_t fuel) {
+  Turn turn = Turn::idle;
   for (;;) {
     uint32_t best = none, rejoin = 0, spinning = 0;
     for (uint32_t i = 0; i < w.split_count; ++i) {
@@ -347,9 +364,9 @@ bool BlockState::run_warp(Warp& w) {
     if (best == none && w.split_count > 0 && rejoin == w.split_count) best = 0; // all that live are there
     if (best == none && spinning > 0) { // all have had their turn; now the other warps
       for (uint32_t i = 0; i < w.split_count; ++i) w.splits[i].spins = false;
-      return true;
+      return std::max(turn, Turn::polled);
     }
-    if (best == none) return did_something;
+    if (best == none) return turn;
     Split s = w.splits[best];
     remove_split(&w, best);
     for (uint32_t i = 0; i < w.split_count;)
@@ -359,71 +376,22 @@ bool BlockState::run_warp(Warp& w) {
         remove_split(&w, i);
       } else
         ++i;
-    did_something = true;
     w.active = s.mask;
     w.depth = s.depth;
     w.file = file_at(&w, s.depth);
-    w.yielded = false;
-    w.fuel = 1024;
+    w.yielded = w.polled = false;
+    w.fuel = fuel;
     const Insn* ip = s.pc;
     _mm_setcsr(s.mode);
     do ip = ip->fn(&w, ip);
     while (ip);
-    if (w.yielded) return true;
+    turn = std::max(turn, w.yielded || w.polled ? Turn::polled : Turn::moved);
+    if (w.yielded) return turn;
   }
 }
 
-void BlockState::run(uint64_t linear_index) {
-  begin(linear_index);
-  struct RestoreMode {
-    unsigned mode = _mm_getcsr();
-    ~RestoreMode() { _mm_setcsr(mode); }
-  } restore;
-  while (live_threads > 0) {
-    bool progress = false;
-    for (Warp& w : warps)
-      if (w.live) progress |= run_warp(w);
-    if (!progress) report_deadlock();
-  }
+void BlockState::end() {
   if (sanitizer) sanitizer->end();
-}
-
-void BlockState::report_deadlock() {
-  std::string text;
-  Finding finding{.kind = FindingKind::deadlock, .block = index};
-  size_t shown = 0;
-  for (const Warp& w : warps)
-    for (uint32_t i = 0; i < w.split_count; ++i) {
-      const Split& s = w.splits[i];
-      if (++shown > 8) continue;
-      const Program& p = *launch->program;
-      const Meta& meta = p.meta[static_cast<size_t>(s.pc - p.code.data()) - (s.wait == Wait::barrier ? 2 : 0)];
-      uint32_t line = meta.line;
-      bool divergent = s.wait == Wait::lanes && (s.pc->fn == bar_sync || s.pc->fn == bar_arrive || s.pc->fn == bar_red);
-      if (divergent) finding.kind = FindingKind::barrier;
-      if (shown == 1) {
-        finding.ptx_line = line;
-        finding.source = p.module->describe(meta.location);
-        finding.thread = thread_of(w, static_cast<uint32_t>(std::countr_zero(s.mask)));
-      }
-      char lanes[16];
-      std::snprintf(lanes, sizeof lanes, "0x%08x", s.mask);
-      text += "\n  warp " + std::to_string(w.index) + ", lanes " + lanes + ", line " + std::to_string(line) + " '" +
-              std::string(p.module->source_line(line)) + "': waits for ";
-      if (s.wait == Wait::barrier) {
-        const Barrier& b = barriers[s.id];
-        text += "barrier " + std::to_string(s.id) + ", where " + std::to_string(b.expected ? b.rounded : b.threads) +
-                " of " + std::to_string(b.expected ? b.expected : live_threads) + " threads have arrived";
-      } else if (s.wait == Wait::lanes) {
-        std::snprintf(lanes, sizeof lanes, "0x%08x", s.need & w.live & ~s.mask);
-        text += std::string("lanes ") + lanes + " of its warp to come to the same instruction";
-      } else
-        text += "the other lanes of its warp";
-    }
-  if (shown > 8) text += "\n  and " + std::to_string(shown - 8) + " more";
-  finding.message =
-      "kernel '" + launch->program->name + "': deadlock in block " + tuple(index) + ": no thread can go on" + text;
-  throw FindingError(std::move(finding));
 }
 
 BlockState::BlockState(const LaunchState& l) : launch(&l) {
@@ -475,16 +443,19 @@ void BlockState::fill_specials(Warp& w) {
       switch (s.special) {
       case Special::tid: return tid[s.component];
       case Special::ntid: return shape[s.component];
-      case Special::ctaid:
-      case Special::clusterid: return index[s.component];
-      case Special::nctaid:
-      case Special::nclusterid: return launch->grid[s.component];
+      case Special::ctaid: return index[s.component];
+      case Special::nctaid: return launch->grid[s.component];
+      case Special::clusterid: return index[s.component] / launch->cluster[s.component];
+      case Special::nclusterid: return launch->grid[s.component] / launch->cluster[s.component];
+      case Special::cluster_ctaid: return in_cluster[s.component];
+      case Special::cluster_nctaid: return launch->cluster[s.component];
+      case Special::cluster_ctarank: return rank;
+      case Special::cluster_nctarank: return cluster->blocks.size();
+      case Special::is_explicit_cluster: return launch->explicit_cluster ? ~0u : 0u;
       case Special::laneid: return lane;
       case Special::warpid: return w.index;
       case Special::nwarpid: return warps.size();
       case Special::nsmid: return 1;
-      case Special::cluster_nctaid:
-      case Special::cluster_nctarank: return 1;
       case Special::lanemask_eq: return 1u << lane;
       case Special::lanemask_le: return (2ull << lane) - 1;
       case Special::lanemask_lt: return (1ull << lane) - 1;
@@ -494,7 +465,7 @@ void BlockState::fill_specials(Warp& w) {
       case Special::total_smem_size:
       case Special::aggr_smem_size: return launch->shared_bytes;
       case Special::warp_size: return 32;
-      default: return 0; // one multiprocessor, one cluster of one block; is_explicit_cluster: no
+      default: return 0; // one multiprocessor
       }
     };
     if (s.row) {
@@ -507,14 +478,12 @@ void BlockState::fill_specials(Warp& w) {
   }
 }
 
-void BlockState::begin(uint64_t linear_index) {
+void BlockState::begin() {
   const Program& p = *launch->program;
-  index = {static_cast<uint32_t>(linear_index % launch->grid[0]),
-           static_cast<uint32_t>(linear_index / launch->grid[0] % launch->grid[1]),
-           static_cast<uint32_t>(linear_index / launch->grid[0] / launch->grid[1])};
   live_threads = threads;
   barriers = {};
-  if (sanitizer) sanitizer->begin(linear_index);
+  mbarriers.clear();
+  if (sanitizer) sanitizer->begin(order);
   std::memset(shared.get(), 0xff, launch->shared_bytes);
   for (Warp& w : warps) {
     uint32_t lanes = std::min(32u, threads - w.index * 32);
@@ -527,6 +496,8 @@ void BlockState::begin(uint64_t linear_index) {
     w.async->copies.clear();
     w.async->issued = 0;
     w.async->groups.fill(0);
+    w.async->bulk_groups.fill(0);
+    w.async->cluster_phase.fill(0);
     for (uint32_t offset : p.undefined_rows32) std::memset(w.file + offset, 0xff, 128);
     for (uint32_t offset : p.undefined_rows64) std::memset(w.file + offset, 0xff, 256);
     fill_specials(w);

@@ -33,6 +33,13 @@ uint8_t* host_address(Warp* w, const Insn* ip, uint32_t lane, uint64_t address, 
 /// A .sync operation whose lanes are not all here: the running split waits for the others. Returns null.
 const Insn* wait_for_lanes(Warp* w, const Insn* ip, uint32_t need);
 
+/// Address of the host for one in the shared memory of another block of the cluster (async.h); null where there is
+/// none.
+uint8_t* remote_shared(Warp* w, uint64_t at, uint64_t bytes);
+
+/// The cp.async of these lanes up to the warp's `number` take effect.
+void complete_copies(Warp* w, uint32_t mask, uint32_t number);
+
 /// A cp.async that the handler fills in.
 AsyncCopy& new_copy(Warp* w);
 

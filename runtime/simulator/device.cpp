@@ -1,8 +1,8 @@
 // device.cpp - see device.h: modules, launches, host threads.
 #include "runtime/simulator/device.h"
 
-#include "runtime/simulator/block.h"
 #include "runtime/simulator/calls.h"
+#include "runtime/simulator/cluster.h"
 #include "runtime/simulator/handlers.h"
 #include "runtime/simulator/lower.h"
 
@@ -126,6 +126,7 @@ public:
   void launch(const runtime::Module& module, const Launch& launch, Stream*) override;
   void launch_ptx(const std::string& ptx, const PtxLaunch& launch) override;
   void set_instruments(const Instruments& instruments) override { instruments_ = instruments; }
+  void set_seed(std::optional<uint64_t> seed) override { seed_ = seed; }
   const std::vector<Finding>& findings() const override { return findings_; }
   void clear_findings() override { findings_.clear(); }
   void synchronize() override {}
@@ -153,6 +154,7 @@ private:
   void require_shape(const std::string& name, const std::array<uint32_t, 3>& grid,
                      const std::array<uint32_t, 3>& block) const;
   void require_shared(const LoadedModule& module, uint64_t dynamic) const;
+  std::array<uint32_t, 3> cluster_of(const PtxLaunch& launch, const Function& f) const;
   void run(const LoadedModule& module, const PtxLaunch& launch);
   void run(LaunchState& state);
 
@@ -163,6 +165,7 @@ private:
   std::function<void(std::string_view)> output_;
   LaunchCounters counters_;
   Instruments instruments_;
+  std::optional<uint64_t> seed_;
   std::vector<Finding> findings_;
 };
 
@@ -231,6 +234,26 @@ void Simulator::require_shape(const std::string& name, const std::array<uint32_t
                 " threads a block: 1 to 1024 are possible, 64 at most in the third dimension");
 }
 
+/// The launch's, else the entry's, else one block.
+std::array<uint32_t, 3> Simulator::cluster_of(const PtxLaunch& launch, const Function& f) const {
+  std::array<uint32_t, 3> cluster = launch.cluster;
+  if (cluster[0] == 0) cluster = f.cluster;
+  for (size_t d = 0; d < 3; ++d) cluster[d] = std::max(cluster[d], 1u);
+  for (size_t d = 0; d < 3; ++d) {
+    if (f.cluster[0] != 0 && std::max(f.cluster[d], 1u) != cluster[d])
+      throw Error("kernel '" + launch.entry + "' asks for clusters of " + tuple(f.cluster) +
+                  " blocks, the launch for " + tuple(cluster));
+    if (launch.grid[d] % cluster[d] != 0)
+      throw Error("launch of '" + launch.entry + "': the grid " + tuple(launch.grid) +
+                  " is not a multiple of the cluster " + tuple(cluster));
+  }
+  uint64_t blocks = uint64_t{cluster[0]} * cluster[1] * cluster[2];
+  if (blocks > 16) throw Error("launch of '" + launch.entry + "': a cluster has at most 16 blocks");
+  if (blocks > 1 && parts_of(target_).first < 90)
+    throw Error("launch of '" + launch.entry + "': clusters need sm_90 or later, not " + target_);
+  return cluster;
+}
+
 std::shared_ptr<runtime::Module> Simulator::load(const CompiledKernel& kernel) {
   auto module = std::make_shared<LoadedModule>();
   module->compiled = kernel;
@@ -255,6 +278,7 @@ void Simulator::launch(const runtime::Module& module, const Launch& launch, Stre
   PtxLaunch how{.entry = loaded->compiled.name,
                 .grid = launch.grid,
                 .block = {loaded->compiled.threads, 1, 1},
+                .cluster = loaded->compiled.cluster,
                 .dynamic_shared = loaded->compiled.shared_bytes};
   for (const ParameterValue& parameter : launch.parameters)
     std::visit(
@@ -287,6 +311,9 @@ void Simulator::run(const LoadedModule& module, const PtxLaunch& launch) {
   state.memory = memory_.get();
   state.grid = launch.grid;
   state.block = launch.block;
+  state.cluster = cluster_of(launch, f);
+  state.explicit_cluster = launch.cluster[0] != 0 || f.cluster[0] != 0;
+  state.seed = seed_;
   state.params.resize(f.param_bytes);
   for (size_t i = 0; i < f.parameters.size(); ++i) {
     const Variable& v = m.variables[f.parameters[i].variable];
@@ -312,7 +339,10 @@ void Simulator::run(LaunchState& state) {
   auto start = std::chrono::steady_clock::now();
   const Program& p = *state.program;
   uint64_t total = uint64_t{state.grid[0]} * state.grid[1] * state.grid[2];
-  std::atomic<uint64_t> next{0}, done{0}, stop{total};
+  const uint64_t size = uint64_t{state.cluster[0]} * state.cluster[1] * state.cluster[2], clusters = total / size;
+  std::atomic<uint64_t> next{0}, done{0}, stop{clusters};
+  std::atomic<uint32_t> running{0};
+  state.running = &running;
   std::mutex mutex;
   std::exception_ptr error;
   FindingLog found;
@@ -323,14 +353,18 @@ void Simulator::run(LaunchState& state) {
   std::vector<AccessCounters> accesses(p.observed.size());
   auto work = [&](bool reports) {
     uint64_t index = 0;
-    std::optional<BlockState> block;
+    std::optional<ClusterState> cluster;
+    auto print = [&] {
+      for (auto& b : cluster->blocks) printed.put(b->order, std::exchange(b->output, {}));
+    };
+    ++running;
     try {
-      block.emplace(state);
+      cluster.emplace(state);
       auto reported = start;
       while ((index = next.fetch_add(1)) < stop.load()) {
-        block->run(index);
-        printed.put(index, std::exchange(block->output, {}));
-        uint64_t finished = done.fetch_add(1) + 1;
+        cluster->run(index);
+        print();
+        uint64_t finished = done.fetch_add(size) + size;
         if (reports && progress_) {
           auto now = std::chrono::steady_clock::now();
           if (now - reported > std::chrono::milliseconds(50)) {
@@ -340,21 +374,24 @@ void Simulator::run(LaunchState& state) {
         }
       }
     } catch (...) {
-      if (block) printed.put(index, std::exchange(block->output, {}));
+      if (cluster) print();
       std::lock_guard lock(mutex);
       if (index < stop.load()) {
         stop = index;
         error = std::current_exception();
       }
     }
-    if (!block) return;
+    --running;
+    if (!cluster) return;
     std::lock_guard lock(mutex);
-    for (size_t b = 0; b < counts.size(); ++b) counts[b] += block->block_counts[b];
-    for (size_t b = 0; b < block->block_lanes.size(); ++b) lanes[b] += block->block_lanes[b];
-    for (size_t i = 0; i < accesses.size() && !block->counters.empty(); ++i) accesses[i] += block->counters[i];
-    found.merge(std::move(block->found));
+    for (auto& block : cluster->blocks) {
+      for (size_t b = 0; b < counts.size(); ++b) counts[b] += block->block_counts[b];
+      for (size_t b = 0; b < block->block_lanes.size(); ++b) lanes[b] += block->block_lanes[b];
+      for (size_t i = 0; i < accesses.size() && !block->counters.empty(); ++i) accesses[i] += block->counters[i];
+      found.merge(std::move(block->found));
+    }
   };
-  uint64_t workers = p.ordered_blocks ? 1 : std::min<uint64_t>(threads_, total);
+  uint64_t workers = p.ordered_blocks ? 1 : std::min<uint64_t>(threads_, clusters);
   std::vector<std::thread> others;
   for (uint64_t i = 1; i < workers; ++i) others.emplace_back(work, false);
   work(true);
@@ -377,7 +414,7 @@ void Simulator::run(LaunchState& state) {
   } else { // nobody has looked what was written
     for (const GlobalMemory::Range& r : memory_->allocations()) memory_->mark_initialised(r.begin, r.end);
   }
-  for (Finding& f : found.take(stop.load())) findings_.push_back(std::move(f));
+  for (Finding& f : found.take((stop.load() + 1) * size - 1)) findings_.push_back(std::move(f));
   if (error) {
     try {
       std::rethrow_exception(error);
@@ -390,6 +427,31 @@ void Simulator::run(LaunchState& state) {
 }
 
 } // namespace
+
+std::optional<SeedDifference> compare_seeds(SimulatorDevice& device, std::span<const std::shared_ptr<Buffer>> buffers,
+                                            const std::function<void()>& work, uint64_t seeds) {
+  auto contents = [&] {
+    std::vector<std::vector<std::byte>> all;
+    for (const auto& b : buffers) device.download(*b, 0, all.emplace_back(b->size()));
+    return all;
+  };
+  auto before = contents();
+  device.set_seed(std::nullopt);
+  work();
+  auto wanted = contents();
+  std::optional<SeedDifference> difference;
+  for (uint64_t seed = 1; seed <= seeds && !difference; ++seed) {
+    for (size_t b = 0; b < buffers.size(); ++b) device.upload(*buffers[b], 0, before[b]);
+    device.set_seed(seed);
+    work();
+    auto got = contents();
+    for (size_t b = 0; b < got.size() && !difference; ++b)
+      if (auto at = std::mismatch(got[b].begin(), got[b].end(), wanted[b].begin()).first; at != got[b].end())
+        difference = {seed, b, static_cast<size_t>(at - got[b].begin())};
+  }
+  device.set_seed(std::nullopt);
+  return difference;
+}
 
 std::shared_ptr<SimulatorDevice> open_simulator(const std::string& target) {
   auto [number, suffix] = parts_of(target);

@@ -7,6 +7,8 @@
 #include "runtime/simulator/counters.h"
 #include "runtime/simulator/findings.h"
 
+#include <optional>
+
 namespace tilejit::runtime {
 
 /// What one launch did.
@@ -32,6 +34,10 @@ class SimulatorDevice : public Device {
 public:
   /// For the launches that follow.
   virtual void set_instruments(const Instruments& instruments) = 0;
+  /// The order in which warps run and asynchronous operations take effect, for the launches that follow: a random one,
+  /// the same for any number of host threads; or, without a seed, a fixed one, in which such operations take effect as
+  /// late as they may.
+  virtual void set_seed(std::optional<uint64_t> seed) = 0;
   /// What was found since the device was opened or `clear_findings` was called; those that ended a launch are here too.
   virtual const std::vector<Finding>& findings() const = 0;
   virtual void clear_findings() = 0;
@@ -43,6 +49,17 @@ public:
   /// Gets what kernels print, block after block in their order; without it, standard output does.
   virtual void set_output(std::function<void(std::string_view)> output) = 0;
 };
+
+/// Where results depended on the order in which things happened.
+struct SeedDifference {
+  uint64_t seed = 0;
+  size_t buffer = 0, byte = 0; ///< the first that differs from the run without a seed
+};
+/// Does `work` without a seed and then with each of seeds 1 .. `seeds`, on buffers that begin each time as they are
+/// now, and compares what it leaves in them bit by bit. Nothing: it was always the same. Leaves the last run's
+/// contents.
+std::optional<SeedDifference> compare_seeds(SimulatorDevice& device, std::span<const std::shared_ptr<Buffer>> buffers,
+                                            const std::function<void()>& work, uint64_t seeds);
 
 /// The simulator of a GPU of architecture `target`, "sm_80" or later. Throws Error for anything else.
 std::shared_ptr<SimulatorDevice> open_simulator(const std::string& target = "sm_90a");

@@ -26,6 +26,11 @@ bool is_nothing(Form form) {
   case Form::fence:
   case Form::fence_proxy:
   case Form::fence_mbarrier_init:
+  case Form::fence_sync_restrict:
+  case Form::fence_proxy_async_generic:
+  case Form::fence_proxy_tensormap:
+  case Form::cp_async_bulk_prefetch:
+  case Form::cp_async_bulk_prefetch_tensor:
   case Form::nanosleep:
   case Form::brkpt: // there is no debugger
   case Form::pmevent:
@@ -243,7 +248,7 @@ uint32_t Lowering::row(const Operand& o, bool wide) { return spread(source(o), w
 
 Lowering::Guard Lowering::predicate(const Operand& o) {
   if (o.is(Kind::reg)) return {place(o.index), o.negated ? ~0u : 0u};
-  if (o.is(Kind::special)) return {0, 0}; // is_explicit_cluster: no
+  if (o.is(Kind::special)) return {special(static_cast<Special>(o.index), 0, false), o.negated ? ~0u : 0u};
   return {0, (o.value != 0) != o.negated ? ~0u : 0u};
 }
 
@@ -650,6 +655,38 @@ void Lowering::instruction(const Instruction& i) {
     done = operate(request(Form::mov, {Type::b64}), is_scalar(f_.operands(i)[0].index) ? Width::scalar : Width::row64,
                    place(f_.operands(i)[0].index), {{constant(0), true}}, {true});
     break;
+  case Form::mbarrier_init:
+  case Form::mbarrier_inval:
+  case Form::mbarrier_expect_tx:
+  case Form::mbarrier_complete_tx:
+  case Form::mbarrier_arrive:
+  case Form::mbarrier_arrive_expect_tx:
+  case Form::mbarrier_arrive_nocomplete:
+  case Form::mbarrier_arrive_drop:
+  case Form::mbarrier_arrive_drop_expect_tx:
+  case Form::mbarrier_arrive_drop_nocomplete:
+  case Form::mbarrier_test_wait:
+  case Form::mbarrier_test_wait_parity:
+  case Form::mbarrier_try_wait:
+  case Form::mbarrier_try_wait_parity:
+  case Form::mbarrier_pending_count:
+  case Form::cp_async_mbarrier_arrive: done = mbarrier(i); break;
+  case Form::mapa:
+  case Form::getctarank:
+  case Form::barrier_cluster_arrive:
+  case Form::barrier_cluster_wait: done = cluster(i); break;
+  case Form::cp_async_bulk_load:
+  case Form::cp_async_bulk_store:
+  case Form::cp_async_bulk_commit_group:
+  case Form::cp_async_bulk_wait_group:
+  case Form::cp_reduce_async_bulk:
+  case Form::cp_async_bulk_tensor_load:
+  case Form::cp_async_bulk_tensor_store:
+  case Form::cp_reduce_async_bulk_tensor:
+  case Form::tensormap_replace:
+  case Form::tensormap_cp_fenceproxy:
+  case Form::st_async:
+  case Form::red_async: done = bulk(i); break;
   default: done = arithmetic(i); break;
   }
   if (!done) unsupported(i);

@@ -118,6 +118,13 @@ private:
   // lower_calls.cpp
   bool call(const Instruction& i);
   bool stack(const Instruction& i);
+  // lower_async.cpp
+  uint32_t operand_word(const Operand* o); ///< async.h; null: none
+  void address_words(const Operand* o, std::vector<uint32_t>& words);
+  bool emit_async(Fn fn, const std::vector<uint32_t>& words, Insn fields = {});
+  bool mbarrier(const Instruction& i);
+  bool cluster(const Instruction& i);
+  bool bulk(const Instruction& i);
   // lower_wide.cpp
   bool load(const Instruction& i);
   bool store(const Instruction& i);

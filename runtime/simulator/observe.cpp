@@ -73,9 +73,8 @@ void show_copy(Warp* w, const Insn* target, const Observed& o, uint32_t index, A
     count(b.counters[index].global, false, from, o.bytes);
   }
   w->async->observed = index;
-  ++w->async->issued;
   if (!b.sanitizer) return;
-  b.sanitizer->copy(*w, index, to, w->async->issued);
+  b.sanitizer->copy(*w, index, to, w->async->issued + 1); // the copy follows
   b.sanitizer->global(*w, index, from);
 }
 

@@ -16,10 +16,12 @@ struct CallStack;  // calls.h
 
 enum class Wait : uint8_t {
   nothing,
-  barrier,  ///< bar.sync `id`
-  lanes,    ///< a .sync operation of the warp: for the lanes of its mask
-  rejoin,   ///< at code that lanes run together or not at all: for the rest of the warp
-  mbarrier, ///< a phase of the mbarrier at shared address `id`
+  barrier,   ///< bar.sync `id`
+  lanes,     ///< a .sync operation of the warp: for the lanes of its mask
+  rejoin,    ///< at code that lanes run together or not at all: for the rest of the warp
+  mbarrier,  ///< the phase `need` of the mbarrier at shared address `id`
+  cluster,   ///< barrier.cluster
+  warpgroup, ///< the other warps of the warpgroup issue what it has issued
 };
 
 struct Split {
@@ -67,6 +69,7 @@ struct Warp {
   uint64_t clock = 0;
   uint32_t split_count = 0; ///< waiting ones
   bool yielded = false;
+  bool polled = false; ///< its turn ended without anything that others could see
   Split splits[33];
 };
 

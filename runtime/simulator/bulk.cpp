@@ -1,0 +1,199 @@
+// bulk.cpp - tokens: bulk copies, reductions and remote stores, issued and completed. PTX ISA "cp.async.bulk",
+// "cp.reduce.async.bulk", "st.async", "red.async".
+#include "runtime/simulator/cluster.h"
+
+#include <bit>
+#include <cstring>
+#include <xmmintrin.h>
+
+namespace tilejit::runtime::simulator {
+
+void on_issue(Token token) {
+  token.has_group = token.barrier == none;
+  token.block->cluster->tokens.push_back(std::move(token));
+}
+
+namespace {
+
+/// Handlers and tokens run in whatever mode the last instruction wanted.
+struct PlainMode {
+  unsigned before = _mm_getcsr();
+  PlainMode() { _mm_setcsr(mxcsr_ieee); }
+  ~PlainMode() { _mm_setcsr(before); }
+};
+
+uint8_t* shared_of(BlockState& block, uint32_t at) { return block.shared.get() + at; }
+template <class F>
+void each_block(Token& t, F f) {
+  for (uint32_t m = t.blocks; m; m &= m - 1) f(*t.block->cluster->blocks[static_cast<size_t>(std::countr_zero(m))]);
+}
+void write(Token& t, uint8_t* to) {
+  if (t.reduction == Reduction::none)
+    std::memcpy(to, t.data.data(), t.bytes);
+  else
+    reduce(to, t.data.data(), t.bytes, t.type, t.reduction);
+}
+
+} // namespace
+
+void capture(Token& t) {
+  if (t.captured) return;
+  t.captured = true;
+  switch (t.kind) {
+  case Token::Kind::to_shared:
+  case Token::Kind::to_global: {
+    const uint8_t* from = t.kind == Token::Kind::to_global ? shared_of(*t.block, t.shared)
+                          : t.from_shared                  ? shared_of(*t.block, t.source)
+                                                           : t.block->launch->memory->host(t.global);
+    t.data.assign(from, from + t.bytes);
+    break;
+  }
+  case Token::Kind::tensor_load:
+  case Token::Kind::tensor_store: load_box(t); break;
+  default: break;
+  }
+}
+
+void on_complete(Token& t) {
+  PlainMode mode;
+  capture(t);
+  switch (t.kind) {
+  case Token::Kind::to_shared:
+  case Token::Kind::store: each_block(t, [&](BlockState& b) { write(t, shared_of(b, t.shared)); }); break;
+  case Token::Kind::to_global: write(t, t.block->launch->memory->host(t.global)); break;
+  case Token::Kind::tensor_load:
+  case Token::Kind::tensor_store: store_box(t); break;
+  case Token::Kind::copies_arrive: complete_copies(t.warp, t.lanes, t.copies); break;
+  }
+  if (t.barrier == none) return;
+  each_block(t, [&](BlockState& b) {
+    Mbarrier& barrier = require_mbarrier(t.warp, t.ip, b, t.barrier);
+    if (t.kind == Token::Kind::copies_arrive)
+      arrive_on(t.warp, t.ip, b, barrier, static_cast<uint32_t>(std::popcount(t.lanes)));
+    else
+      complete_transactions(b, barrier, t.bytes);
+  });
+}
+
+void on_leftover(const Token& t) {
+  bool reads_shared = t.kind == Token::Kind::to_global || t.kind == Token::Kind::tensor_store;
+  if (t.kind == Token::Kind::copies_arrive || (reads_shared && t.captured)) return;
+  auto place = static_cast<uint32_t>(t.ip - t.block->launch->program->code.data());
+  FindingLog::Key key{FindingKind::async_hazard, place, none};
+  if (!t.block->found.is_new(key)) return;
+  t.block->found.add(key, t.block->order,
+                     finding_at(*t.warp, t.ip, t.lane, FindingKind::async_hazard,
+                                reads_shared
+                                    ? "ends while this copy may still read its shared memory: wait for it with "
+                                      "cp.async.bulk.wait_group.read"
+                                    : "ends while this copy may still write shared memory: wait for its "
+                                      "mbarrier"));
+}
+
+// --- instructions ----------------------------------------------------------------------------------------------------
+
+namespace {
+
+template <class F>
+void each_lane(uint32_t mask, F f) {
+  for (; mask; mask &= mask - 1) f(static_cast<uint32_t>(std::countr_zero(mask)));
+}
+Token new_token(Warp* w, const Insn* ip, uint32_t lane, Token::Kind kind) {
+  Token t;
+  t.kind = kind;
+  t.block = w->block, t.warp = w, t.ip = ip;
+  t.lane = lane, t.lanes = 1u << lane;
+  return t;
+}
+
+} // namespace
+
+uint32_t target_blocks(Warp* w, const Insn* ip, uint32_t lane, uint32_t mask_word, const SharedPlace& to) {
+  if (mask_word == no_operand) return 1u << to.block->rank;
+  uint64_t mask = operand_value(w, mask_word, lane) & 0xffff;
+  if (mask >> w->block->cluster->blocks.size() != 0)
+    fail(w, ip, "the multicast mask names a block that the cluster does not have");
+  return static_cast<uint32_t>(mask);
+}
+
+/// imm: BulkFlags | Reduction << 8; b: type; words: destination, source, size, mbarrier, mask of blocks.
+const Insn* bulk(Warp* w, const Insn* ip) {
+  const uint32_t* words = words_of(ip);
+  each_lane(guarded_lanes(w, ip), [&](uint32_t lane) {
+    bool stores = ip->imm & bulk_to_global;
+    Token t = new_token(w, ip, lane, stores ? Token::Kind::to_global : Token::Kind::to_shared);
+    t.bytes = static_cast<uint32_t>(operand_value(w, words[4], lane));
+    t.reduction = static_cast<Reduction>(ip->imm >> 8);
+    t.type = static_cast<Type>(ip->b);
+    t.from_shared = ip->imm & bulk_from_shared;
+    if (t.bytes % 16 != 0) fail(w, ip, "the size of a bulk copy is a multiple of 16 bytes");
+    uint64_t to = address_value(w, words, lane), from = address_value(w, words + 2, lane);
+    auto global = [&](uint64_t address, bool writes) {
+      if (address % 16 != 0) fault(w, ip, Fault::misaligned, Space::global, lane, address, 16, writes);
+      if (t.bytes && !find_allocation(w, address, t.bytes))
+        fault(w, ip, Fault::out_of_bounds, Space::global, lane, address, t.bytes, writes);
+      t.global = address;
+    };
+    if (stores) {
+      t.shared = shared_place(w, ip, lane, from, t.bytes, 16, false).offset;
+      global(to, true);
+    } else {
+      SharedPlace at = shared_place(w, ip, lane, to, t.bytes, 16, true);
+      t.shared = at.offset;
+      t.blocks = target_blocks(w, ip, lane, words[7], at);
+      t.barrier = shared_place(w, ip, lane, address_value(w, words + 5, lane), 8, 8, true).offset;
+      if (t.from_shared)
+        t.source = shared_place(w, ip, lane, from, t.bytes, 16, false).offset;
+      else
+        global(from, false);
+    }
+    on_issue(std::move(t));
+  });
+  return after(ip);
+}
+
+const Insn* bulk_commit(Warp* w, const Insn* ip) {
+  uint32_t mask = guarded_lanes(w, ip);
+  each_lane(mask, [&](uint32_t lane) { ++w->async->bulk_groups[lane]; });
+  for (Token& t : w->block->cluster->tokens)
+    if (t.warp == w && t.has_group && t.group == 0 && mask >> t.lane & 1) t.group = w->async->bulk_groups[t.lane];
+  return after(ip);
+}
+const Insn* bulk_wait(Warp* w, const Insn* ip) {
+  uint32_t mask = guarded_lanes(w, ip);
+  auto covered = [&](const Token& t) {
+    return t.warp == w && t.group != 0 && mask >> t.lane & 1 && t.group + ip->imm <= w->async->bulk_groups[t.lane];
+  };
+  if (ip->b) {
+    for (Token& t : w->block->cluster->tokens)
+      if (covered(t)) capture(t);
+  } else
+    w->block->cluster->complete_where(covered);
+  return after(ip);
+}
+
+/// imm: elements | bytes of each << 8 | Reduction << 16; b: type; words: address, mbarrier, elements.
+const Insn* store_async(Warp* w, const Insn* ip) {
+  const uint32_t *words = words_of(ip), count = ip->imm & 255, bytes = ip->imm >> 8 & 255;
+  each_lane(guarded_lanes(w, ip), [&](uint32_t lane) {
+    Token t = new_token(w, ip, lane, Token::Kind::store);
+    t.bytes = count * bytes;
+    t.reduction = static_cast<Reduction>(ip->imm >> 16);
+    t.type = static_cast<Type>(ip->b);
+    SharedPlace to = shared_place(w, ip, lane, address_value(w, words, lane), t.bytes, t.bytes, true);
+    SharedPlace barrier = shared_place(w, ip, lane, address_value(w, words + 2, lane), 8, 8, true);
+    if (to.block != barrier.block) fail(w, ip, "the address and the mbarrier are in different blocks of the cluster");
+    t.shared = to.offset, t.barrier = barrier.offset;
+    t.blocks = 1u << to.block->rank;
+    t.captured = true;
+    for (uint32_t e = 0; e < count; ++e) {
+      uint64_t value = operand_value(w, words[4 + e], lane);
+      const auto* from = reinterpret_cast<const uint8_t*>(&value);
+      t.data.insert(t.data.end(), from, from + bytes);
+    }
+    on_issue(std::move(t));
+  });
+  return after(ip);
+}
+
+} // namespace tilejit::runtime::simulator

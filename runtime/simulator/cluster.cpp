@@ -1,0 +1,223 @@
+// cluster.cpp - see cluster.h: the scheduler, completion of tokens, deadlocks.
+#include "runtime/simulator/cluster.h"
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <cstring>
+#include <thread>
+#include <xmmintrin.h>
+
+namespace tilejit::runtime::simulator {
+
+ClusterState::ClusterState(const LaunchState& l) : launch(&l) {
+  uint32_t count = l.cluster[0] * l.cluster[1] * l.cluster[2];
+  for (uint32_t rank = 0; rank < count; ++rank) {
+    blocks.push_back(std::make_unique<BlockState>(l));
+    blocks.back()->cluster = this;
+    blocks.back()->rank = rank;
+    for (Warp& w : blocks.back()->warps) turns_.push_back({blocks.back().get(), &w});
+  }
+}
+
+// --- tokens ----------------------------------------------------------------------------------------------------------
+
+void ClusterState::complete(size_t i) {
+  Token token = std::move(tokens[i]);
+  tokens.erase(tokens.begin() + static_cast<std::ptrdiff_t>(i));
+  on_complete(token);
+}
+
+bool ClusterState::is_awaited(const Token& token) const {
+  if (token.barrier == none) return false;
+  for (uint32_t m = token.blocks; m; m &= m - 1)
+    for (const Warp& w : blocks[static_cast<size_t>(std::countr_zero(m))]->warps)
+      for (uint32_t i = 0; i < w.split_count; ++i)
+        if (w.splits[i].wait == Wait::mbarrier && w.splits[i].id == token.barrier) return true;
+  return false;
+}
+bool ClusterState::complete_awaited() {
+  for (size_t i = 0; i < tokens.size(); ++i)
+    if (is_awaited(tokens[i])) {
+      complete(i);
+      return true;
+    }
+  return false;
+}
+void ClusterState::complete_at_random() {
+  while (!tokens.empty() && random.below(2)) complete(random.below(tokens.size()));
+}
+
+void ClusterState::complete_barrier() {
+  uint32_t live = 0;
+  for (auto& b : blocks) live += b->live_threads;
+  if (arrived < live || arrived == 0) return;
+  ++phase;
+  arrived = 0;
+  for (auto& b : blocks)
+    for (Warp& w : b->warps)
+      for (uint32_t i = 0; i < w.split_count; ++i)
+        if (w.splits[i].wait == Wait::cluster) w.splits[i].wait = Wait::nothing;
+}
+
+// --- the scheduler ---------------------------------------------------------------------------------------------------
+
+void ClusterState::run(uint64_t linear_index) {
+  struct RestoreMode {
+    unsigned mode = _mm_getcsr();
+    ~RestoreMode() { _mm_setcsr(mode); }
+  } restore;
+  bool shuffles = launch->seed.has_value();
+  if (shuffles) random = RandomOrder(*launch->seed * 0x2545f4914f6cdd1d + linear_index);
+  tokens.clear();
+  phase = arrived = 0;
+  round_ = 0;
+  const auto &grid = launch->grid, &shape = launch->cluster;
+  std::array<uint32_t, 3> count{grid[0] / shape[0], grid[1] / shape[1], grid[2] / shape[2]},
+      at{static_cast<uint32_t>(linear_index % count[0]), static_cast<uint32_t>(linear_index / count[0] % count[1]),
+         static_cast<uint32_t>(linear_index / count[0] / count[1])};
+  for (auto& b : blocks) {
+    uint32_t r = b->rank;
+    b->in_cluster = {r % shape[0], r / shape[0] % shape[1], r / shape[0] / shape[1]};
+    b->index = {at[0] * shape[0] + b->in_cluster[0], at[1] * shape[1] + b->in_cluster[1],
+                at[2] * shape[2] + b->in_cluster[2]};
+    b->order = linear_index * blocks.size() + r;
+    b->begin();
+  }
+  std::vector<Turns> turns = turns_;
+  for (;;) {
+    if (shuffles)
+      for (size_t n = turns.size(); n > 1; --n) std::swap(turns[n - 1], turns[random.below(n)]);
+    Turn best = Turn::idle;
+    bool live = false;
+    for (const Turns& t : turns) {
+      if (!t.warp->live) continue;
+      live = true;
+      best = std::max(best, t.block->run_warp(*t.warp, shuffles ? 1 + static_cast<uint32_t>(random.below(16)) : 1024));
+      if (shuffles) complete_at_random();
+    }
+    if (!live) break;
+    if (best == Turn::idle && !complete_awaited()) report_deadlock(false);
+    if (best == Turn::polled && !tokens.empty()) complete(0);
+    if (best != Turn::idle && repeats()) {
+      if (tokens.empty()) report_deadlock(true);
+      complete(0);
+    }
+  }
+  for (const Token& t : tokens) on_leftover(t);
+  while (!tokens.empty()) complete(0);
+  for (auto& b : blocks) b->end();
+}
+
+/// A hash of all that decides what the threads do next, but for global memory.
+uint64_t ClusterState::state_hash() const {
+  uint64_t h = 0;
+  auto add = [&](const void* data, size_t bytes) {
+    const auto* at = static_cast<const uint8_t*>(data);
+    for (size_t i = 0; i + 8 <= bytes; i += 8) {
+      uint64_t x;
+      std::memcpy(&x, at + i, 8);
+      h = (h ^ x) * 0x9e3779b97f4a7c15;
+      h ^= h >> 29;
+    }
+  };
+  for (const auto& b : blocks) {
+    add(b->files.get(), b->warps.size() * launch->program->file_bytes);
+    add(b->shared.get(), launch->shared_bytes);
+    for (const Warp& w : b->warps)
+      for (uint32_t i = 0; i < w.split_count; ++i) {
+        uint64_t place[2]{reinterpret_cast<uint64_t>(w.splits[i].pc), w.splits[i].mask};
+        add(place, sizeof place);
+      }
+  }
+  return h;
+}
+/// Whether the threads run in a circle: the same state again within a few rounds. It is looked at ever more seldom.
+/// With a seed the order of the warps is not part of the state, so nothing is concluded from one coincidence.
+bool ClusterState::repeats() {
+  constexpr uint64_t first = 256, window = 16;
+  if (++round_ < first) return false;
+  uint64_t begin = std::bit_floor(round_);
+  if (round_ - begin > window) return false;
+  uint64_t hash = state_hash();
+  if (round_ == begin) {
+    window_hash_ = hash;
+    return false;
+  }
+  if (hash != window_hash_) return false;
+  // Another cluster may still change global memory: only if they all run in circles nothing will.
+  if (tokens.empty() && launch->running->load() > 1) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return round_ > (uint64_t{1} << 14);
+  }
+  return true;
+}
+
+// --- deadlocks -------------------------------------------------------------------------------------------------------
+
+void ClusterState::report_deadlock(bool polls) {
+  std::string text;
+  const BlockState* first = nullptr;
+  Finding finding{.kind = FindingKind::deadlock};
+  const Program& p = *launch->program;
+  const ControlHandlers& c = control_handlers();
+  auto hex = [](uint32_t x) {
+    char buffer[16];
+    std::snprintf(buffer, sizeof buffer, "0x%08x", x);
+    return std::string(buffer);
+  };
+  size_t shown = 0;
+  for (const auto& b : blocks)
+    for (const Warp& w : b->warps)
+      for (uint32_t i = 0; i < w.split_count; ++i) {
+        const Split& s = w.splits[i];
+        if (++shown > 8) continue;
+        const Meta& meta = p.meta[static_cast<size_t>(s.pc - p.code.data()) - (s.wait == Wait::barrier ? 2 : 0)];
+        uint32_t line = meta.line;
+        bool divergent =
+            s.wait == Wait::lanes && (s.pc->fn == c.bar_sync || s.pc->fn == c.bar_arrive || s.pc->fn == c.bar_red);
+        if (divergent) finding.kind = FindingKind::barrier;
+        if (shown == 1) {
+          first = b.get();
+          finding.ptx_line = line;
+          finding.source = p.module->describe(meta.location);
+          finding.thread = thread_of(w, static_cast<uint32_t>(std::countr_zero(s.mask)));
+        }
+        text += "\n  ";
+        if (blocks.size() > 1) text += "block " + tuple(b->index) + ", ";
+        text += "warp " + std::to_string(w.index) + ", lanes " + hex(s.mask) + ", line " + std::to_string(line) + " '" +
+                std::string(p.module->source_line(line)) + "': ";
+        switch (s.wait) {
+        case Wait::nothing: text += "polls"; break;
+        case Wait::barrier: {
+          const Barrier& barrier = b->barriers[s.id];
+          text += "waits for barrier " + std::to_string(s.id) + ", where " +
+                  std::to_string(barrier.expected ? barrier.rounded : barrier.threads) + " of " +
+                  std::to_string(barrier.expected ? barrier.expected : b->live_threads) + " threads have arrived";
+          break;
+        }
+        case Wait::mbarrier: {
+          const Mbarrier* barrier = find_mbarrier(*b, s.id);
+          text += "waits for the mbarrier at shared address " + std::to_string(s.id) + ": " +
+                  (barrier ? describe(*barrier) : "it has been invalidated");
+          break;
+        }
+        case Wait::cluster:
+          text += "waits for the cluster's barrier, where " + std::to_string(arrived) + " threads have arrived";
+          break;
+        case Wait::warpgroup: text += "waits for the other warps of its warpgroup to issue the same wgmma"; break;
+        case Wait::lanes:
+          text += "waits for lanes " + hex(s.need & w.live & ~s.mask) + " of its warp to come to the same instruction";
+          break;
+        case Wait::rejoin: text += "waits for the other lanes of its warp"; break;
+        }
+      }
+  if (shown > 8) text += "\n  and " + std::to_string(shown - 8) + " more";
+  if (!first) first = blocks[0].get();
+  finding.block = first->index;
+  finding.message = "kernel '" + p.name + "': deadlock in block " + tuple(first->index) +
+                    (polls ? ": threads poll for what never comes" : ": no thread can go on") + text;
+  throw FindingError(std::move(finding));
+}
+
+} // namespace tilejit::runtime::simulator

@@ -1,0 +1,240 @@
+// tensor_copy.cpp - tensor copies: boxes between global and shared memory, and instructions on tensor maps. PTX ISA
+// "cp.async.bulk.tensor", "Tensors", "tensormap.replace", "tensormap.cp_fenceproxy".
+//
+// A box lies packed in shared memory, its innermost dimension contiguous, and is swizzled by address. Elements outside
+// the tensor are filled on loads and left out on stores.
+#include "runtime/simulator/cluster.h"
+#include "runtime/simulator/swizzle.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+namespace tilejit::runtime::simulator {
+
+uint32_t target_blocks(Warp* w, const Insn* ip, uint32_t lane, uint32_t mask_word, const SharedPlace& to); // bulk.cpp
+
+namespace {
+
+/// What `fill_nan` puts in place of elements that there are not.
+void fill(uint8_t* to, uint32_t count, const TensorMap& map) {
+  uint32_t bytes = bytes_of_element(map.element);
+  uint64_t value = 0;
+  if (map.fill_nan) switch (static_cast<TensorElement>(map.element)) {
+    case TensorElement::f16:
+    case TensorElement::bf16: value = 0x7fff; break;
+    case TensorElement::f32:
+    case TensorElement::f32_ftz:
+    case TensorElement::tf32:
+    case TensorElement::tf32_ftz: value = 0x7fffffff; break;
+    case TensorElement::f64: value = 0x7fffffffffffffff; break;
+    default: break;
+    }
+  for (uint32_t i = 0; i < count; ++i) std::memcpy(to + i * bytes, &value, bytes);
+}
+
+/// The part of a box that lies along its innermost dimension.
+struct BoxRow {
+  uint64_t global = 0;          ///< of its first element, in the tensor or not
+  uint32_t first = 0, last = 0; ///< those of its elements that are in the tensor
+};
+/// Calls f(row, offset in the packed box) for every row of a token's box.
+template <class F>
+void each_row(const Token& t, F f) {
+  const TensorMap& map = t.map;
+  uint32_t bytes = bytes_of_element(map.element), count = box_elements(map, 0);
+  uint32_t index[5]{};
+  auto step = [&](uint32_t d) { return std::max<int64_t>(map.element_strides[d], 1); };
+  for (uint32_t offset = 0; offset < t.bytes; offset += count * bytes) {
+    BoxRow row;
+    int64_t begin = t.coordinates[0], size = static_cast<int64_t>(map.dims[0]);
+    row.global = map.address + static_cast<uint64_t>(begin * static_cast<int64_t>(bytes));
+    bool inside = true;
+    for (uint32_t d = 1; d < map.rank(); ++d) {
+      int64_t at = t.coordinates[d] + step(d) * index[d];
+      inside = inside && at >= 0 && at < static_cast<int64_t>(map.dims[d]);
+      row.global += static_cast<uint64_t>(at) * map.strides[d - 1];
+    }
+    if (inside) {
+      auto up = [&](int64_t x) { return x <= 0 ? 0 : std::min<int64_t>((x + step(0) - 1) / step(0), count); };
+      row.first = static_cast<uint32_t>(up(-begin));
+      row.last = std::max(row.first, static_cast<uint32_t>(up(size - begin)));
+    }
+    f(row, offset);
+    for (uint32_t d = 1; d < map.rank(); ++d) {
+      if (++index[d] < box_elements(map, d)) break;
+      index[d] = 0;
+    }
+  }
+}
+/// Calls f(host address in global memory, place in the packed box, bytes) for what of a row is in the tensor.
+template <class F>
+void each_piece(Token& t, const BoxRow& row, uint32_t offset, bool writes, F f) {
+  if (row.first == row.last) return;
+  uint32_t bytes = bytes_of_element(t.map.element), step = std::max<uint32_t>(t.map.element_strides[0], 1);
+  uint64_t begin = row.global + uint64_t{row.first} * step * bytes,
+           size = (uint64_t{row.last - row.first - 1} * step + 1) * bytes;
+  Warp* w = t.warp;
+  if (begin < w->allocation_begin || begin + size > w->allocation_end)
+    if (!find_allocation(w, begin, size))
+      fault(w, t.ip, Fault::out_of_bounds, Space::global, t.lane, begin, size, writes);
+  uint8_t* host = t.block->launch->memory->host(begin);
+  if (step == 1) return f(host, offset + row.first * bytes, static_cast<uint32_t>(size));
+  for (uint32_t i = row.first; i < row.last; ++i)
+    f(host + uint64_t{i - row.first} * step * bytes, offset + i * bytes, bytes);
+}
+
+} // namespace
+
+void load_box(Token& t) {
+  t.data.resize(t.bytes);
+  if (t.kind == Token::Kind::tensor_store) {
+    const uint8_t* from = t.block->shared.get();
+    for (uint32_t at = 0; at < t.bytes; at += 16)
+      std::memcpy(t.data.data() + at, from + swizzled(t.shared + at, t.map.swizzle), 16);
+    return;
+  }
+  uint32_t bytes = bytes_of_element(t.map.element), count = box_elements(t.map, 0);
+  each_row(t, [&](const BoxRow& row, uint32_t offset) {
+    if (row.first > 0 || row.last < count) fill(t.data.data() + offset, count, t.map);
+    each_piece(t, row, offset, false,
+               [&](const uint8_t* from, uint32_t at, uint32_t n) { std::memcpy(t.data.data() + at, from, n); });
+  });
+  static_cast<void>(bytes);
+}
+
+void store_box(Token& t) {
+  if (t.kind == Token::Kind::tensor_store) {
+    each_row(t, [&](const BoxRow& row, uint32_t offset) {
+      each_piece(t, row, offset, true, [&](uint8_t* to, uint32_t at, uint32_t n) {
+        if (t.reduction == Reduction::none)
+          std::memcpy(to, t.data.data() + at, n);
+        else
+          reduce(to, t.data.data() + at, n, t.type, t.reduction);
+      });
+    });
+    return;
+  }
+  for (uint32_t m = t.blocks; m; m &= m - 1) {
+    uint8_t* to = t.block->cluster->blocks[static_cast<size_t>(std::countr_zero(m))]->shared.get();
+    for (uint32_t at = 0; at < t.bytes; at += 16)
+      std::memcpy(to + swizzled(t.shared + at, t.map.swizzle), t.data.data() + at, 16);
+  }
+}
+
+// --- instructions ----------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// The type that a reduction has by its tensor's elements.
+Type type_of(uint8_t element) {
+  switch (static_cast<TensorElement>(element)) {
+  case TensorElement::s32: return Type::s32;
+  case TensorElement::u64: return Type::u64;
+  case TensorElement::s64: return Type::s64;
+  case TensorElement::f16: return Type::f16;
+  case TensorElement::bf16: return Type::bf16;
+  case TensorElement::f64: return Type::f64;
+  case TensorElement::f32:
+  case TensorElement::f32_ftz: return Type::f32;
+  default: return Type::u32;
+  }
+}
+
+/// Host address of `bytes` bytes at a generic, global or parameter address.
+uint8_t* locate(Warp* w, const Insn* ip, uint32_t lane, uint64_t address, uint64_t bytes, uint64_t align, bool write) {
+  if (address - param_window < window_bytes) {
+    uint64_t at = address - param_window;
+    if (at % align != 0) fault(w, ip, Fault::misaligned, Space::param, lane, at, align, write);
+    if (write || at > w->param_bytes || w->param_bytes - at < bytes)
+      fault(w, ip, Fault::out_of_bounds, Space::param, lane, at, bytes, write);
+    return const_cast<uint8_t*>(w->params) + at;
+  }
+  if (address - shared_window < window_bytes) {
+    SharedPlace at = shared_place(w, ip, lane, address, bytes, align, write);
+    return at.block->shared.get() + at.offset;
+  }
+  if (address % align != 0) fault(w, ip, Fault::misaligned, Space::global, lane, address, align, write);
+  if (!find_allocation(w, address, bytes))
+    fault(w, ip, Fault::out_of_bounds, Space::global, lane, address, bytes, write);
+  return w->arena + address;
+}
+
+} // namespace
+
+/// imm: BulkFlags | Reduction << 8; words: shared address, map, mbarrier, mask of blocks, coordinates.
+const Insn* tensor(Warp* w, const Insn* ip) {
+  const uint32_t* words = words_of(ip);
+  for (uint32_t mask = guarded_lanes(w, ip); mask; mask &= mask - 1) {
+    auto lane = static_cast<uint32_t>(std::countr_zero(mask));
+    bool stores = ip->imm & bulk_to_global;
+    Token t;
+    t.kind = stores ? Token::Kind::tensor_store : Token::Kind::tensor_load;
+    t.block = w->block, t.warp = w, t.ip = ip;
+    t.lane = lane, t.lanes = 1u << lane;
+    std::memcpy(&t.map, locate(w, ip, lane, address_value(w, words + 2, lane), sizeof t.map, 64, false), sizeof t.map);
+    std::string flaw = flaw_of(t.map);
+    if (flaw.empty() && t.map.rank() != ip->b)
+      flaw = "it has " + std::to_string(t.map.rank()) + " dimensions, the instruction " + std::to_string(ip->b);
+    if (!flaw.empty()) fail(w, ip, ("the tensor map cannot be used: " + flaw).c_str());
+    t.bytes = static_cast<uint32_t>(box_bytes(t.map));
+    t.reduction = static_cast<Reduction>(ip->imm >> 8);
+    t.type = type_of(t.map.element);
+    SharedPlace at = shared_place(w, ip, lane, address_value(w, words, lane), t.bytes, 128, !stores);
+    t.shared = at.offset;
+    if (!stores) {
+      t.blocks = target_blocks(w, ip, lane, words[6], at);
+      t.barrier = shared_place(w, ip, lane, address_value(w, words + 4, lane), 8, 8, true).offset;
+    }
+    for (uint32_t d = 0; d < ip->b; ++d) t.coordinates[d] = static_cast<int32_t>(operand_value(w, words[7 + d], lane));
+    on_issue(std::move(t));
+  }
+  return after(ip);
+}
+
+/// imm: TensorMapField; words: address, ordinal, value.
+const Insn* map_replace(Warp* w, const Insn* ip) {
+  const uint32_t* words = words_of(ip);
+  for (uint32_t mask = guarded_lanes(w, ip); mask; mask &= mask - 1) {
+    auto lane = static_cast<uint32_t>(std::countr_zero(mask));
+    uint64_t address = address_value(w, words, lane) + (ip->b ? shared_window : 0);
+    uint64_t value = operand_value(w, words[3], lane),
+             ordinal = words[2] == no_operand ? 0 : operand_value(w, words[2], lane) & 0xffffffff;
+    uint8_t* at = locate(w, ip, lane, address, sizeof(TensorMap), 64, true);
+    TensorMap map;
+    std::memcpy(&map, at, sizeof map);
+    auto narrow = static_cast<uint8_t>(value);
+    auto field = static_cast<Mod>(ip->imm);
+    if (ordinal > (field == Mod::global_stride ? 3u : 4u)) fail(w, ip, "a tensor map has no such dimension");
+    switch (field) {
+    case Mod::global_address: map.address = value; break;
+    case Mod::rank: map.rank_less_one = narrow; break;
+    case Mod::box_dim: map.box[ordinal] = static_cast<uint16_t>(value); break;
+    case Mod::global_dim: map.dims[ordinal] = value & 0xffffffff; break;
+    case Mod::global_stride: map.strides[ordinal] = value; break;
+    case Mod::element_stride: map.element_strides[ordinal] = narrow; break;
+    case Mod::elemtype: map.element = narrow; break;
+    case Mod::interleave_layout: map.interleave = narrow; break;
+    case Mod::swizzle_mode: map.swizzle = narrow; break;
+    case Mod::fill_mode: map.fill_nan = narrow; break;
+    default: map.swizzle_atomicity = narrow; break;
+    }
+    std::memcpy(at, &map, sizeof map);
+  }
+  return after(ip);
+}
+
+/// words: destination, source. All lanes of the warp give the same addresses.
+const Insn* map_copy(Warp* w, const Insn* ip) {
+  if (w->live & ~w->active) return wait_for_lanes(w, ip, w->live);
+  uint32_t mask = guarded_lanes(w, ip);
+  if (!mask) return after(ip);
+  auto lane = static_cast<uint32_t>(std::countr_zero(mask));
+  const uint32_t* words = words_of(ip);
+  SharedPlace from = shared_place(w, ip, lane, address_value(w, words + 2, lane), sizeof(TensorMap), 128, false);
+  uint8_t* to = locate(w, ip, lane, address_value(w, words, lane), sizeof(TensorMap), 128, true);
+  std::memcpy(to, from.block->shared.get() + from.offset, sizeof(TensorMap));
+  return after(ip);
+}
+
+} // namespace tilejit::runtime::simulator

@@ -1,0 +1,57 @@
+// tensormap.h - tensor maps: how a tensor lies in global memory and which boxes of it the tensor copies move.
+//
+// The driver's maps are opaque; these are ours, in as many bytes. `encode_tensormap` stands where a program would call
+// cuTensorMapEncodeTiled, with the same restrictions. All fields are plain numbers, so that a map of zeros that
+// tensormap.replace fills in is a map, too.
+#pragma once
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace tilejit::runtime::simulator {
+
+/// The values that tensormap.replace gives the field elemtype; swizzle: log2 of its bytes - 4, and 0 for none.
+enum class TensorElement : uint8_t { u8, u16, u32, s32, u64, s64, f16, f32, f32_ftz, f64, bf16, tf32, tf32_ftz };
+
+struct TensorMap {
+  uint64_t address = 0;
+  uint64_t dims[5]{};    ///< elements, innermost first
+  uint64_t strides[4]{}; ///< bytes, of dims 1 and up
+  uint16_t box[5]{};     ///< elements that a box spans
+  uint8_t element_strides[5]{};
+  uint8_t rank_less_one = 0;
+  uint8_t element = 0; ///< TensorElement
+  uint8_t interleave = 0, swizzle = 0, fill_nan = 0, swizzle_atomicity = 0;
+  uint8_t unused[27]{};
+
+  uint32_t rank() const { return rank_less_one + 1u; }
+};
+static_assert(sizeof(TensorMap) == 128);
+
+/// Bytes of an element; 0 where there is no such type.
+uint32_t bytes_of_element(uint8_t element);
+/// Elements of a box along a dimension: what it spans, taken in steps.
+inline uint32_t box_elements(const TensorMap& map, uint32_t dim) {
+  uint32_t step = map.element_strides[dim] ? map.element_strides[dim] : 1;
+  return (map.box[dim] + step - 1) / step;
+}
+/// Bytes of a box in shared memory.
+uint64_t box_bytes(const TensorMap& map);
+/// What is wrong with it; empty where nothing is.
+std::string flaw_of(const TensorMap& map);
+
+struct TensorMapDescription {
+  std::string type;                           ///< "u8 i8 u16 i16 u32 i32 u64 i64 f16 bf16 f32 tf32 f64 f8e4m3 f8e5m2"
+  uint64_t address = 0;                       ///< of element 0
+  std::vector<uint64_t> dims;                 ///< innermost first, 1 to 5
+  std::vector<uint64_t> strides;              ///< bytes, of dims 1 and up
+  std::vector<uint32_t> box, element_strides; ///< element_strides empty: 1
+  uint32_t swizzle = 0;                       ///< bytes: 0, 32, 64, 128
+  bool fill_nan = false;                      ///< what is out of bounds; else it is zero
+};
+/// Throws runtime::Error for what the driver refuses.
+std::array<std::byte, 128> encode_tensormap(const TensorMapDescription& description);
+
+} // namespace tilejit::runtime::simulator
