@@ -8,6 +8,7 @@
 #include "runtime/simulator/findings.h"
 #include "runtime/simulator/memory.h"
 #include "runtime/simulator/sanitize.h"
+#include "runtime/simulator/wgmma.h"
 
 #include <array>
 #include <atomic>
@@ -68,6 +69,7 @@ struct BlockState {
   std::string output; ///< of this block's vprintf
   std::array<Barrier, 16> barriers{};
   std::vector<Mbarrier> mbarriers;
+  std::vector<ProductQueue> products; ///< by warpgroup
 
   /// Memory that the blocks of one host thread use one after another.
   std::unique_ptr<uint8_t[], void (*)(void*)> files{nullptr, nullptr}, shared{nullptr, nullptr},

@@ -46,6 +46,7 @@ bool ClusterState::complete_awaited() {
 }
 void ClusterState::complete_at_random() {
   while (!tokens.empty() && random.below(2)) complete(random.below(tokens.size()));
+  for (auto& b : blocks) complete_products_at_random(*b, random);
 }
 
 void ClusterState::complete_barrier() {

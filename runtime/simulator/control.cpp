@@ -483,6 +483,7 @@ void BlockState::begin() {
   live_threads = threads;
   barriers = {};
   mbarriers.clear();
+  products.assign((warps.size() + 3) / 4, {});
   if (sanitizer) sanitizer->begin(order);
   std::memset(shared.get(), 0xff, launch->shared_bytes);
   for (Warp& w : warps) {

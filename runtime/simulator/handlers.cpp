@@ -37,8 +37,8 @@ const Handlers& level() {
 }
 
 template <auto member, typename... Arguments>
-Fn first_of(Arguments... arguments) {
-  Fn fn = (level().*member)(arguments...);
+auto first_of(Arguments... arguments) {
+  auto fn = (level().*member)(arguments...);
   return fn ? fn : (handlers_v2().*member)(arguments...);
 }
 
@@ -56,6 +56,7 @@ const Handlers& handlers() {
     h.select_matrix = first_of<&Handlers::select_matrix>;
     h.select_matrix_more = first_of<&Handlers::select_matrix_more>;
     h.select_carry = first_of<&Handlers::select_carry>;
+    h.select_wgmma = first_of<&Handlers::select_wgmma>;
     return h;
   }();
   return all;

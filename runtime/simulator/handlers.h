@@ -33,6 +33,19 @@ enum ConvertMode : uint32_t {
   convert_integral = 16, ///< to an integral value
 };
 
+/// What wgmma computes: 64 rows, sixteen of each warp, by 8 * groups columns and 32 bytes of k. Core matrices of 8 rows
+/// of 16 bytes: of A by warp, half of k and half of the rows; of B by group and half of k.
+struct WarpgroupProduct {
+  const uint32_t *a = nullptr, *b = nullptr;
+  uint32_t groups = 0;
+  Type a_type{}, b_type{};
+  bool keeps = false; ///< D is added to
+  bool half = false;  ///< D is f16, two columns in a row
+  bool saturates = false;
+  uint32_t* d[4][128]; ///< by warp: rows of D
+};
+using WarpgroupKernel = void (*)(const WarpgroupProduct&);
+
 struct Handlers {
   const char* name;
   /// Each gives the handler of the form, or null: not here, or not for these kinds of operands.
@@ -48,6 +61,7 @@ struct Handlers {
   Fn (*select_carry)(bool out, bool subtract, bool wide);
   Fn (*select_helper)(Helper);
   Fn masked32, masked64, masked_predicate, skip; ///< the next instruction under a mask, see exec_move.cpp
+  WarpgroupKernel (*select_wgmma)(Type of_a);
 };
 const Handlers& handlers();
 
@@ -65,6 +79,7 @@ Fn ISA(select_matrix)(const Request&);
 Fn ISA(select_matrix_more)(const Request&);
 Fn ISA(select_carry)(bool out, bool subtract, bool wide);
 Fn ISA(select_helper)(Helper);
+WarpgroupKernel ISA(select_wgmma)(Type of_a);
 const Handlers& ISA(handlers)();
 #endif
 

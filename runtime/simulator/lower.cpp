@@ -35,6 +35,7 @@ bool is_nothing(Form form) {
   case Form::brkpt: // there is no debugger
   case Form::pmevent:
   case Form::setmaxnreg:
+  case Form::wgmma_fence:
   case Form::griddepcontrol: return true;
   default: return false;
   }
@@ -687,6 +688,14 @@ void Lowering::instruction(const Instruction& i) {
   case Form::tensormap_cp_fenceproxy:
   case Form::st_async:
   case Form::red_async: done = bulk(i); break;
+  case Form::wgmma_half:
+  case Form::wgmma_half_reg:
+  case Form::wgmma_float:
+  case Form::wgmma_float_reg:
+  case Form::wgmma_int8:
+  case Form::wgmma_int8_reg:
+  case Form::wgmma_commit_group:
+  case Form::wgmma_wait_group: done = warpgroup_product(i); break;
   default: done = arithmetic(i); break;
   }
   if (!done) unsupported(i);

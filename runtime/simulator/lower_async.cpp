@@ -3,6 +3,9 @@
 #include "runtime/simulator/async.h"
 #include "runtime/simulator/lowering.h"
 #include "runtime/simulator/memory_flags.h"
+#include "runtime/simulator/wgmma.h"
+
+#include <cstring>
 
 namespace tilejit::runtime::simulator {
 namespace {
@@ -187,6 +190,42 @@ bool Lowering::bulk(const Instruction& i) {
     return emit_async(h.map_copy, words);
   default: return false;
   }
+}
+
+bool Lowering::warpgroup_product(const Instruction& i) {
+  const ProductHandlers& h = product_handlers();
+  if (i.form == Form::wgmma_commit_group) return emit_async(h.commit, {});
+  if (i.form == Form::wgmma_wait_group)
+    return emit_async(h.wait, {}, {.imm = static_cast<uint32_t>(f_.operands(i)[0].value)});
+  const Operand &d = *f_.operand(i, 'x'), &a = *f_.operand(i, 'a'), &b = *f_.operand(i, 'b'), &p = *f_.operand(i, 'p');
+  auto number = [&](char role) { return f_.operand(i, role) ? f_.operand(i, role)->value : 0; };
+  bool in_registers = a.is(Kind::vector);
+  bool transpose_a = i.form == Form::wgmma_half && number('f'),
+       transpose_b = i.form == Form::wgmma_half ? number('m') : i.form == Form::wgmma_half_reg && number('f');
+  bool is_integer = i.form == Form::wgmma_int8 || i.form == Form::wgmma_int8_reg;
+  if (!handlers().select_wgmma(i.type(1)) || i.shape.n == 0 || i.shape.n > 256 || i.shape.n % 8 != 0) return false;
+  Guard scale = predicate(p);
+  auto rows = f_.elements(d);
+  ProductWords words{.n = i.shape.n,
+                     .types = static_cast<uint32_t>(i.type(1)) | static_cast<uint32_t>(i.type(2)) << 8,
+                     .flags = (in_registers ? product_register_a : 0u) | (transpose_a ? product_transpose_a : 0u) |
+                              (transpose_b ? product_transpose_b : 0u) |
+                              (!is_integer && number('c') * number('e') < 0 ? product_negate : 0u) |
+                              (i.has(Mod::satfinite) ? product_saturate : 0u) |
+                              (i.type() == Type::f16 ? product_half : 0u),
+                     .rows = static_cast<uint32_t>(rows.size()),
+                     .scale = scale.offset,
+                     .scale_turned = scale.turned,
+                     .a = in_registers ? no_operand : operand_word(&a),
+                     .b = operand_word(&b)};
+  std::vector<uint32_t> all(sizeof words / 4);
+  std::memcpy(all.data(), &words, sizeof words);
+  for (uint32_t r = 0; r < 4; ++r) all.push_back(in_registers ? operand_word(&f_.elements(a)[r]) : 0);
+  for (const Operand& e : rows) {
+    if (!e.is(Kind::reg) || is_scalar(e.index)) return false;
+    all.push_back(place(e.index));
+  }
+  return emit_async(h.issue, all);
 }
 
 } // namespace tilejit::runtime::simulator

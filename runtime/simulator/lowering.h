@@ -125,6 +125,7 @@ private:
   bool mbarrier(const Instruction& i);
   bool cluster(const Instruction& i);
   bool bulk(const Instruction& i);
+  bool warpgroup_product(const Instruction& i);
   // lower_wide.cpp
   bool load(const Instruction& i);
   bool store(const Instruction& i);

@@ -281,6 +281,14 @@ void register_use(const Function& function, const Instruction& i, RegisterUse& o
     }
   };
   for (const Operand& o : function.operands(i)) visit(visit, o);
+  if (i.form != Form::wgmma_wait_group) return;
+  // What pending products have is in use until here.
+  for (const Instruction& other : function.body)
+    if (other.text.starts_with("wgmma.mma_async"))
+      for (const Operand& o : function.operands(other))
+        if (o.is(Kind::vector))
+          for (const Operand& e : function.elements(o))
+            if (e.is(Kind::reg)) out.reads.push_back(e.index);
 }
 
 } // namespace tilejit::runtime::simulator

@@ -1,0 +1,56 @@
+// wgmma.h - matrix products of a warpgroup: wgmma.mma_async. PTX ISA "Asynchronous warpgroup-level matrix
+// instructions".
+//
+// The four warps of a warpgroup issue a product together; it reads shared memory and registers and writes registers
+// when a warp waits for its group, and not before. Then it is done for all four warps, so every one of them must have
+// issued it. Registers that a pending product has are kept alive until the wait (register_use).
+#pragma once
+#include "runtime/simulator/warp.h"
+
+#include <array>
+#include <deque>
+
+namespace tilejit::runtime::simulator {
+
+class RandomOrder;
+
+/// A product that has been issued: the instruction, and what it captured.
+struct PendingProduct {
+  const Insn* ip = nullptr;
+  uint32_t issued = 0; ///< by which warps
+  uint32_t group = 0;  ///< 0: not committed
+  bool keeps = false;  ///< scale-d: D is added to
+  uint64_t a = 0, b = 0;
+  std::array<uint8_t*, 4> files{};
+};
+/// Of a warpgroup. Warps count what they have issued and committed; products leave at the front.
+struct ProductQueue {
+  std::deque<PendingProduct> products;
+  uint64_t done = 0;
+  std::array<uint64_t, 4> issued{};
+  std::array<uint32_t, 4> groups{};
+};
+
+/// What the words of a product hold, in this order; then four words of A's registers and the rows of D.
+struct ProductWords {
+  uint32_t n, types, flags, rows; ///< types: A | B << 8; rows: of D
+  uint32_t scale, scale_turned;   ///< predicate of scale-d
+  uint32_t a, b;                  ///< descriptors
+};
+enum ProductFlags : uint32_t {
+  product_register_a = 1,
+  product_transpose_a = 2,
+  product_transpose_b = 4,
+  product_negate = 8,
+  product_saturate = 16,
+  product_half = 32, ///< D is f16
+};
+
+struct ProductHandlers {
+  Fn issue, commit, wait; ///< imm of wait: groups that may stay
+};
+const ProductHandlers& product_handlers();
+/// Some of the products that all warps have issued.
+void complete_products_at_random(BlockState& block, RandomOrder& random);
+
+} // namespace tilejit::runtime::simulator
