@@ -99,6 +99,29 @@ Workload mma(const std::string& instruction, int a, int b, int c, double operati
   return w;
 }
 
+/// 64 of k of a product of 64 x 128 for each warpgroup, operands in shared memory with a swizzle of 128 bytes.
+Workload wgmma(const std::string& type, int k) {
+  const int bytes = 32 / k; // of an element
+  Workload w{"wgmma.m64n128k" + std::to_string(k) + " " + type,
+             "mov.u32 %r3, buffer; shr.u32 %r3, %r3, 4; cvt.u64.u32 %rd40, %r3; or.b64 %rd40, %rd40, "
+             "4611686293305294848; add.u64 %rd41, %rd40, 1024; setp.eq.u32 %p5, 0, 0;\n", // 128-byte swizzle, groups of
+                                                                                          // rows 1024 bytes apart
+             "wgmma.fence.sync.aligned;\n",
+             0,
+             0,
+             8};
+  const int count = 4;
+  std::string d = "{%s0";
+  for (int i = 1; i < 64; ++i) d += ", " + r("%s", i);
+  for (int i = 0; i < count; ++i)
+    w.body += "add.u64 %rd42, %rd40, " + std::to_string(2 * i) + "; add.u64 %rd43, %rd41, " + std::to_string(2 * i) +
+              "; wgmma.mma_async.sync.aligned.m64n128k" + std::to_string(k) + ".f32." + type + "." + type + " " + d +
+              "}, %rd42, %rd43, %p5, 1, 1" + (bytes == 2 ? ", 0, 0" : "") + ";\n";
+  w.body += "wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0;\n";
+  w.operations = count * 2.0 * 64 * 128 * k / 4;
+  return w;
+}
+
 Workload repeated(const std::string& name, const std::string& line, int times, const std::string& setup = "") {
   Workload w{name, setup, "", 0, 0, 8};
   for (int i = 0; i < times; ++i) w.body += line + "\n";
@@ -236,6 +259,9 @@ int main(int argc, char** argv) {
   measure(sim, mma("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", 4, 2, 4, 4096), seconds);
   measure(sim, mma("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16", 4, 2, 2, 4096), seconds);
   measure(sim, mma("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32", 4, 2, 4, 2048), seconds);
+  measure(sim, wgmma("bf16", 16), seconds);
+  measure(sim, wgmma("f16", 16), seconds);
+  measure(sim, wgmma("e4m3", 32), seconds);
   measure(sim, repeated("alone: add.f32", "add.f32 %f1, %f1, %f2; add.f32 %f3, %f3, %f4;", 32), seconds);
   measure(sim, repeated("alone: ex2.approx.ftz.f32", "ex2.approx.ftz.f32 %f1, %f2; ex2.approx.ftz.f32 %f3, %f4;", 32),
           seconds);
