@@ -94,7 +94,7 @@ void ClusterState::run(uint64_t linear_index) {
     for (const Turns& t : turns) {
       if (!t.warp->live) continue;
       live = true;
-      best = std::max(best, t.block->run_warp(*t.warp, shuffles ? 1 + static_cast<uint32_t>(random.below(16)) : 1024));
+      best = std::max(best, t.block->run_warp(*t.warp, shuffles ? 2 + static_cast<uint32_t>(random.below(16)) : 1024));
       if (shuffles) complete_at_random();
     }
     if (!live) break;
@@ -112,7 +112,7 @@ void ClusterState::run(uint64_t linear_index) {
 
 /// A hash of all that decides what the threads do next, but for global memory.
 uint64_t ClusterState::state_hash() const {
-  uint64_t h = 0;
+  uint64_t h = tokens.size();
   auto add = [&](const void* data, size_t bytes) {
     const auto* at = static_cast<const uint8_t*>(data);
     for (size_t i = 0; i + 8 <= bytes; i += 8) {
@@ -127,9 +127,11 @@ uint64_t ClusterState::state_hash() const {
     add(b->shared.get(), launch->shared_bytes);
     for (const Warp& w : b->warps)
       for (uint32_t i = 0; i < w.split_count; ++i) {
-        uint64_t place[2]{reinterpret_cast<uint64_t>(w.splits[i].pc), w.splits[i].mask};
+        uint64_t place[2]{reinterpret_cast<uint64_t>(w.splits[i].pc),
+                          uint64_t{w.splits[i].mask} << 8 | static_cast<uint64_t>(w.splits[i].wait)};
         add(place, sizeof place);
       }
+    for (const Mbarrier& m : b->mbarriers) add(&m, sizeof m);
   }
   return h;
 }

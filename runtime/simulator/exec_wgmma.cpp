@@ -102,7 +102,9 @@ inline void chain(const WarpgroupProduct& p, u32* const* d, const float (*a)[2][
   for (int part = 0; part < parts; ++part) {
     const int at = part * lanes;
     Floats acc[J][2][2];
+#pragma GCC unroll 2
     for (int j = 0; j < J; ++j)
+#pragma GCC unroll 2
       for (int h = 0; h < 2; ++h) {
         if (!p.keeps)
           acc[j][h][0] = acc[j][h][1] = Floats{};
@@ -125,7 +127,9 @@ inline void chain(const WarpgroupProduct& p, u32* const* d, const float (*a)[2][
         }
       }
     }
+#pragma GCC unroll 2
     for (int j = 0; j < J; ++j)
+#pragma GCC unroll 2
       for (int h = 0; h < 2; ++h) {
         if (p.half) {
           store(d[2 * j + h] + at, pack_f16(acc[j][h][0], acc[j][h][1]));
@@ -182,7 +186,7 @@ template <int J>
   __m512 acc[J][2][2][2]; // j, h, p, half of the lanes
 #pragma GCC unroll 2
   for (int j = 0; j < J; ++j)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int r = 0; r < 4; ++r)
 #pragma GCC unroll 2
       for (int s = 0; s < 2; ++s)
