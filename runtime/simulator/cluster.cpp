@@ -44,9 +44,11 @@ bool ClusterState::complete_awaited() {
     }
   return false;
 }
-void ClusterState::complete_at_random() {
-  while (!tokens.empty() && random.below(2)) complete(random.below(tokens.size()));
+bool ClusterState::complete_at_random() {
+  bool any = false;
+  for (; !tokens.empty() && random.below(2); any = true) complete(random.below(tokens.size()));
   for (auto& b : blocks) complete_products_at_random(*b, random);
+  return any;
 }
 
 void ClusterState::complete_barrier() {
@@ -95,7 +97,7 @@ void ClusterState::run(uint64_t linear_index) {
       if (!t.warp->live) continue;
       live = true;
       best = std::max(best, t.block->run_warp(*t.warp, shuffles ? 2 + static_cast<uint32_t>(random.below(16)) : 1024));
-      if (shuffles) complete_at_random();
+      if (shuffles && complete_at_random()) best = Turn::moved;
     }
     if (!live) break;
     if (best == Turn::idle && !complete_awaited()) report_deadlock(false);

@@ -54,7 +54,7 @@ struct ClusterState {
 private:
   bool complete_awaited();
   void complete(size_t token);
-  void complete_at_random();
+  bool complete_at_random(); ///< true: some token has completed
   bool is_awaited(const Token& token) const;
   uint64_t state_hash() const;
   bool repeats();
