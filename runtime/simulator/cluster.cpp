@@ -138,7 +138,6 @@ uint64_t ClusterState::state_hash() const {
   return h;
 }
 /// Whether the threads run in a circle: the same state again within a few rounds. It is looked at ever more seldom.
-/// With a seed the order of the warps is not part of the state, so nothing is concluded from one coincidence.
 bool ClusterState::repeats() {
   constexpr uint64_t first = 256, window = 16;
   if (++round_ < first) return false;

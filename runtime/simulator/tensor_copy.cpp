@@ -94,13 +94,12 @@ void load_box(Token& t) {
       std::memcpy(t.data.data() + at, from + swizzled(t.shared + at, t.map.swizzle), 16);
     return;
   }
-  uint32_t bytes = bytes_of_element(t.map.element), count = box_elements(t.map, 0);
+  uint32_t count = box_elements(t.map, 0);
   each_row(t, [&](const BoxRow& row, uint32_t offset) {
     if (row.first > 0 || row.last < count) fill(t.data.data() + offset, count, t.map);
     each_piece(t, row, offset, false,
                [&](const uint8_t* from, uint32_t at, uint32_t n) { std::memcpy(t.data.data() + at, from, n); });
   });
-  static_cast<void>(bytes);
 }
 
 void store_box(Token& t) {
