@@ -106,10 +106,7 @@ Workload wgmma(const std::string& type, int k) {
              "mov.u32 %r3, buffer; shr.u32 %r3, %r3, 4; cvt.u64.u32 %rd40, %r3; or.b64 %rd40, %rd40, "
              "4611686293305294848; add.u64 %rd41, %rd40, 1024; setp.eq.u32 %p5, 0, 0;\n", // 128-byte swizzle, groups of
                                                                                           // rows 1024 bytes apart
-             "wgmma.fence.sync.aligned;\n",
-             0,
-             0,
-             8};
+             "wgmma.fence.sync.aligned;\n", 0, 0, 8};
   const int count = 4;
   std::string d = "{%s0";
   for (int i = 1; i < 64; ++i) d += ", " + r("%s", i);
