@@ -65,16 +65,10 @@ void ClusterState::complete_barrier() {
 
 // --- the scheduler ---------------------------------------------------------------------------------------------------
 
-void ClusterState::run(uint64_t linear_index) {
-  struct RestoreMode {
-    unsigned mode = _mm_getcsr();
-    ~RestoreMode() { _mm_setcsr(mode); }
-  } restore;
-  bool shuffles = launch->seed.has_value();
-  if (shuffles) random = RandomOrder(*launch->seed * 0x2545f4914f6cdd1d + linear_index);
+void ClusterState::begin(uint64_t linear_index) {
+  if (launch->seed) random = RandomOrder(*launch->seed * 0x2545f4914f6cdd1d + linear_index);
   tokens.clear();
   phase = arrived = 0;
-  round_ = 0;
   const auto &grid = launch->grid, &shape = launch->cluster;
   std::array<uint32_t, 3> count{grid[0] / shape[0], grid[1] / shape[1], grid[2] / shape[2]},
       at{static_cast<uint32_t>(linear_index % count[0]), static_cast<uint32_t>(linear_index / count[0] % count[1]),
@@ -87,32 +81,57 @@ void ClusterState::run(uint64_t linear_index) {
     b->order = linear_index * blocks.size() + r;
     b->begin();
   }
-  std::vector<Turns> turns = turns_;
-  for (;;) {
-    if (shuffles)
-      for (size_t n = turns.size(); n > 1; --n) std::swap(turns[n - 1], turns[random.below(n)]);
-    Turn best = Turn::idle;
-    bool live = false;
-    for (const Turns& t : turns) {
-      if (!t.warp->live) continue;
-      live = true;
-      best = std::max(best, t.block->run_warp(*t.warp, shuffles ? 2 + static_cast<uint32_t>(random.below(16)) : 1024));
-      if (shuffles && complete_at_random()) best = Turn::moved;
-    }
-    if (!live) break;
-    if (best == Turn::idle && !complete_awaited()) report_deadlock(false);
-    if (best == Turn::polled && !tokens.empty()) complete(0);
-    if (best != Turn::idle && repeats()) {
-      if (tokens.empty()) report_deadlock(true);
-      complete(0);
-    }
+  order_ = turns_;
+}
+
+Round ClusterState::round(uint32_t fuel) {
+  const bool shuffles = launch->seed.has_value();
+  if (shuffles)
+    for (size_t n = order_.size(); n > 1; --n) std::swap(order_[n - 1], order_[random.below(n)]);
+  Turn best = Turn::idle;
+  bool live = false;
+  for (const Turns& t : order_) {
+    if (!t.warp->live) continue;
+    live = true;
+    best = std::max(best, t.block->run_warp(*t.warp, shuffles ? 2 + static_cast<uint32_t>(random.below(16)) : fuel));
+    if (shuffles && complete_at_random()) best = Turn::moved;
   }
+  if (!live) return Round::ended;
+  if (best == Turn::idle) {
+    if (!complete_awaited()) report_deadlock(false);
+    return Round::moved;
+  }
+  if (best == Turn::polled && complete_oldest()) return Round::moved;
+  return best == Turn::moved ? Round::moved : Round::polled;
+}
+
+void ClusterState::end() {
   for (const Token& t : tokens) on_leftover(t);
-  while (!tokens.empty()) complete(0);
+  while (complete_oldest()) {
+  }
   for (auto& b : blocks) b->end();
 }
 
-/// A hash of all that decides what the threads do next, but for global memory.
+bool ClusterState::complete_oldest() {
+  if (tokens.empty()) return false;
+  complete(0);
+  return true;
+}
+
+void ClusterState::run(uint64_t linear_index) {
+  begin(linear_index);
+  Circle circle;
+  while (round(1024) != Round::ended) {
+    if (!circle.closes([&] { return state_hash(); }) || complete_oldest()) continue;
+    // Another cluster may still change global memory: only if they all run in circles nothing will.
+    if (launch->running->load() > 1 && circle.rounds() <= uint64_t{1} << 14)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    else
+      report_deadlock(true);
+  }
+  end();
+}
+
 uint64_t ClusterState::state_hash() const {
   uint64_t h = tokens.size();
   auto add = [&](const void* data, size_t bytes) {
@@ -137,29 +156,9 @@ uint64_t ClusterState::state_hash() const {
   }
   return h;
 }
-/// Whether the threads run in a circle: the same state again within a few rounds. It is looked at ever more seldom.
-bool ClusterState::repeats() {
-  constexpr uint64_t first = 256, window = 16;
-  if (++round_ < first) return false;
-  uint64_t begin = std::bit_floor(round_);
-  if (round_ - begin > window) return false;
-  uint64_t hash = state_hash();
-  if (round_ == begin) {
-    window_hash_ = hash;
-    return false;
-  }
-  if (hash != window_hash_) return false;
-  // Another cluster may still change global memory: only if they all run in circles nothing will.
-  if (tokens.empty() && launch->running->load() > 1) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    return round_ > (uint64_t{1} << 14);
-  }
-  return true;
-}
-
 // --- deadlocks -------------------------------------------------------------------------------------------------------
 
-void ClusterState::report_deadlock(bool polls) {
+void ClusterState::report_deadlock(bool polls, const std::string& note) {
   std::string text;
   const BlockState* first = nullptr;
   Finding finding{.kind = FindingKind::deadlock};
@@ -180,7 +179,7 @@ void ClusterState::report_deadlock(bool polls) {
         uint32_t line = meta.line;
         bool divergent =
             s.wait == Wait::lanes && (s.pc->fn == c.bar_sync || s.pc->fn == c.bar_arrive || s.pc->fn == c.bar_red);
-        if (divergent) finding.kind = FindingKind::barrier;
+        if (divergent && !polls) finding.kind = FindingKind::barrier;
         if (shown == 1) {
           first = b.get();
           finding.ptx_line = line;
@@ -220,7 +219,7 @@ void ClusterState::report_deadlock(bool polls) {
   if (!first) first = blocks[0].get();
   finding.block = first->index;
   finding.message = "kernel '" + p.name + "': deadlock in block " + tuple(first->index) +
-                    (polls ? ": threads poll for what never comes" : ": no thread can go on") + text;
+                    (polls ? ": threads poll for what never comes" : ": no thread can go on") + text + note;
   throw FindingError(std::move(finding));
 }
 

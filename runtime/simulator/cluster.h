@@ -1,4 +1,4 @@
-// cluster.h - blocks that run together: one host thread runs a cluster, all of its warps in turn, to its end.
+// cluster.h - blocks that run together: one host thread gives all warps of a cluster their turns.
 //
 // Warps run until they wait, in a fixed order, or with a seed in a random one. When nobody can go on, the oldest token
 // that somebody waits for completes; where there is none, that is a deadlock and reported with what everybody waits
@@ -8,6 +8,7 @@
 #include "runtime/simulator/async.h"
 #include "runtime/simulator/block.h"
 
+#include <bit>
 #include <deque>
 
 namespace tilejit::runtime::simulator {
@@ -28,6 +29,35 @@ private:
   uint64_t state_;
 };
 
+/// Says when a state comes again within a few rounds, so that nothing can come of going on. It looks ever more seldom.
+class Circle {
+public:
+  /// One more round; `hash` of the state is taken only now and then.
+  template <class Hash>
+  bool closes(Hash hash) {
+    constexpr uint64_t first = 256, window = 16;
+    if (++round_ < first) return false;
+    uint64_t begin = std::bit_floor(round_);
+    if (round_ - begin > window) return false;
+    uint64_t now = hash();
+    if (round_ == begin) {
+      begin_hash_ = now;
+      return false;
+    }
+    return now == begin_hash_;
+  }
+  uint64_t rounds() const { return round_; }
+
+private:
+  uint64_t round_ = 0, begin_hash_ = 0;
+};
+
+enum class Round : uint8_t {
+  ended, ///< all threads have
+  polled,
+  moved,
+};
+
 struct ClusterState {
   const LaunchState* launch = nullptr;
   std::vector<std::unique_ptr<BlockState>> blocks; ///< by rank
@@ -39,6 +69,17 @@ struct ClusterState {
   ClusterState(const ClusterState&) = delete;
   /// Runs a cluster of blocks to its end.
   void run(uint64_t linear_index);
+  /// The same in parts: rounds, until one says that all have ended. Each gives every warp a turn of `fuel` back edges
+  /// at most.
+  void begin(uint64_t linear_index);
+  Round round(uint32_t fuel);
+  void end();
+  /// The oldest token completes; false: there is none.
+  bool complete_oldest();
+  /// A hash of all that decides what the threads do next, but for global memory.
+  uint64_t state_hash() const;
+  /// Throws what everybody waits for. `polls`: threads run in circles. `note`: more to say.
+  [[noreturn]] void report_deadlock(bool polls, const std::string& note = "");
   /// Completes the tokens for which `ready` holds, oldest first.
   template <class Ready>
   void complete_where(Ready ready) {
@@ -56,16 +97,12 @@ private:
   void complete(size_t token);
   bool complete_at_random(); ///< true: some token has completed
   bool is_awaited(const Token& token) const;
-  uint64_t state_hash() const;
-  bool repeats();
-  [[noreturn]] void report_deadlock(bool polls);
 
   struct Turns {
     BlockState* block = nullptr;
     Warp* warp = nullptr;
   };
-  std::vector<Turns> turns_;
-  uint64_t round_ = 0, window_hash_ = 0;
+  std::vector<Turns> turns_, order_; ///< by block and warp; as they are given now
 };
 
 } // namespace tilejit::runtime::simulator

@@ -1,8 +1,8 @@
-// device.cpp - see device.h: modules, launches, host threads.
+// device.cpp - see device.h: modules, memory, launches.
 #include "runtime/simulator/device.h"
 
 #include "runtime/simulator/calls.h"
-#include "runtime/simulator/cluster.h"
+#include "runtime/simulator/grid.h"
 #include "runtime/simulator/handlers.h"
 #include "runtime/simulator/lower.h"
 
@@ -68,30 +68,6 @@ std::pair<uint32_t, std::string_view> parts_of(std::string_view target) {
   auto [end, error] = std::from_chars(target.data() + 3, target.data() + target.size(), number);
   return {error == std::errc() ? number : 0, target.substr(static_cast<size_t>(end - target.data()))};
 }
-
-/// What blocks print, passed on in the order of the blocks.
-class PrintedBlocks {
-public:
-  explicit PrintedBlocks(const std::function<void(std::string_view)>& output) : output_(output) {}
-  void put(uint64_t block, std::string text) {
-    std::lock_guard lock(mutex_);
-    waiting_.emplace(block, std::move(text));
-    for (auto first = waiting_.begin(); first != waiting_.end() && first->first == next_; ++next_) {
-      if (first->second.empty()) {
-      } else if (output_)
-        output_(first->second);
-      else
-        std::fwrite(first->second.data(), 1, first->second.size(), stdout);
-      first = waiting_.erase(first);
-    }
-  }
-
-private:
-  const std::function<void(std::string_view)>& output_;
-  std::mutex mutex_;
-  std::map<uint64_t, std::string> waiting_;
-  uint64_t next_ = 0;
-};
 
 class Simulator final : public SimulatorDevice {
 public:
@@ -333,91 +309,36 @@ void Simulator::run(const LoadedModule& module, const PtxLaunch& launch) {
   run(state);
 }
 
-/// Blocks in their order to whichever host thread is free. The error of the first block that has one is thrown, so that
-/// it is always the same.
 void Simulator::run(LaunchState& state) {
   auto start = std::chrono::steady_clock::now();
   const Program& p = *state.program;
-  uint64_t total = uint64_t{state.grid[0]} * state.grid[1] * state.grid[2];
-  const uint64_t size = uint64_t{state.cluster[0]} * state.cluster[1] * state.cluster[2], clusters = total / size;
-  std::atomic<uint64_t> next{0}, done{0}, stop{clusters};
-  std::atomic<uint32_t> running{0};
-  state.running = &running;
-  std::mutex mutex;
-  std::exception_ptr error;
-  FindingLog found;
+  const uint64_t size = uint64_t{state.cluster[0]} * state.cluster[1] * state.cluster[2],
+                 total = uint64_t{state.grid[0]} * state.grid[1] * state.grid[2];
   std::optional<GlobalHistory> history;
   if (p.instruments.sanitize) state.global = &history.emplace(state);
-  PrintedBlocks printed(output_);
-  std::vector<uint64_t> counts(p.block_instructions.size()), lanes(counts.size());
-  std::vector<AccessCounters> accesses(p.observed.size());
-  auto work = [&](bool reports) {
-    uint64_t index = 0;
-    std::optional<ClusterState> cluster;
-    auto print = [&] {
-      for (auto& b : cluster->blocks) printed.put(b->order, std::exchange(b->output, {}));
-    };
-    ++running;
-    try {
-      cluster.emplace(state);
-      auto reported = start;
-      while ((index = next.fetch_add(1)) < stop.load()) {
-        cluster->run(index);
-        print();
-        uint64_t finished = done.fetch_add(size) + size;
-        if (reports && progress_) {
-          auto now = std::chrono::steady_clock::now();
-          if (now - reported > std::chrono::milliseconds(50)) {
-            progress_(finished, total);
-            reported = now;
-          }
-        }
-      }
-    } catch (...) {
-      if (cluster) print();
-      std::lock_guard lock(mutex);
-      if (index < stop.load()) {
-        stop = index;
-        error = std::current_exception();
-      }
-    }
-    --running;
-    if (!cluster) return;
-    std::lock_guard lock(mutex);
-    for (auto& block : cluster->blocks) {
-      for (size_t b = 0; b < counts.size(); ++b) counts[b] += block->block_counts[b];
-      for (size_t b = 0; b < block->block_lanes.size(); ++b) lanes[b] += block->block_lanes[b];
-      for (size_t i = 0; i < accesses.size() && !block->counters.empty(); ++i) accesses[i] += block->counters[i];
-      found.merge(std::move(block->found));
-    }
-  };
-  uint64_t workers = p.ordered_blocks ? 1 : std::min<uint64_t>(threads_, clusters);
-  std::vector<std::thread> others;
-  for (uint64_t i = 1; i < workers; ++i) others.emplace_back(work, false);
-  work(true);
-  for (std::thread& t : others) t.join();
+  GridRun grid = run_grid(state, {threads_, parts_of(target_).first, progress_, output_});
   counters_ = {};
   counters_.blocks = total;
   std::array<uint64_t, 20> classes{};
-  for (size_t b = 0; b < counts.size(); ++b) {
-    counters_.warp_instructions += counts[b] * p.block_instructions[b];
-    for (size_t c = 0; c < classes.size(); ++c) classes[c] += counts[b] * p.block_classes[b][c];
+  for (size_t b = 0; b < grid.counts.size(); ++b) {
+    counters_.warp_instructions += grid.counts[b] * p.block_instructions[b];
+    for (size_t c = 0; c < classes.size(); ++c) classes[c] += grid.counts[b] * p.block_classes[b][c];
   }
   for (size_t c = 0; c < classes.size(); ++c)
     if (classes[c]) counters_.classes.emplace_back(name_of(static_cast<InstructionClass>(c)), classes[c]);
-  counters_.instructions = counters_of(p, counts, lanes, accesses);
+  counters_.instructions = counters_of(p, grid.counts, grid.lanes, grid.accesses);
   counters_.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 
   if (history) {
-    found.merge(std::move(history->found()));
+    grid.found.merge(std::move(history->found()));
     history->mark_initialised(*memory_);
   } else { // nobody has looked what was written
     for (const GlobalMemory::Range& r : memory_->allocations()) memory_->mark_initialised(r.begin, r.end);
   }
-  for (Finding& f : found.take((stop.load() + 1) * size - 1)) findings_.push_back(std::move(f));
-  if (error) {
+  for (Finding& f : grid.found.take((grid.last + 1) * size - 1)) findings_.push_back(std::move(f));
+  if (grid.error) {
     try {
-      std::rethrow_exception(error);
+      std::rethrow_exception(grid.error);
     } catch (const FindingError& e) {
       findings_.push_back(e.finding);
       throw;

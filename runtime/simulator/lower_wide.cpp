@@ -51,6 +51,9 @@ bool Lowering::load(const Instruction& i) {
       if (widen) extend.emplace_back(&e, rows.back());
     }
   }
+  if ((r.space == Space::global || r.space == Space::generic) &&
+      i.any_of({Mod::volatile_, Mod::relaxed, Mod::acquire, Mod::mmio}) != Mod::unknown)
+    p_->communicates = true;
   Address at = address(a);
   r.scalar = any_scalar;
   if (any_scalar && at.flags) return false;
@@ -139,7 +142,10 @@ bool Lowering::atomic(const Instruction& i) {
     emit(nullptr, words);
   }
   // Sums of floats depend on their order, and results that are looked at on who comes first.
-  if (r.space != Space::shared && (is_float(i.type()) || looked_at)) p_->ordered_blocks = true;
+  if (r.space != Space::shared) {
+    p_->ordered_blocks |= is_float(i.type());
+    p_->communicates |= looked_at;
+  }
   return true;
 }
 

@@ -144,6 +144,7 @@ struct Program {
   uint32_t shared_granule = 2;             ///< log2 of the bytes of the smallest access to shared memory; 2 at most
 
   bool ordered_blocks = false; ///< results depend on the order of the blocks: run them one after another
+  bool communicates = false;   ///< a block may wait for what another one does: run them in turns
 };
 
 } // namespace tilejit::runtime::simulator

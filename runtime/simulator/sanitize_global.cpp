@@ -92,19 +92,31 @@ void GlobalHistory::merge(uint64_t block, GlobalTouches& touches) {
         race(block, write, true, all.read, false, address);
       else if (conflict(read, all.write))
         race(block, read, false, all.write, true, address);
-      if (page.flags[g] & GlobalPage::unwritten_read && !all.write.block) {
-        const Program& p = *launch_.program;
-        uint32_t insn = p.observed[read.place].insn;
-        FindingLog::Key key{FindingKind::uninitialised, insn, none};
-        if (found_.is_new(key))
-          found_.add(key, block,
-                     finding_at(launch_, block, read.thread, &p.code[insn], key.kind,
-                                " reads global memory at " + hexadecimal(address) + " that has never been written"));
-      }
+      if (page.flags[g] & GlobalPage::unwritten_read && !all.unwritten.block) all.unwritten = read;
       if (write.block && !(all.write.block && !all.write.strong && write.strong)) all.write = write;
       if (read.block && !(all.read.block && !all.read.strong && read.strong)) all.read = read;
     }
   }
+}
+
+/// A block may read what one of a higher number has written, so only now it is known what nobody wrote.
+FindingLog& GlobalHistory::found() {
+  const Program& p = *launch_.program;
+  std::vector<uint64_t> order;
+  for (const auto& [number, granules] : pages_) order.push_back(number);
+  std::sort(order.begin(), order.end());
+  for (uint64_t number : order)
+    for (size_t g = 0; const Granule& all : pages_[number]) {
+      const uint64_t address = number * GlobalPage::bytes + (g++ << p.global_granule);
+      if (!all.unwritten.block || all.write.block) continue;
+      uint32_t insn = p.observed[all.unwritten.place].insn;
+      FindingLog::Key key{FindingKind::uninitialised, insn, none};
+      if (found_.is_new(key))
+        found_.add(key, all.unwritten.block - 1,
+                   finding_at(launch_, all.unwritten.block - 1, all.unwritten.thread, &p.code[insn], key.kind,
+                              " reads global memory at " + hexadecimal(address) + " that has never been written"));
+    }
+  return found_;
 }
 
 void GlobalHistory::race(uint64_t block, const Touch& now, bool writes, const Touch& other, bool other_writes,

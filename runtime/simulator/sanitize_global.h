@@ -42,8 +42,8 @@ public:
   void synchronize(uint64_t block, uint64_t address, bool reads, bool release, std::set<uint64_t>& acquired);
   /// The block has ended.
   void finish(uint64_t block, GlobalTouches&& touches);
-  /// What was found in blocks 0 .. last.
-  FindingLog& found() { return found_; }
+  /// All blocks have ended: what was found.
+  FindingLog& found();
   /// What the kernel may have written has values from now on.
   void mark_initialised(GlobalMemory& memory) const;
 
@@ -54,7 +54,7 @@ private:
     bool strong = false;
   };
   struct Granule {
-    Touch write, read;
+    Touch write, read, unwritten; ///< `unwritten`: the first read of what its block had not written
   };
 
   void merge(uint64_t block, GlobalTouches& touches);

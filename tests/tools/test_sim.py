@@ -52,6 +52,34 @@ class Sim(unittest.TestCase):
         shape = ["--entry", "scale", "--grid", "2", "--block", "64,1,1"]
         return shape + [w for arg in (x, o, f"i32:{n}", f"f32:{a}") for w in ("--arg", arg)]
 
+    def test_seeds(self):
+        run = self.sim("k.ptx", *self.arguments(), "--seeds", "5")
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        self.assertIn("the same bits with 5 seeds", run.stdout)
+        self.assertEqual(self.sim("k.ptx", *self.arguments(), "--seed", "7").returncode, 0)
+        # every block stores its number at the same place
+        (self.folder / "race.ptx").write_text(
+            """.version 8.0
+.target sm_80
+.address_size 64
+.visible .entry race(.param .u64 o)
+{
+.reg .b32 %r<3>; .reg .b64 %rd<2>; .reg .pred %p<2>;
+ld.param.u64 %rd1, [o]; mov.u32 %r1, %tid.x; shr.u32 %r2, %r1, 5;
+st.global.u32 [%rd1], %r2;
+ret;
+}
+"""
+        )
+        shape = ["--entry", "race", "--grid", "1", "--block", "128", "--arg", "out:o.npy:i32:1"]
+        run = self.sim("race.ptx", *shape, "--seeds", "20")
+        self.assertEqual(run.returncode, 3)
+        self.assertRegex(run.stdout, r"depends on the order: with --seed \d+ it differs from byte 0 ")
+        seed = re.search(r"--seed (\d+)", run.stdout).group(1)
+        fixed = npy.read(self.folder / "o.npy")[0]
+        self.assertEqual(self.sim("race.ptx", *shape, "--seed", seed).returncode, 0)
+        self.assertNotEqual(npy.read(self.folder / "o.npy")[0], fixed)
+
     def test_good(self):
         run = self.sim("k.ptx", *self.arguments())
         self.assertEqual((run.returncode, run.stderr), (0, ""))

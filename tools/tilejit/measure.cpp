@@ -18,10 +18,16 @@ void MeasureOptions::add_to(CLI::App& command) {
       ->type_name("json|table")
       ->check(CLI::IsMember({"json", "table"}));
   command.add_flag("--annotate", annotate, "Simulator: the lines of the source and of the PTX with their counts");
+  command
+      .add_option("--seed", seed,
+                  "Simulator: warps run and asynchronous operations take effect in a random order, the same for the "
+                  "same number; without it, in a fixed order and as late as they may")
+      ->type_name("N");
 }
 
 void MeasureOptions::begin(runtime::SimulatorDevice& device) const {
   if (!findings.empty()) runtime::check_writable(findings);
+  device.set_seed(seed);
   device.set_instruments({.sanitize = sanitize, .counters = annotate || !counters.empty()});
 }
 

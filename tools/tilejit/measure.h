@@ -6,6 +6,8 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
+#include <optional>
+
 namespace tilejit::tools {
 
 struct MeasureOptions {
@@ -13,9 +15,10 @@ struct MeasureOptions {
   std::string findings; ///< file, empty: none
   std::string counters; ///< "json", "table", empty: none
   bool annotate = false;
+  std::optional<uint64_t> seed; ///< of a random order
 
   void add_to(CLI::App& command);
-  bool any() const { return sanitize || annotate || !findings.empty() || !counters.empty(); }
+  bool any() const { return sanitize || annotate || seed || !findings.empty() || !counters.empty(); }
   /// Before the first launch. Throws InputError where a file cannot be written.
   void begin(runtime::SimulatorDevice& device) const;
   /// After the last launch, or after an error that ended it: writes the files, prints the findings to standard error

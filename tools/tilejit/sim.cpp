@@ -5,6 +5,7 @@
 #include "tools/tilejit/launch.h"
 #include "tools/tilejit/measure.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <set>
@@ -14,7 +15,7 @@ namespace {
 
 struct Options {
   std::string ptx, entry, grid, block, cluster, launch, gpu = "sm_90a";
-  uint32_t shared = 0;
+  uint32_t shared = 0, seeds = 0;
   std::vector<std::string> arguments;
   MeasureOptions measure;
 };
@@ -56,18 +57,37 @@ void check_outputs(const Launch& launch) {
   }
 }
 
+/// Runs the launch again with each of seeds 1 .. `seeds`. What it says of them.
+std::string compare_seeds(runtime::SimulatorDevice& device, const std::string& ptx, const Launch& launch,
+                          const LaunchResult& wanted, uint32_t seeds, int& exit_code) {
+  for (uint32_t seed = 1; seed <= seeds; ++seed) {
+    device.set_seed(seed);
+    LaunchResult got = run_launch(device, ptx, launch);
+    for (const auto& [name, file] : wanted.outputs) {
+      const std::vector<std::byte>&a = file.data, &b = got.outputs.at(name).data;
+      auto at = std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first;
+      if (at == a.end()) continue;
+      exit_code = 3;
+      return ", array '" + name + "' depends on the order: with --seed " + std::to_string(seed) +
+             " it differs from byte " + std::to_string(at - a.begin()) + " of its file's data on (--sanitize says why)";
+    }
+  }
+  return ", the same bits with " + std::to_string(seeds) + (seeds == 1 ? " seed" : " seeds");
+}
+
 void simulate(const Options& options, int& exit_code) {
   std::string ptx = runtime::read_text(options.ptx);
   Launch launch = launch_of(options);
   check_outputs(launch);
   auto device = runtime::open_simulator(options.gpu);
   options.measure.begin(*device);
-  std::string ended; // by an instruction that could not be executed
+  std::string remark;
   try {
     LaunchResult result = run_launch(*device, ptx, launch);
+    if (options.seeds) remark = compare_seeds(*device, ptx, launch, result, options.seeds, exit_code);
     write_outputs(launch, result);
   } catch (const runtime::FindingError&) {
-    ended = ", ended by the last finding";
+    remark = ", ended by the last finding";
   } catch (const runtime::ExecutionError& error) {
     throw Failure(error.what());
   }
@@ -75,7 +95,7 @@ void simulate(const Options& options, int& exit_code) {
   size_t found = device->findings().size();
   std::cout << launch.entry << ": grid " << text_of(launch.grid) << ", block " << text_of(launch.block) << ", "
             << device->name() << ": " << device->last_launch().warp_instructions << " warp-instructions, " << found
-            << (found == 1 ? " finding" : " findings") << ended << "\n";
+            << (found == 1 ? " finding" : " findings") << remark << "\n";
 }
 
 } // namespace
@@ -99,6 +119,11 @@ void add_sim(CLI::App& program, int& exit_code) {
       ->type_name("FILE.json");
   command->add_option("--gpu", options->gpu, "Architecture; default sm_90a")->type_name("sm_NN");
   options->measure.add_to(*command);
+  command
+      ->add_option("--seeds", options->seeds,
+                   "Runs it again with seeds 1 to N and says whether every output has the same bits each time")
+      ->type_name("N")
+      ->excludes("--seed");
   command->callback([options, &exit_code] { simulate(*options, exit_code); });
 }
 
