@@ -51,6 +51,8 @@ struct LaunchState {
   std::optional<uint64_t> seed;             ///< of a random order
   std::atomic<uint32_t>* running = nullptr; ///< host threads that run clusters
   DeviceHeap* heap = nullptr;               ///< for malloc, where the program has it
+  uint64_t workspace = 0;                   ///< address of cooperative groups' words for a barrier of the grid
+  uint32_t multiprocessors = 1;
 };
 
 /// What a warp did with its turn; the later the more.

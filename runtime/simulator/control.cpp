@@ -455,7 +455,10 @@ void BlockState::fill_specials(Warp& w) {
       case Special::laneid: return lane;
       case Special::warpid: return w.index;
       case Special::nwarpid: return warps.size();
-      case Special::nsmid: return 1;
+      case Special::smid: return order % launch->multiprocessors;
+      case Special::nsmid: return launch->multiprocessors;
+      case Special::envreg1: return launch->workspace >> 32; // as cooperative_groups of CUDA 13 takes them
+      case Special::envreg2: return launch->workspace & 0xffffffff;
       case Special::lanemask_eq: return 1u << lane;
       case Special::lanemask_le: return (2ull << lane) - 1;
       case Special::lanemask_lt: return (1ull << lane) - 1;
@@ -465,7 +468,7 @@ void BlockState::fill_specials(Warp& w) {
       case Special::total_smem_size:
       case Special::aggr_smem_size: return launch->shared_bytes;
       case Special::warp_size: return 32;
-      default: return 0; // one multiprocessor
+      default: return 0;
       }
     };
     if (s.row) {

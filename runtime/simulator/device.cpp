@@ -304,6 +304,13 @@ void Simulator::run(const LoadedModule& module, const PtxLaunch& launch) {
     module.heap = std::make_unique<DeviceHeap>(module.heap_memory->address(), heap_bytes);
   }
   state.heap = module.heap.get();
+  std::optional<Allocation> workspace; // its size and the barrier's word
+  if (std::ranges::any_of(program->specials, [](const SpecialSlot& s) { return s.special == Special::envreg2; })) {
+    const std::array<uint32_t, 2> words{8, 0};
+    upload(workspace.emplace(memory_, sizeof words), 0, std::as_bytes(std::span(words)));
+    state.workspace = workspace->address();
+  }
+  state.multiprocessors = gpu_of(parts_of(target_).first).multiprocessors;
   state.dynamic_shared = launch.dynamic_shared;
   state.shared_bytes = program->static_shared + state.dynamic_shared;
   run(state);

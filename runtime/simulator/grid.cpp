@@ -199,12 +199,12 @@ private:
 
 GridRun run_grid(LaunchState& state, const GridHost& host) { return Grid(state, host).run(); }
 
+Gpu gpu_of(uint32_t architecture) {
+  return architecture < 90 ? Gpu{108, 2048, 32, 164 << 10} : Gpu{132, 2048, 32, 228 << 10};
+}
+
 uint64_t resident_clusters(const LaunchState& state, uint32_t architecture) {
-  struct Gpu {
-    uint64_t multiprocessors, threads, blocks, shared; ///< the last three of a multiprocessor
-  };
-  // A100 and H100 SXM: the largest of their architectures.
-  const Gpu gpu = architecture < 90 ? Gpu{108, 2048, 32, 164 << 10} : Gpu{132, 2048, 32, 228 << 10};
+  const Gpu gpu = gpu_of(architecture);
   const uint64_t threads = (uint64_t{state.block[0]} * state.block[1] * state.block[2] + 31) / 32 * 32,
                  shared = state.shared_bytes + 1024; // a block's own kilobyte
   const uint64_t blocks = std::max<uint64_t>(std::min({gpu.blocks, gpu.threads / threads, gpu.shared / shared}), 1);

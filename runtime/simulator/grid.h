@@ -30,8 +30,14 @@ struct GridRun {
 
 GridRun run_grid(LaunchState& state, const GridHost& host);
 
-/// How many clusters a GPU holds at once: by threads, shared memory and the number of blocks a multiprocessor
-/// (CUDA C++ Programming Guide, "Compute Capabilities"). Registers are not known to PTX.
+/// What a GPU has room for: the largest of an architecture (A100, H100 SXM). CUDA C++ Programming Guide, "Compute
+/// Capabilities".
+struct Gpu {
+  uint32_t multiprocessors;
+  uint64_t threads, blocks, shared; ///< of a multiprocessor; bytes
+};
+Gpu gpu_of(uint32_t architecture);
+/// How many clusters it holds at once: by threads, shared memory and blocks. Registers are not known to PTX.
 uint64_t resident_clusters(const LaunchState& state, uint32_t architecture);
 
 } // namespace tilejit::runtime::simulator

@@ -101,3 +101,24 @@ TEST_CASE("a lock that blocks take in turns") {
           blocks, 1, {lock->address()});
   CHECK(sim.download<uint32_t>(*lock) == std::vector<uint32_t>{0, blocks});
 }
+
+TEST_CASE("the words that cooperative groups find through %envreg, and the number of a multiprocessor") {
+  Blocks sim;
+  const uint32_t blocks = 140;
+  auto out = sim.upload(std::vector<uint32_t>(4 * blocks));
+  sim.run(kernel_text({"u64"}, "mov.b32 %r1, %envreg1; mov.b32 %r2, %envreg2; mov.b64 %rd1, {%r2, %r1};\n"
+                               "ld.u32 %r3, [%rd1]; atom.add.u32 %r4, [%rd1+4], 1;\n"
+                               "mov.u32 %r5, %smid; mov.u32 %r6, %nsmid; mov.u32 %r7, %ctaid.x;\n" +
+                                   element("%rd2", 0, "%r7", 16) + "st.global.v4.u32 [%rd2], {%r3, %r4, %r5, %r6};"),
+          blocks, 1, {out->address()});
+  auto got = sim.download<uint32_t>(*out);
+  std::vector<bool> seen(blocks);
+  for (uint32_t b = 0; b < blocks; ++b) {
+    CHECK(got[4 * b] == 8); // bytes of the workspace
+    REQUIRE(got[4 * b + 1] < blocks);
+    seen[got[4 * b + 1]] = true; // each block counted once, from 0 on
+    CHECK(got[4 * b + 2] == b % 132);
+    CHECK(got[4 * b + 3] == 132);
+  }
+  CHECK(seen == std::vector<bool>(blocks, true));
+}
