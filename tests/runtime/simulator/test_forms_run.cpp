@@ -20,55 +20,20 @@ struct NotYet {
   std::string word = "";
 };
 const std::vector<NotYet> not_yet{
-    // Asynchronous copies and their barriers
-    {Form::st_async},
-    {Form::red_async},
-    {Form::cp_async_mbarrier_arrive},
-    {Form::cp_async_bulk_load},
-    {Form::cp_async_bulk_store},
-    {Form::cp_async_bulk_commit_group},
-    {Form::cp_async_bulk_wait_group},
-    {Form::cp_async_bulk_prefetch},
-    {Form::cp_reduce_async_bulk},
-    {Form::cp_async_bulk_tensor_load},
-    {Form::cp_async_bulk_tensor_store},
-    {Form::cp_reduce_async_bulk_tensor},
-    {Form::cp_async_bulk_prefetch_tensor},
-    {Form::tensormap_replace},
-    {Form::tensormap_cp_fenceproxy},
-    {Form::mbarrier_init},
-    {Form::mbarrier_inval},
-    {Form::mbarrier_expect_tx},
-    {Form::mbarrier_complete_tx},
-    {Form::mbarrier_arrive},
-    {Form::mbarrier_arrive_expect_tx},
-    {Form::mbarrier_arrive_nocomplete},
-    {Form::mbarrier_arrive_drop},
-    {Form::mbarrier_arrive_drop_expect_tx},
-    {Form::mbarrier_arrive_drop_nocomplete},
-    {Form::mbarrier_test_wait},
-    {Form::mbarrier_test_wait_parity},
-    {Form::mbarrier_try_wait},
-    {Form::mbarrier_try_wait_parity},
-    {Form::mbarrier_pending_count},
-    {Form::fence_sync_restrict},
-    {Form::fence_proxy_async_generic},
-    {Form::fence_proxy_tensormap},
-    // Clusters
-    {Form::mapa},
-    {Form::getctarank},
-    {Form::barrier_cluster_arrive},
-    {Form::barrier_cluster_wait},
-    // Matrices of a warpgroup
-    {Form::wgmma_fence},
-    {Form::wgmma_commit_group},
-    {Form::wgmma_wait_group},
-    {Form::wgmma_half},
-    {Form::wgmma_half_reg},
-    {Form::wgmma_float},
-    {Form::wgmma_float_reg},
-    {Form::wgmma_int8},
-    {Form::wgmma_int8_reg},
+    // Boxes for convolutions
+    {Form::cp_async_bulk_tensor_load, "im2col"},
+    {Form::cp_async_bulk_tensor_load, "im2col::w"},
+    {Form::cp_async_bulk_tensor_store, "im2col"},
+    {Form::cp_async_bulk_tensor_store, "im2col::w"},
+    {Form::cp_reduce_async_bulk_tensor, "im2col"},
+    {Form::cp_reduce_async_bulk_tensor, "im2col::w"},
+    // Boxes of rows anywhere, of sm_100
+    {Form::cp_async_bulk_tensor_load, "tile::gather4"},
+    {Form::cp_async_bulk_tensor_load, "tile::scatter4"},
+    {Form::cp_async_bulk_tensor_store, "tile::gather4"},
+    {Form::cp_async_bulk_tensor_store, "tile::scatter4"},
+    {Form::cp_reduce_async_bulk_tensor, "tile::gather4"},
+    {Form::cp_reduce_async_bulk_tensor, "tile::scatter4"},
     // Narrow formats of sm_100, random rounding
     {Form::cvt_pack_rs},
     {Form::cvt_fp64_pack},
@@ -76,20 +41,20 @@ const std::vector<NotYet> not_yet{
     {Form::cvt_ue8m0_pack},
     {Form::cvt_ue8m0_from_half},
     {Form::cvt_ue8m0_to_half},
-    // The rest
+    // Reductions of floats over a warp, of sm_100
     {Form::redux_float},
     // Generic addresses of 32 bits, which no compiler makes any more
     {Form::cvta, "u32"},
     {Form::cvta_to, "u32"},
-    // 128 bits
+    // Atomic operations on 128 bits (that of atom is among those at the end)
+    {Form::atom_cas, "b128"},
+    // No instructions, though the rows let them pass: vectors of 128-bit elements, of eight small ones
     {Form::ld, "b128"},
     {Form::ld_nc, "b128"},
     {Form::st, "b128"},
-    // Vectors of eight are of 32-bit elements; the row lets all pass
     {Form::ld, "v8"},
     {Form::ld_nc, "v8"},
     {Form::st, "v8"},
-    {Form::atom_cas, "b128"},
     // Not every pair of operation and type that these rows let pass is an instruction
     {Form::atom},
     {Form::red},
