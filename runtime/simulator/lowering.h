@@ -9,6 +9,8 @@
 #include "runtime/simulator/control.h"
 #include "runtime/simulator/handlers.h"
 #include "runtime/simulator/liveness.h"
+#include "runtime/simulator/product_registers.h"
+#include "runtime/simulator/undefined.h"
 #include "runtime/simulator/uniform.h"
 
 #include <initializer_list>
@@ -99,8 +101,13 @@ private:
   void observe_branch();
   void observe_async(Fn target);
   void observe_barrier();
+  void observe_registers(uint32_t instruction);
+  void observe_undefined(uint32_t instruction);
+  void begin_undefined();
+  void emit_undefined(UndefinedEvent event, const Guard& guard);
   void choose_granules();
   void find_stored_parameters();
+  void find_watched_registers();
   void observe_block(uint32_t block);
   void count_statically(const Instruction& i, uint32_t block);
   bool helper(Helper h, Width width, uint32_t d, uint32_t a, uint32_t b = 0, bool final = true);
@@ -152,6 +159,10 @@ private:
   Cfg cfg_;
   Uniformity uniformity_;
   Liveness liveness_;
+  UndefinedRegisters undefined_;                    ///< likewise
+  std::map<uint32_t, uint32_t> undefined_masks_;    ///< by register: places
+  ProductHazards product_hazards_;                  ///< with the sanitizer
+  std::map<uint32_t, uint32_t> products_, watched_; ///< by instruction, by register: their numbers in the program
   RowAllocation allocation_;
   std::shared_ptr<Program> p_;
 

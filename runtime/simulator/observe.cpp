@@ -120,6 +120,24 @@ void show_copy(Warp* w, const Insn* target, const Observed& o, uint32_t index, A
   b.sanitizer->global(*w, index, from);
 }
 
+/// Lanes whose addresses are in the shared memory of a block of the cluster, named by its rank: what they access is
+/// that block's.
+void show_remote(Warp* w, uint32_t index, uint32_t lanes, const Access& a, uint32_t bytes) {
+  if (!w->block->sanitizer) return;
+  const auto& blocks = w->block->cluster->blocks;
+  for (uint32_t rank = 1; rank <= blocks.size(); ++rank) {
+    Access part;
+    for (uint32_t m = lanes; m; m &= m - 1) {
+      const auto lane = static_cast<uint32_t>(std::countr_zero(m));
+      const uint64_t at = a.at[lane] & ((1u << rank_shift) - 1);
+      if (a.at[lane] >> rank_shift != rank || at + bytes > w->shared_bytes) continue;
+      part.mask |= 1u << lane;
+      part.at[lane] = at;
+    }
+    if (part.mask) blocks[rank - 1]->sanitizer->shared(*w, index, part);
+  }
+}
+
 const Insn* access(Warp* w, const Insn* ip) {
   Access a;
   a.mask = w->active & (mask_at(w, ip->c) ^ ip->aux);
@@ -128,8 +146,10 @@ const Insn* access(Warp* w, const Insn* ip) {
   const Observed& o = w->block->launch->program->observed[index];
   if (o.rows < 32) a.mask &= (1u << o.rows) - 1;
   const bool counts = !w->block->counters.empty();
-  Access remote = find(w, ip->d, ip->a, ip->imm, o.space == Space::shared, o.bytes, a);
+  const uint32_t all = a.mask;
+  const Access remote = find(w, ip->d, ip->a, ip->imm, o.space == Space::shared, o.bytes, a);
   if (remote.mask && counts) count(w, o, Space::shared, remote, o.bytes);
+  if (remote.mask) show_remote(w, index, all & ~a.mask, a, o.bytes);
   if (!a.mask) return ip + 1;
   if (o.kind == Observed::Kind::copy) {
     show_copy(w, ip + 1, o, index, a);
@@ -148,7 +168,11 @@ const Insn* access(Warp* w, const Insn* ip) {
     if (a.mask) {
       a.contiguous = a.contiguous && a.mask == ~0u;
       for (uint64_t& at : a.at) at -= shared_window;
-      if (Access remote = take_remote(w, a); remote.mask && counts) count(w, o, Space::shared, remote, o.bytes);
+      const uint32_t all = a.mask;
+      if (const Access remote = take_remote(w, a); remote.mask) {
+        if (counts) count(w, o, Space::shared, remote, o.bytes);
+        show_remote(w, index, all & ~a.mask, a, o.bytes);
+      }
       for (uint32_t m = a.mask; m; m &= m - 1)
         if (a.at[std::countr_zero(m)] + o.bytes > w->shared_bytes) a.mask &= ~(1u << std::countr_zero(m));
       show(w, o, index, true, a);
@@ -179,6 +203,8 @@ const Insn* lanes(Warp* w, const Insn* ip) {
   if (!mask || !w->block->sanitizer) return ip + 1;
   if (o.kind == Observed::Kind::fence)
     w->block->sanitizer->fence(*w, mask);
+  else if (o.kind == Observed::Kind::proxy_fence)
+    w->block->sanitizer->proxy_fence(*w, mask);
   else
     w->block->sanitizer->lanes_ordered(*w, mask);
   return ip + 1;
@@ -203,6 +229,44 @@ const Insn* block(Warp* w, const Insn* ip) {
   return ip + 1;
 }
 
+const Insn* registers(Warp* w, const Insn* ip) {
+  const uint32_t mask = w->active & (mask_at(w, ip->c) ^ ip->aux);
+  if (mask && w->block->sanitizer)
+    w->block->sanitizer->registers(*w, mask, w->block->launch->program->register_events[ip->imm]);
+  return ip + 1;
+}
+
+const Insn* undefined(Warp* w, const Insn* ip) {
+  const uint32_t lanes = w->active & (mask_at(w, ip->c) ^ ip->aux);
+  const UndefinedEvent& e = w->block->launch->program->undefined_events[ip->imm];
+  auto mask = [&](uint32_t offset) -> uint32_t& { return *reinterpret_cast<uint32_t*>(w->file + offset); };
+  auto source = [&](uint32_t offset) { return offset == none ? 0 : mask(offset); };
+  if (e.guard.first != none && mask(e.guard.first) & w->active)
+    w->block->sanitizer->undefined(*w, mask(e.guard.first) & w->active, e.observed, e.guard.second);
+  const uint32_t holds = mask(e.predicate) ^ e.turned;
+  for (const auto& [offset, name] : e.matters)
+    if (mask(offset) & lanes) w->block->sanitizer->undefined(*w, mask(offset) & lanes, e.observed, name);
+  for (const auto& [offset, name] : e.matters_if)
+    if (mask(offset) & lanes & holds)
+      w->block->sanitizer->undefined(*w, mask(offset) & lanes & holds, e.observed, name);
+  uint32_t result = 0;
+  switch (e.result) {
+  case UndefinedResult::defined: break;
+  case UndefinedResult::any:
+    for (uint32_t s : e.sources) result |= source(s);
+    break;
+  case UndefinedResult::all:
+    result = ~0u;
+    for (uint32_t s : e.sources) result &= source(s);
+    break;
+  case UndefinedResult::select: result = (source(e.sources[0]) & holds) | (source(e.sources[1]) & ~holds); break;
+  }
+  for (uint32_t d : e.destinations) mask(d) = (mask(d) & ~lanes) | (result & lanes);
+  if (e.begins)
+    for (uint32_t s : e.sources) mask(s) |= lanes;
+  return ip + 1;
+}
+
 } // namespace
 
 const ObservingLoops& observing_loops() {
@@ -213,7 +277,7 @@ const ObservingLoops& observing_loops() {
 }
 
 const ObservingHandlers& observing_handlers() {
-  static const ObservingHandlers all{access, lanes, branch, block, observe_async, observe_barrier, mark};
+  static const ObservingHandlers all{access, lanes, branch, block, observe_async, observe_barrier, mark, registers, undefined};
   return all;
 }
 

@@ -24,6 +24,7 @@ struct ObservingHandlers {
   Fn async;   ///< in front of what lower_async.cpp makes (observe_async.cpp); imm = index in Program::counters
   Fn barrier; ///< in front of bar.sync and its kin
   Fn mark;    ///< a PTX instruction begins; imm = index in Program::counters
+  Fn registers, undefined; ///< imm = index in Program::register_events, undefined_events
 };
 const ObservingHandlers& observing_handlers();
 const Insn* observe_async(Warp* w, const Insn* ip);

@@ -151,7 +151,7 @@ void count_transfer(const Token& t) {
       if (recording) recording->touch(address, size, stores);
     };
     if (t.kind == Token::Kind::tensor_load || t.kind == Token::Kind::tensor_store)
-      each_global_part(t, part);
+      for (const BoxPiece& p : pieces_of(t)) part(p.global, p.bytes);
     else if (t.bytes)
       part(t.global, t.bytes);
     ++c.global.requests;

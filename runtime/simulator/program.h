@@ -98,6 +98,8 @@ struct Observed {
     lanes,        ///< an operation that orders the lanes of its mask
     branch,
     fence,
+    proxy_fence,
+    async, ///< all else that the sanitizer looks at itself
   };
   Kind kind{};
   Space space = Space::generic;
@@ -108,6 +110,34 @@ struct Observed {
   uint32_t insn = 0;                                     ///< the observed instruction
   uint32_t counter = 0;                                  ///< Program::counters
   bool bypasses = false;                                 ///< the cache of the multiprocessor, L1
+};
+
+/// What the sanitizer looks at before an instruction that may touch registers of a wgmma (product_registers.h).
+struct RegisterEvent {
+  uint32_t observed = 0;
+  bool fences = false;            ///< it is a wgmma.fence
+  std::vector<uint32_t> pending;  ///< Program::products that must not be pending
+  std::vector<uint32_t> unfenced; ///< watched registers that must have been fenced
+  std::vector<uint32_t> touches;  ///< watched registers
+};
+
+/// Whether a result has a value, where some sources may have none (undefined.h).
+enum class UndefinedResult : uint8_t {
+  defined, ///< from memory, other lanes, ...
+  any,     ///< undefined where any source is
+  all,     ///< where all are: bits of several registers are put together
+  select,  ///< where that of the two sources is that the predicate selects
+};
+/// What becomes of registers without a value in an instruction. Such registers have a mask each in the file: the lanes
+/// that hold no value.
+struct UndefinedEvent {
+  uint32_t observed = 0;
+  bool begins = false; ///< the function: those of `sources` have none, the others of `destinations` are not yet written
+  UndefinedResult result{};
+  std::vector<uint32_t> sources, destinations;                            ///< masks; none: a source that has a value
+  std::vector<std::pair<uint32_t, std::string_view>> matters, matters_if; ///< masks, names of registers
+  std::pair<uint32_t, std::string_view> guard{none, {}};                  ///< likewise, for all lanes that come here
+  uint32_t predicate = 0, turned = 0;                                     ///< of `select` and `matters_if`
 };
 
 struct Program {
@@ -138,7 +168,11 @@ struct Program {
   bool needs_heap = false; ///< it calls malloc
 
   Instruments instruments;
-  std::vector<Observed> observed;          ///< with instruments only
+  std::vector<Observed> observed; ///< with instruments only
+  std::vector<RegisterEvent> register_events;
+  std::vector<UndefinedEvent> undefined_events;
+  std::vector<uint32_t> products; ///< wgmma: instructions, by number
+  uint32_t watched_registers = 0;
   std::vector<StaticCounters> counters;    ///< with counters only: of every instruction of the PTX
   uint32_t global_granule = 2;             ///< the same of global memory
   std::vector<uint32_t> stored_parameters; ///< where in the parameter block pointers stand that stores may go through
