@@ -26,18 +26,20 @@ Access take_remote(Warp* w, Access& a) {
     remote.at[lane] = a.at[lane] & ((1u << rank_shift) - 1);
   }
   a.mask &= ~remote.mask;
-  if (remote.mask) a.contiguous = false;
+  if (remote.mask) a.contiguous = a.one_line = false;
   return remote;
 }
 
 /// The addresses of an access; lanes whose access cannot be done are left out: the access itself reports them. Returns
 /// those in the shared memory of other blocks.
-Access find(Warp* w, uint32_t flags, uint32_t base, uint32_t offset, bool shared, uint32_t bytes, Access& a) {
+[[gnu::always_inline]] inline Access find(Warp* w, uint32_t flags, uint32_t base, uint32_t offset, bool shared,
+                                          uint32_t bytes, Access& a) {
   const uint64_t align = std::bit_floor(bytes) - 1;
   const uint64_t end = !shared ? ~uint64_t{0} >> 1 : w->shared_bytes >= bytes ? w->shared_bytes - bytes : 0;
   static const ObservingLoops& loops = observing_loops();
   uint32_t is = loops.addresses(w->file, flags, base, offset, bytes, align, end, a.at);
   a.contiguous = is & 1 && a.mask == ~0u;
+  a.one_line = is & 4 && a.mask == ~0u;
   Access remote;
   if (is & 2 && (!shared || w->shared_bytes >= bytes)) return remote;
   if (shared) remote = take_remote(w, a);
@@ -46,6 +48,7 @@ Access find(Warp* w, uint32_t flags, uint32_t base, uint32_t offset, bool shared
     if ((a.at[lane] & align) || a.at[lane] > end || (shared && w->shared_bytes < bytes)) a.mask &= ~(1u << lane);
   }
   a.contiguous = a.contiguous && a.mask == ~0u;
+  a.one_line = a.one_line && a.mask == ~0u;
   return remote;
 }
 
@@ -86,7 +89,7 @@ void count_local(Warp* w, const Observed& o, const Access& a) {
 }
 
 /// One space's part of an access.
-void show(Warp* w, const Observed& o, uint32_t index, bool shared, Access& a) {
+[[gnu::always_inline]] inline void show(Warp* w, const Observed& o, uint32_t index, bool shared, Access& a) {
   BlockState& b = *w->block;
   if (!a.mask) return;
   if (!b.counters.empty()) count(w, o, shared ? Space::shared : Space::global, a, o.bytes);
@@ -167,6 +170,7 @@ const Insn* access(Warp* w, const Insn* ip) {
     rest.mask &= ~a.mask;
     if (a.mask) {
       a.contiguous = a.contiguous && a.mask == ~0u;
+      a.one_line = a.one_line && a.mask == ~0u;
       for (uint64_t& at : a.at) at -= shared_window;
       const uint32_t all = a.mask;
       if (const Access remote = take_remote(w, a); remote.mask) {
@@ -277,7 +281,8 @@ const ObservingLoops& observing_loops() {
 }
 
 const ObservingHandlers& observing_handlers() {
-  static const ObservingHandlers all{access, lanes, branch, block, observe_async, observe_barrier, mark, registers, undefined};
+  static const ObservingHandlers all{access,          lanes, branch,    block,    observe_async,
+                                     observe_barrier, mark,  registers, undefined};
   return all;
 }
 

@@ -49,7 +49,8 @@ public:
   void proxy_fence(const Warp& w, uint32_t mask);
   void arrive(const Warp& w, uint32_t mask, uint32_t barrier) { release(barriers_[barrier], w, mask); }
   void leave(const Warp& w, uint32_t mask, uint32_t barrier) { acquire(barriers_[barrier], w, mask); }
-  void completed(uint32_t barrier) { barriers_[barrier].clear(); }
+  /// `all`: all threads of the block were at it; what they have read is ordered before everything to come.
+  void completed(uint32_t barrier, bool all);
   /// barrier.cluster, and all that is like it: without `releases` only what has been fenced before is given away.
   void arrive_at(Moment& moment, const Warp& w, uint32_t mask, bool releases);
   void leave_from(const Moment& moment, const Warp& w, uint32_t mask) { acquire(moment, w, mask); }
@@ -159,14 +160,22 @@ private:
   void acquire(const Moment& moment, const Warp& w, uint32_t mask);
   void order(const Warp& w, uint32_t mask, uint32_t epoch);
   bool ordered(const Warp& w, const WarpTime& t, uint32_t lane, Record r) const;
+  /// Up to where an agent's accesses are ordered before all lanes of the warp.
+  uint32_t epoch_before(const Warp& w, const WarpTime& t, uint32_t agent) const;
   bool ordered_for_all(const Warp& w, const WarpTime& t, Record r) const;
   uint32_t reader(uint32_t agent);
   void check_write(const Warp& w, const WarpTime& t, uint32_t observed, uint32_t lane, uint64_t first, uint64_t count,
                    bool strong);
   void check_read(const Warp& w, const WarpTime& t, uint32_t observed, uint32_t lane, uint64_t first, uint64_t count,
                   bool strong, Record mine, uint32_t reader);
-  bool check_contiguous(const Warp& w, const WarpTime& t, const Record* records, uint32_t each,
-                        bool may_be_empty) const;
+  bool settled(const Warp& w, const WarpTime& t, const Record* records, const Access& a, uint32_t shift, uint32_t each,
+               bool may_be_empty) const;
+  bool settled_write(const Warp& w, const WarpTime& t, const Access& a, uint32_t bytes, uint32_t each) const;
+  void mark(Record* records, const Access& a, uint32_t shift, uint32_t each, Record mine) const;
+  void overlapping(const Warp& w, uint32_t observed, const Record* records, const Access& a, uint32_t shift,
+                   uint64_t base, Space space);
+  bool global_together(const Warp& w, const WarpTime& t, uint32_t observed, const Access& a, Record mine);
+  bool find_allocation(uint64_t address);
   void same_place(const Warp& w, uint32_t observed, const Access& a);
   void synchronize(const Warp& w, const Observed& o, const Access& a);
   GlobalPage& global_page(uint64_t number);
@@ -215,9 +224,18 @@ private:
 
   uint32_t global_shift_ = 2;
   GlobalTouches touches_;
-  uint64_t last_page_number_ = 0;
-  GlobalPage* last_page_ = nullptr;
-  bool fenced_ = false; ///< some thread of the block has executed a fence
+  struct PageOf {
+    uint64_t number = 0;
+    GlobalPage* page = nullptr;
+  };
+  std::array<PageOf, 16> last_pages_; ///< by the lowest bits of their numbers
+  struct Allocation {
+    uint64_t begin = 0, end = 0;
+    bool written = false; ///< the kernel may write it
+    bool whole = false;   ///< all of it has values
+  };
+  Allocation allocation_; ///< the last that was looked at
+  bool fenced_ = false;   ///< some thread of the block has executed a fence
 };
 
 } // namespace tilejit::runtime::simulator

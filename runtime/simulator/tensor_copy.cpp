@@ -85,7 +85,8 @@ std::vector<BoxPiece> pieces_of(const Token& t) {
   const uint32_t bytes = bytes_of_element(t.map.element);
   each_row(t, [&](const BoxRow& row, uint32_t offset) {
     if (row.first < row.last)
-      pieces.push_back({row.global + uint64_t{row.first} * bytes, offset + row.first * bytes, (row.last - row.first) * bytes});
+      pieces.push_back(
+          {row.global + uint64_t{row.first} * bytes, offset + row.first * bytes, (row.last - row.first) * bytes});
   });
   return pieces;
 }
