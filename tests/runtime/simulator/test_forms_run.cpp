@@ -20,55 +20,11 @@ struct NotYet {
   std::string word = "";
 };
 const std::vector<NotYet> not_yet{
-    // Asynchronous copies and their barriers
-    {Form::st_async},
-    {Form::red_async},
-    {Form::cp_async_mbarrier_arrive},
-    {Form::cp_async_bulk_load},
-    {Form::cp_async_bulk_store},
-    {Form::cp_async_bulk_commit_group},
-    {Form::cp_async_bulk_wait_group},
-    {Form::cp_async_bulk_prefetch},
-    {Form::cp_reduce_async_bulk},
+    // im2col, gather4 and scatter4 of tensor copies
     {Form::cp_async_bulk_tensor_load},
     {Form::cp_async_bulk_tensor_store},
     {Form::cp_reduce_async_bulk_tensor},
     {Form::cp_async_bulk_prefetch_tensor},
-    {Form::tensormap_replace},
-    {Form::tensormap_cp_fenceproxy},
-    {Form::mbarrier_init},
-    {Form::mbarrier_inval},
-    {Form::mbarrier_expect_tx},
-    {Form::mbarrier_complete_tx},
-    {Form::mbarrier_arrive},
-    {Form::mbarrier_arrive_expect_tx},
-    {Form::mbarrier_arrive_nocomplete},
-    {Form::mbarrier_arrive_drop},
-    {Form::mbarrier_arrive_drop_expect_tx},
-    {Form::mbarrier_arrive_drop_nocomplete},
-    {Form::mbarrier_test_wait},
-    {Form::mbarrier_test_wait_parity},
-    {Form::mbarrier_try_wait},
-    {Form::mbarrier_try_wait_parity},
-    {Form::mbarrier_pending_count},
-    {Form::fence_sync_restrict},
-    {Form::fence_proxy_async_generic},
-    {Form::fence_proxy_tensormap},
-    // Clusters
-    {Form::mapa},
-    {Form::getctarank},
-    {Form::barrier_cluster_arrive},
-    {Form::barrier_cluster_wait},
-    // Matrices of a warpgroup
-    {Form::wgmma_fence},
-    {Form::wgmma_commit_group},
-    {Form::wgmma_wait_group},
-    {Form::wgmma_half},
-    {Form::wgmma_half_reg},
-    {Form::wgmma_float},
-    {Form::wgmma_float_reg},
-    {Form::wgmma_int8},
-    {Form::wgmma_int8_reg},
     // Narrow formats of sm_100, random rounding
     {Form::cvt_pack_rs},
     {Form::cvt_fp64_pack},
@@ -130,7 +86,6 @@ private:
     if (p.role == 'e' && p.type == Type::b64) return !has("L2::cache_hint");
     if (p.role == 'c' && p.type == Type::b16) return !has("multicast::cluster") && !has("cp_mask");
     if (p.role == 'm') return !has("mbarrier::complete_tx::bytes");
-    if (p.role == 'b' && p.count == OperandPattern::Count::any) return !has("im2col");
     return true;
   }
 
@@ -199,6 +154,7 @@ private:
     case Count::matrix_nk: return vector(lane, n * k * bits / 32 / whole);
     case Count::warpgroup_mn: return vector(lane, m * n * bits / 128 / whole);
     case Count::fragment: {
+      if (starts("cp.async")) return vector(type, std::max(dimensions(), 3u) - 2);
       bool product = starts("wmma.mma"), is_a = product ? p.role == 'a' : has("a"),
            is_b = product ? p.role == 'b' : has("b");
       Type element = types_.size() == 4 ? types_[p.role == 'd'   ? 0
@@ -210,7 +166,7 @@ private:
       uint32_t elements = is_a ? m * k : is_b ? k * n : m * n, width = bits_of(element) == 64 ? 64 : 32;
       return vector(width == 64 ? Type::b64 : Type::b32, std::max(1u, elements * bits_of(element) / (32 * width)));
     }
-    case Count::any: return has("im2col") ? vector(type, std::max(dimensions(), 3u) - 2) : register_of(type);
+    case Count::any:
     case Count::one: break;
     }
     return register_of(type);
