@@ -9,7 +9,8 @@ namespace tilejit::dsl {
 namespace {
 
 constexpr uint64_t widest_alignment = 16; // bytes of the widest access of one thread
-constexpr int64_t largest_size = std::numeric_limits<int32_t>::max();
+// An index of 32 bits may step past the end of a dim, by a tile and the copies that are started ahead.
+constexpr int64_t largest_size = (int64_t(1) << 31) - (int64_t(1) << 24);
 
 std::string list(const std::vector<int64_t>& extents) {
   std::string text = "[";
@@ -26,7 +27,7 @@ void check_sizes(const runtime::Tensor& tensor, const std::string& what) {
   for (int64_t size : tensor.shape)
     if (size < 0 || size > largest_size)
       throw Error(what + ": a size of " + std::to_string(size) + " in " + describe(tensor) +
-                  "; sizes must be below 2^31: split the tensor");
+                  "; sizes must be at most 2^31 - 2^24: split the tensor");
 }
 
 // The dim that threads run along: the last of stride 1, those of size 1 only if there is no other.
@@ -129,8 +130,8 @@ runtime::Launch pack(const CompiledKernel& kernel, const Grid& grid, const std::
   }
 
   runtime::Launch launch;
-  launch.grid = {blocks(kernel.name, 'x', grid.x, largest_size), blocks(kernel.name, 'y', grid.y, 65535),
-                 blocks(kernel.name, 'z', grid.z, 65535)};
+  launch.grid = {blocks(kernel.name, 'x', grid.x, std::numeric_limits<int32_t>::max()),
+                 blocks(kernel.name, 'y', grid.y, 65535), blocks(kernel.name, 'z', grid.z, 65535)};
   for (const KernelParameter& parameter : kernel.parameters) {
     const Argument& argument = arguments[parameter.argument];
     const auto* tensor = std::get_if<runtime::Tensor>(&argument.value());

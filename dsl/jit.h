@@ -28,7 +28,7 @@ struct Specialization {
   static Specialization last_dim(int rank) { return {rank >= 2 ? std::vector<int>{-1} : std::vector<int>{}}; }
 };
 
-/// The spec that serves `tensor` and all like it. Throws Error: a size of 2^31 or more, a dim out of range.
+/// The spec that serves `tensor` and all like it. Throws Error: a size above 2^31 - 2^24, a dim out of range.
 ArgumentSpec specialize(const runtime::Tensor& tensor, const Specialization& specialization);
 ArgumentSpec specialize(const runtime::Tensor& tensor);
 

@@ -70,7 +70,7 @@ private:
   std::vector<Coordinate> coordinates_;
 };
 
-/// A tensor argument.
+/// A tensor argument. A block loads what it has stored before; of other blocks' stores nothing is known.
 class View {
 public:
   DType type(const Location& where = Location::current()) const;

@@ -62,6 +62,8 @@ Tile floats(llvm::StringRef what, const Operand& x) {
   Recorder& recorder = Recorder::current(x.where());
   Value v = recorder.unify(what, {&x})[0];
   if (!is_float(v)) refuse(what, x.where(), v.getType(), "floats (convert with .to(f32))");
+  if (Recorder::element_of(v.getType()).isF64())
+    refuse(what, x.where(), v.getType(), "f16, bf16 or f32 (convert with .to(f32))");
   return recorder.tile(recorder.add<Op>(x.where(), v));
 }
 

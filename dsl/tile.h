@@ -183,7 +183,7 @@ constexpr int64_t cdiv(A a, B b) {
 }
 
 Tile abs(const Operand& x);
-Tile exp(const Operand& x); ///< this and the following: floats only
+Tile exp(const Operand& x); ///< this and the following to tanh: of f16, bf16 and f32, by the GPU's approximations
 Tile exp2(const Operand& x);
 Tile log(const Operand& x);
 Tile log2(const Operand& x);

@@ -37,6 +37,21 @@ void register_dialects(DialectRegistry& registry) {
   registry.insert<TileDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect, func::FuncDialect>();
 }
 
+// The attributes of a kernel's function (dialect.h).
+LogicalResult TileDialect::verifyOperationAttribute(Operation* op, NamedAttribute attribute) {
+  auto is_i32_from = [&](int64_t least, int64_t most) {
+    auto number = dyn_cast<IntegerAttr>(attribute.getValue());
+    return number && number.getType().isInteger(32) && number.getInt() >= least && number.getInt() <= most;
+  };
+  StringRef name = attribute.getName();
+  if (name == kernel_attr && !isa<func::FuncOp>(op)) return op->emitError() << name << " is for functions";
+  if (name == warps_attr && !is_i32_from(1, 32)) return op->emitError() << name << " must be an i32 from 1 to 32";
+  if (name == stages_attr && !is_i32_from(1, INT32_MAX)) return op->emitError() << name << " must be a positive i32";
+  if (name == target_attr && !isa<StringAttr>(attribute.getValue()))
+    return op->emitError() << name << " must be a string";
+  return success();
+}
+
 // A layout in quotes; a text that is no layout is an error at the attribute.
 static FailureOr<layout::Layout> parse_layout(AsmParser& parser) {
   std::string text;

@@ -12,7 +12,8 @@
 // dims of a tile are named i, j, k, l, m in order.
 //
 // Scalars: coordinates, sizes and loop counters are i32; addresses and strides are 64-bit and appear only when a memory
-// op is lowered ("64-bit offsets"). A launch refuses tensors with a size of 2^31 or more.
+// op is lowered ("64-bit offsets"). A launch refuses tensors with a size above 2^31 - 2^24, so that
+// an index may step past an end.
 //===--------------------------------------------------------------------------------------------------------------===//
 #ifndef TILEJIT_TILE_TD
 #define TILEJIT_TILE_TD
@@ -30,6 +31,7 @@ def Tile_Dialect : Dialect {
   let summary = "Programs over tiles, before and after the tiles have a place";
   let useDefaultAttributePrinterParser = 1;
   let useDefaultTypePrinterParser = 1;
+  let hasOperationAttrVerify = 1;
   let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 

@@ -1,6 +1,7 @@
 #include "compiler/passes/abi.h"
 
 #include "compiler/dialect/dialect.h"
+#include "compiler/passes/access.h"
 #include "compiler/passes/pass.h"
 
 using namespace mlir;
@@ -13,12 +14,10 @@ static DType dtype_of(Type type) {
   if (type.isF16()) return DType::f16;
   if (type.isF32()) return DType::f32;
   if (type.isF64()) return DType::f64;
-  switch (type.getIntOrFloatBitWidth()) {
-  case 1: return DType::i1;
-  case 8: return DType::i8;
-  case 32: return DType::i32;
-  case 64: return DType::i64;
-  }
+  if (type.isInteger(1)) return DType::i1;
+  if (type.isInteger(8)) return DType::i8;
+  if (type.isInteger(32)) return DType::i32;
+  if (type.isInteger(64)) return DType::i64;
   throw CompileError("an argument's type has no counterpart in device memory");
 }
 
@@ -36,7 +35,7 @@ std::vector<KernelArgument> kernel_arguments(func::FuncOp kernel) {
     for (int64_t size : view.getShape()) argument.shape.push_back(fixed_or_dynamic(size));
     for (int64_t stride : view.getStrides()) argument.strides.push_back(fixed_or_dynamic(stride));
     argument.align = view.getAlign();
-    argument.written = llvm::any_of(value.getUsers(), [](Operation* user) { return isa<StoreOp>(user); });
+    argument.written = is_written(value);
   }
   return arguments;
 }

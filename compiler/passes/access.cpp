@@ -11,6 +11,10 @@ using namespace tilejit::tile;
 
 namespace tilejit::passes {
 
+bool is_written(Value view) {
+  return llvm::any_of(view.getUsers(), [](Operation* user) { return isa<StoreOp>(user); });
+}
+
 uint32_t index_divisor(Value index, unsigned depth) {
   if (depth > 8) return 1;
   if (auto argument = dyn_cast<BlockArgument>(index)) {

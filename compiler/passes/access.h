@@ -6,6 +6,9 @@
 
 namespace tilejit::passes {
 
+/// Whether the kernel stores to a view.
+bool is_written(mlir::Value view);
+
 /// A number that surely divides an index (0: the index is 0), from how it is computed. `depth`: steps already taken of
 /// the few that are followed.
 uint32_t index_divisor(mlir::Value index, unsigned depth = 0);

@@ -1,4 +1,4 @@
-// insert-barriers: barriers exactly where one warp could touch shared memory that another has not finished with.
+// insert-barriers: barriers exactly where one warp could touch memory that another has not finished with.
 //
 // Stands after `allocate-shared`: whether two accesses collide depends on the bytes, since tiles share memory over
 // time. The pass follows the program with the set of accesses since the last barrier; an op that would read what was
@@ -6,8 +6,13 @@
 // end leaves open, until nothing changes. Two accesses to one ring never collide here: `stage-loads` ordered them by
 // its own waits and barrier.
 //
-// After it the program is free of races on shared memory by construction. Scalars are the same in all threads of a
-// block, so a barrier inside control flow is met by all.
+// A view that the kernel both reads and writes is such memory, too: what a block stores it loads again, whichever
+// threads do it. Two accesses to one view collide unless each thread touches the same elements in both. Different views
+// are taken to be different memory, and what other blocks do is not ordered at all.
+//
+// After it a block has no race on shared memory, nor on a view, by construction. Scalars are the same in all threads of
+// a block, so a barrier inside control flow is met by all.
+#include "compiler/passes/access.h"
 #include "compiler/passes/pass.h"
 #include "compiler/passes/shared_tiles.h"
 
@@ -19,16 +24,24 @@ using namespace tilejit::tile;
 namespace tilejit::passes {
 namespace {
 
-// Accesses since the last barrier, by allocation.
+// An access to a shared tile, or to the elements of a view.
+struct Access {
+  Operation* op; // the tile's tile.alloc, or the view's load or store
+  enum Kind : unsigned { read, write, read_last_turn, write_last_turn } kind;
+  bool writes() const { return kind & 1; }
+};
+
+// Accesses since the last barrier.
 struct Pending {
-  llvm::SmallSetVector<Operation*, 8> read, written;
-  void clear() { read.clear(), written.clear(); }
-  void join(const Pending& other) {
-    read.insert(other.read.begin(), other.read.end());
-    written.insert(other.written.begin(), other.written.end());
+  llvm::SmallSetVector<std::pair<Operation*, unsigned>, 8> accesses;
+
+  void add(const Access& access) { accesses.insert({access.op, access.kind}); }
+  void join(const Pending& other) { accesses.insert(other.accesses.begin(), other.accesses.end()); }
+  // At the end of a loop's body: its indices have other values in the next turn.
+  void join_last_turn(const Pending& body, scf::ForOp loop) {
+    for (auto [op, kind] : body.accesses)
+      accesses.insert({op, !isa<AllocOp>(op) && loop->isAncestor(op) ? kind | Access::read_last_turn : kind});
   }
-  void add(const SharedAccess& access) { (access.write ? written : read).insert(access.allocation); }
-  size_t size() const { return read.size() + written.size(); }
 };
 
 bool collide(AllocOp a, AllocOp b) {
@@ -37,24 +50,60 @@ bool collide(AllocOp a, AllocOp b) {
   return a_begin < b_begin + b.getType().getBytes() && b_begin < a_begin + a.getType().getBytes();
 }
 
-bool needs_barrier(const Pending& pending, const SharedAccess& access) {
-  auto hits = [&](const auto& set) {
-    return llvm::any_of(set, [&](Operation* op) { return collide(cast<AllocOp>(op), access.allocation); });
-  };
-  return hits(pending.written) || (access.write && hits(pending.read));
+// A load or store of a view, in one form.
+struct ViewAccess {
+  Value view;
+  ValueRange indices;
+  ArrayRef<int32_t> dims;
+  LayoutAttr layout;
+
+  explicit ViewAccess(Operation* op) {
+    if (auto load = dyn_cast<LoadOp>(op))
+      view = load.getView(), indices = load.getIndices(), dims = load.getDims(), layout = layout_of(load.getResult());
+    else if (auto store = dyn_cast<StoreOp>(op))
+      view = store.getView(), indices = store.getIndices(), dims = store.getDims(),
+      layout = layout_of(store.getValue());
+  }
+  bool same_elements_in_each_thread(const ViewAccess& other) const {
+    return layout == other.layout && layout.getValue().injective() && dims == other.dims &&
+           llvm::equal(indices, other.indices);
+  }
+};
+
+bool collide(const Access& before, const Access& now) {
+  if (!before.writes() && !now.writes()) return false;
+  auto a = dyn_cast<AllocOp>(before.op), b = dyn_cast<AllocOp>(now.op);
+  if (a || b) return a && b && collide(a, b);
+  ViewAccess x(before.op), y(now.op);
+  return x.view == y.view && (before.kind >= Access::read_last_turn || !x.same_elements_in_each_thread(y));
+}
+
+bool needs_barrier(const Pending& pending, const Access& access) {
+  return llvm::any_of(pending.accesses,
+                      [&](auto& before) { return collide({before.first, Access::Kind(before.second)}, access); });
+}
+
+// What the op itself touches (not its regions).
+SmallVector<Access> accesses_of(Operation* op) {
+  SmallVector<Access> accesses;
+  for (const SharedAccess& access : shared_accesses(op))
+    accesses.push_back({access.allocation, access.write ? Access::write : Access::read});
+  if (isa<LoadOp, StoreOp>(op) && is_written(ViewAccess(op).view))
+    accesses.push_back({op, isa<StoreOp>(op) ? Access::write : Access::read});
+  return accesses;
 }
 
 void follow(Block& block, Pending& pending);
 
 void follow(Operation* op, Pending& pending) {
-  if (isa<BarrierOp>(op)) return pending.clear();
+  if (isa<BarrierOp>(op)) return pending.accesses.clear();
   if (auto loop = dyn_cast<scf::ForOp>(op)) {
     // The body may not run at all, or after itself.
-    for (size_t before = ~size_t(0); before != pending.size();) {
-      before = pending.size();
+    for (size_t before = ~size_t(0); before != pending.accesses.size();) {
+      before = pending.accesses.size();
       Pending body = pending;
       follow(*loop.getBody(), body);
-      pending.join(body);
+      pending.join_last_turn(body, loop);
     }
     return;
   }
@@ -68,18 +117,17 @@ void follow(Operation* op, Pending& pending) {
     pending = after;
     return;
   }
-  SmallVector<SharedAccess> accesses = shared_accesses(op);
-  if (llvm::any_of(accesses, [&](const SharedAccess& access) { return needs_barrier(pending, access); })) {
+  SmallVector<Access> accesses = accesses_of(op);
+  if (llvm::any_of(accesses, [&](const Access& access) { return needs_barrier(pending, access); })) {
     OpBuilder builder(op);
     BarrierOp::create(builder, op->getLoc());
-    pending.clear();
+    pending.accesses.clear();
   }
   if (isa<ReduceOp>(op) && !accesses.empty()) { // writes its scratch, meets, reads it
-    pending.clear();
-    for (SharedAccess access : accesses) pending.add({access.allocation, false});
-    return;
+    pending.accesses.clear();
+    for (Access& access : accesses) access.kind = Access::read;
   }
-  for (const SharedAccess& access : accesses) pending.add(access);
+  for (const Access& access : accesses) pending.add(access);
 }
 
 void follow(Block& block, Pending& pending) {
@@ -89,7 +137,7 @@ void follow(Block& block, Pending& pending) {
 struct InsertBarriers : KernelPass<InsertBarriers> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(InsertBarriers)
   StringRef getArgument() const final { return "insert-barriers"; }
-  StringRef getDescription() const final { return "barriers where shared memory changes hands"; }
+  StringRef getDescription() const final { return "barriers where memory changes hands between threads"; }
   void run(func::FuncOp kernel) {
     Pending pending;
     follow(kernel.front(), pending);

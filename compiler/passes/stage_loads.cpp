@@ -12,8 +12,9 @@
 //                 is visible, and the slot to be overwritten is no longer read.
 //   elsewhere     one slot; copied where the load stood, waited for before its first use.
 //
-// A load keeps its registers where something else than a product uses it, where it is masked, where its elements are
-// too scattered for a copy of 4 bytes, or where the target has no asynchronous copies.
+// A load keeps its registers where something else than a product uses it, where it is masked, where the kernel also
+// writes to its view (a copy ahead would miss what is stored meanwhile), where its elements are too scattered for a
+// copy of 4 bytes, or where the target has no asynchronous copies.
 //
 // After it: a product's operand is a tile in operand layout or a shared tile. Rings are read and written only under
 // this protocol, so `insert-barriers` leaves them alone.
@@ -83,7 +84,7 @@ unsigned copy_bytes(LoadOp load) {
 }
 
 std::optional<Staged> match(LoadOp load) {
-  if (load.getMask() || load.getOther() || copy_bytes(load) < 4) return std::nullopt;
+  if (load.getMask() || load.getOther() || is_written(load.getView()) || copy_bytes(load) < 4) return std::nullopt;
   Staged staged{load, {}, {}};
   if (!collect_converts(load.getResult(), staged.converts)) return std::nullopt;
   Layout writer = layout_of(load.getResult()).getValue();

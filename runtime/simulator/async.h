@@ -110,6 +110,7 @@ struct Token {
   uint32_t copies = 0;     ///< copies_arrive: those of the warp up to this number
   uint64_t global = 0;
   uint32_t bytes = 0;
+  uint32_t byte_mask = 0xffff; ///< bit i: byte i of every 16 is written
   TensorMap map;
   int32_t coordinates[5]{};
   std::vector<uint8_t> data;
@@ -147,6 +148,7 @@ struct AsyncHandlers {
   Fn cluster_arrive, cluster_wait; ///< imm: 1 aligned, 2 relaxed
   Fn copies_arrive;                ///< cp.async.mbarrier.arrive; imm: 1 noinc; words: address
   /// imm: BulkFlags | Reduction << 8; b: type; words: destination, source, size, mbarrier, mask of blocks
+  /// or, where it stores, of bytes
   Fn bulk;
   Fn bulk_commit;
   Fn bulk_wait; ///< imm: groups that may stay; b: 1 it is enough that the sources have been read

@@ -32,7 +32,10 @@ void each_block(Token& t, F f) {
   for (uint32_t m = t.blocks; m; m &= m - 1) f(*t.block->cluster->blocks[static_cast<size_t>(std::countr_zero(m))]);
 }
 void write(Token& t, uint8_t* to) {
-  if (t.reduction == Reduction::none)
+  if (t.byte_mask != 0xffff) {
+    for (uint32_t i = 0; i < t.bytes; ++i)
+      if (t.byte_mask >> i % 16 & 1) to[i] = t.data[i];
+  } else if (t.reduction == Reduction::none)
     std::memcpy(to, t.data.data(), t.bytes);
   else
     reduce(to, t.data.data(), t.bytes, t.type, t.reduction);
@@ -121,7 +124,8 @@ uint32_t target_blocks(Warp* w, const Insn* ip, uint32_t lane, uint32_t mask_wor
   return static_cast<uint32_t>(mask);
 }
 
-/// imm: BulkFlags | Reduction << 8; b: type; words: destination, source, size, mbarrier, mask of blocks.
+/// imm: BulkFlags | Reduction << 8; b: type; words: destination, source, size, mbarrier, mask of blocks, or of
+/// bytes where it stores.
 const Insn* bulk(Warp* w, const Insn* ip) {
   const uint32_t* words = words_of(ip);
   each_lane(guarded_lanes(w, ip), [&](uint32_t lane) {
@@ -144,6 +148,7 @@ const Insn* bulk(Warp* w, const Insn* ip) {
     if (stores) {
       t.shared = shared_place(w, ip, lane, from, t.bytes, 16, false).offset;
       global(to, true);
+      if (words[7] != no_operand) t.byte_mask = operand_value(w, words[7], lane) & 0xffff;
     } else {
       SharedPlace at = shared_place(w, ip, lane, to, t.bytes, 16, true);
       t.shared = at.offset;

@@ -25,6 +25,7 @@ ClusterState::ClusterState(const LaunchState& l) : launch(&l) {
 void ClusterState::complete(size_t i) {
   Token token = std::move(tokens[i]);
   tokens.erase(tokens.begin() + static_cast<std::ptrdiff_t>(i));
+  timeouts_ = 0;
   on_complete(token);
 }
 
@@ -43,6 +44,24 @@ bool ClusterState::complete_awaited() {
       return true;
     }
   return false;
+}
+/// All stand still: the time limits of mbarrier.try_wait run out, and it gives false. Threads that then do nothing but
+/// try again get a few turns: nothing will come.
+bool ClusterState::time_out() {
+  constexpr uint32_t patience = 100;
+  if (++timeouts_ > patience) return false;
+  bool any = false;
+  for (auto& b : blocks)
+    for (Warp& w : b->warps)
+      for (uint32_t i = 0; i < w.split_count; ++i) {
+        Split& s = w.splits[i];
+        if (s.wait != Wait::mbarrier) continue;
+        if (s.pc->a) *reinterpret_cast<uint32_t*>(file_at(&w, s.depth) + s.pc->a) &= ~s.mask;
+        s.pc = after(s.pc);
+        s.wait = Wait::nothing;
+        any = true;
+      }
+  return any;
 }
 bool ClusterState::complete_at_random() {
   bool any = false;
@@ -70,7 +89,7 @@ void ClusterState::begin(uint64_t linear_index) {
   if (launch->seed) random = RandomOrder(*launch->seed * 0x2545f4914f6cdd1d + linear_index);
   tokens.clear();
   issued = 0;
-  phase = arrived = 0;
+  phase = arrived = timeouts_ = 0;
   arrivals.clear();
   completed_arrivals.clear();
   agents.begin(static_cast<uint32_t>(blocks.size()), static_cast<uint32_t>(blocks[0]->warps.size()));
@@ -103,7 +122,7 @@ Round ClusterState::round(uint32_t fuel) {
   }
   if (!live) return Round::ended;
   if (best == Turn::idle) {
-    if (!complete_awaited()) report_deadlock(false);
+    if (!complete_awaited() && !time_out()) report_deadlock(false);
     return Round::moved;
   }
   if (best == Turn::polled && complete_oldest()) return Round::moved;

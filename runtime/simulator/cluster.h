@@ -97,6 +97,7 @@ struct ClusterState {
 
 private:
   bool complete_awaited();
+  bool time_out();
   void complete(size_t token);
   bool complete_at_random(); ///< true: some token has completed
   bool is_awaited(const Token& token) const;
@@ -106,6 +107,7 @@ private:
     Warp* warp = nullptr;
   };
   std::vector<Turns> turns_, order_; ///< by block and warp; as they are given now
+  uint32_t timeouts_ = 0;            ///< since something was completed
 };
 
 } // namespace tilejit::runtime::simulator

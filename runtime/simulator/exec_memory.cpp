@@ -8,6 +8,7 @@
 // words with the rows of the elements (loads, stores), or see the handler.
 #include "runtime/simulator/exec_access.h"
 #include "runtime/simulator/handlers.h"
+#include "runtime/simulator/memory.h"
 #include "runtime/simulator/small_floats.h"
 
 namespace tilejit::runtime::simulator {
@@ -119,6 +120,37 @@ inline bhalf2 sum(bhalf2 a, bhalf2 b) {
 }
 inline u32 sum(u32 a, u32 b) { return a + b; }
 inline u64 sum(u64 a, u64 b) { return a + b; }
+/// The lesser or the greater; a number wins over NaN, and -0 is less than +0.
+template <class H>
+inline H extreme(H a, H b, bool least) {
+  if (is_nan(a)) return b;
+  if (is_nan(b)) return a;
+  f32 x = to_f32(a), y = to_f32(b);
+  return (x < y || (x == y && a.bits > b.bits)) == least ? a : b;
+}
+inline half2 extreme(half2 a, half2 b, bool least) {
+  return {u32(extreme(f16{u16(a.bits)}, f16{u16(b.bits)}, least).bits) |
+          u32(extreme(f16{u16(a.bits >> 16)}, f16{u16(b.bits >> 16)}, least).bits) << 16};
+}
+inline bhalf2 extreme(bhalf2 a, bhalf2 b, bool least) {
+  return {u32(extreme(bf16{u16(a.bits)}, bf16{u16(b.bits)}, least).bits) |
+          u32(extreme(bf16{u16(a.bits >> 16)}, bf16{u16(b.bits >> 16)}, least).bits) << 16};
+}
+template <class T>
+inline constexpr bool is_half = false;
+template <>
+inline constexpr bool is_half<f16> = true;
+template <>
+inline constexpr bool is_half<bf16> = true;
+template <>
+inline constexpr bool is_half<half2> = true;
+template <>
+inline constexpr bool is_half<bhalf2> = true;
+/// The sum of floats as global memory adds them: subnormals are zeros.
+inline f32 flushed(f32 x) {
+  return bits_as<f32>(bits_as<u32>(x) & 0x7f800000 ? bits_as<u32>(x) : bits_as<u32>(x) & 0x80000000);
+}
+inline f32 flushed_sum(f32 a, f32 b) { return flushed(sum(flushed(a), flushed(b))); }
 
 template <int bytes>
 struct Word {
@@ -133,6 +165,9 @@ struct Word<8> {
   using type = u64;
 };
 
+inline bool in_global_memory(const Warp* w, const void* host) {
+  return reinterpret_cast<u64>(host) - reinterpret_cast<u64>(w->arena) - GlobalMemory::base < GlobalMemory::reserved;
+}
 template <class T, Atomic op>
 [[gnu::noinline]] void apply(Warp* w, const Insn* more, const Addresses& a, u32 mask) {
   using W = typename Word<sizeof(T)>::type;
@@ -145,8 +180,12 @@ template <class T, Atomic op>
     do {
       if constexpr (op == Atomic::cas)
         next = old == bits_as<W>(x) ? bits_as<W>(from_lane<T>(row<T>(w, more->b)[lane])) : old;
+      else if constexpr (op == Atomic::add && __is_same(T, f32))
+        next = bits_as<W>(in_global_memory(w, at) ? flushed_sum(bits_as<T>(old), x) : sum(bits_as<T>(old), x));
       else if constexpr (op == Atomic::add)
         next = bits_as<W>(sum(bits_as<T>(old), x));
+      else if constexpr (is_half<T>)
+        next = bits_as<W>(extreme(bits_as<T>(old), x, op == Atomic::min));
       else
         next = bits_as<W>(combine<T, op>(bits_as<T>(old), x));
     } while (!__atomic_compare_exchange_n(at, &old, next, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
@@ -312,6 +351,13 @@ Fn atomic_int(const Request& r) {
   if (has(r, Mod::max)) return is_signed ? atomic<space, S, Atomic::max> : atomic<space, U, Atomic::max>;
   return has(r, Mod::add) ? atomic<space, U, Atomic::add> : nullptr;
 }
+template <Space space, class H>
+Fn atomic_half(const Request& r) {
+  if (has(r, Mod::add)) return atomic<space, H, Atomic::add>;
+  bool vector = has(r, Mod::v2) || has(r, Mod::v4) || has(r, Mod::v8); // the others only add
+  if (!vector) return nullptr;
+  return has(r, Mod::min) ? atomic<space, H, Atomic::min> : has(r, Mod::max) ? atomic<space, H, Atomic::max> : nullptr;
+}
 template <Space space>
 Fn atomic_of(const Request& r) {
   bool add = has(r, Mod::add);
@@ -327,10 +373,10 @@ Fn atomic_of(const Request& r) {
     return add ? atomic<space, f32, Atomic::add> : has(r, Mod::exch) ? atomic<space, u32, Atomic::exch> : nullptr;
   case Type::f64:
     return add ? atomic<space, f64, Atomic::add> : has(r, Mod::exch) ? atomic<space, u64, Atomic::exch> : nullptr;
-  case Type::f16: return add ? atomic<space, f16, Atomic::add> : nullptr;
-  case Type::bf16: return add ? atomic<space, bf16, Atomic::add> : nullptr;
-  case Type::f16x2: return add ? atomic<space, half2, Atomic::add> : nullptr;
-  case Type::bf16x2: return add ? atomic<space, bhalf2, Atomic::add> : nullptr;
+  case Type::f16: return atomic_half<space, f16>(r);
+  case Type::bf16: return atomic_half<space, bf16>(r);
+  case Type::f16x2: return atomic_half<space, half2>(r);
+  case Type::bf16x2: return atomic_half<space, bhalf2>(r);
   default: return nullptr;
   }
 }

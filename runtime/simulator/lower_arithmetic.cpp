@@ -384,11 +384,27 @@ bool Lowering::convert_address(const Instruction& i) {
                     : space == Space::param ? (f_.is_entry ? param_window : local_window) // a function's: on the stack
                                             : 0;
   if (i.form == Form::isspacep) {
-    uint64_t size = window ? window_bytes : shared_window; // everything below the windows is global
-    uint32_t offset = sum(row(operands[1], true), ~window + 1), end = spread({constant(size), true}, true);
-    uint32_t at = destination(operands[0], false);
+    uint32_t address = row(operands[1], true), at = destination(operands[0], false);
+    uint32_t inside = temporary_predicate(0), constants = temporary_predicate(1);
+    Fn less = h_.select_float(request(Form::setp, {Type::u64}, {Mod::lt}));
+    auto test = [&](uint64_t begin, uint64_t size) {
+      uint32_t used = scratch_used_;
+      emit(less, {.d = inside, .a = sum(address, ~begin + 1), .b = spread({constant(size), true}, true)});
+      scratch_used_ = used;
+    };
+    // Everything below the windows is global, but for the constants that lie there.
+    emit(h_.select_helper(Helper::predicate_move), {.d = constants});
+    for (size_t v = 0; v < m_.variables.size() && !window; ++v)
+      if (m_.variables[v].space == Space::constant) {
+        test(addresses_[v], m_.variables[v].bytes);
+        emit(h_.select_helper(Helper::predicate_or), {.d = constants, .a = constants, .b = inside});
+      }
+    if (space != Space::constant) test(window, window ? window_bytes : shared_window);
     emit_masked(Width::predicate, at);
-    emit(h_.select_float(request(Form::setp, {Type::u64}, {Mod::lt})), {.d = at, .a = offset, .b = end});
+    if (space == Space::constant)
+      emit(h_.select_helper(Helper::predicate_move), {.d = at, .a = constants});
+    else
+      emit(h_.select_helper(Helper::predicate_and), {.d = at, .a = inside, .b = constants, .aux = ~0u});
     return true;
   }
   if (bits_of(i.type()) != 64) return false;

@@ -136,15 +136,14 @@ bool Lowering::bulk(const Instruction& i) {
   case Form::cp_async_bulk_wait_group:
     return emit_async(h.bulk_wait, {}, {.b = i.has(Mod::read), .imm = static_cast<uint32_t>(a->value)});
   case Form::cp_async_bulk_store:
-    if (i.has(Mod::cp_mask)) return false;
-    [[fallthrough]];
   case Form::cp_async_bulk_load:
   case Form::cp_reduce_async_bulk:
     address_words(d, words);
     address_words(a, words);
     words.push_back(operand_word(b));
     address_words(m, words);
-    words.push_back(i.has(Mod::multicast_cluster) ? operand_word(f_.operand(i, 'c')) : no_operand);
+    words.push_back(i.has(Mod::multicast_cluster) || i.has(Mod::cp_mask) ? operand_word(f_.operand(i, 'c'))
+                                                                         : no_operand);
     if (to_global && reduction && is_float(i.type())) p_->ordered_blocks = true; // sums depend on their order
     return emit_async(h.bulk, words,
                       {.b = static_cast<uint32_t>(i.type()),

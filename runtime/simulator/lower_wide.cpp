@@ -254,24 +254,24 @@ bool Lowering::tile_product(const Instruction& i) {
                     .aux = guard_.turned};
   const size_t at = p_->code.size();
   auto same_as_first = [&] {
-    const Insn& f = p_->code[products_.first];
+    const Insn& f = p_->code[sharing_.first];
     const auto* first = reinterpret_cast<const uint32_t*>(&f + 1);
     return f.d == fields.d && f.a == fields.a && f.b == fields.b && f.c == fields.c && f.aux == fields.aux &&
            std::equal(first + rows_of_d, first + rows_of_d + rows_of_a, words.begin() + rows_of_d);
   };
   auto written = [&](uint32_t row) {
-    return std::find(products_.written.begin(), products_.written.end(), row) != products_.written.end();
+    return std::find(sharing_.written.begin(), sharing_.written.end(), row) != sharing_.written.end();
   };
-  if (products_.end == at && same_as_first() && std::none_of(words.begin() + rows_of_d, words.end(), written)) {
-    ++p_->code[products_.first].imm;
+  if (sharing_.end == at && same_as_first() && std::none_of(words.begin() + rows_of_d, words.end(), written)) {
+    ++p_->code[sharing_.first].imm;
   } else {
-    products_.first = at;
-    products_.written.clear();
+    sharing_.first = at;
+    sharing_.written.clear();
   }
-  products_.written.insert(products_.written.end(), words.begin(), words.begin() + rows_of_d);
+  sharing_.written.insert(sharing_.written.end(), words.begin(), words.begin() + rows_of_d);
   emit(h_.mma, fields);
   emit_words(words, 2);
-  products_.end = p_->code.size();
+  sharing_.end = p_->code.size();
   return true;
 }
 

@@ -182,7 +182,7 @@ private:
   struct {
     size_t first = 0, end = 0;     ///< in the code
     std::vector<uint32_t> written; ///< rows
-  } products_;                     ///< mma.sync that share A, see exec_mma.cpp
+  } sharing_;                      ///< mma.sync that share A, see exec_mma.cpp
 
   // of the instruction at hand
   Guard guard_;

@@ -39,8 +39,10 @@ public:
   /// "0 bytes after the allocation [0x..., 0x...) of 64 bytes": the nearest one, for messages.
   std::string describe_nearest(uint64_t address) const;
 
+  static constexpr uint64_t base = uint64_t{1} << 36, reserved = uint64_t{1} << 40; ///< the range of device addresses
+
 private:
-  static constexpr uint64_t base = uint64_t{1} << 36, reserved = uint64_t{1} << 40, page = uint64_t{1} << 16;
+  static constexpr uint64_t page = uint64_t{1} << 16;
   mutable std::mutex mutex_;
   uint8_t* range_ = nullptr;
   uint32_t* pages_ = nullptr;                ///< by page: 1 + how many pages after the allocation's first one; 0: none

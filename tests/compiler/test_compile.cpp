@@ -105,10 +105,49 @@ TEST_CASE("what can't be compiled is refused in words") {
   CHECK_THAT(error_of(add, options), Contains("unknown target 'sm_12'") && Contains("sm_80"));
   CHECK_THAT(error_of("func.func @f() { return }"), Contains("tile.kernel"));
   CHECK_THAT(error_of("func.func @f() {\n  %x = tile.nonsense\n  return\n}"), Contains("test.mlir:2:"));
+  auto kernel = [](const std::string& arguments, const std::string& body,
+                   const std::string& attributes = "tile.kernel") {
+    return "func.func @f(%v: !tile.view<64xf32, strides = [1], align = 16>" + arguments + ") attributes {" +
+           attributes + "} {\n  %c = arith.constant 0 : i32\n" + body + "  return\n}";
+  };
+  CHECK(error_of(kernel("", "")) == "no error");
+  CHECK_THAT(error_of(kernel("", R"(
+  %x = tile.load %v[%c] dims [0] : !tile.view<64xf32, strides = [1], align = 16> -> tensor<64xf32>
+  %y = arith.addf %x, %c : tensor<64xf32>
+)")),
+             Contains("test.mlir:5:"));
   CHECK_THAT(error_of(R"(
-func.func @f(%x: tensor<16x16xbf16>, %acc: tensor<16x8xf32>) attributes {tile.kernel} {
-  %y = tile.dot %x, %x, %acc : tensor<16x16xbf16>, tensor<16x16xbf16> -> tensor<16x8xf32>
+func.func @f(%a: !tile.view<64x64xbf16, strides = [64, 1], align = 16>) attributes {tile.kernel} {
+  %c = arith.constant 0 : i32
+  %x = tile.load %a[%c, %c] dims [0, 1] : !tile.view<64x64xbf16, strides = [64, 1], align = 16> -> tensor<64x32xbf16>
+  %zero = arith.constant dense<0.0> : tensor<64x32xf32>
+  %y = tile.dot %x, %x, %zero : tensor<64x32xbf16>, tensor<64x32xbf16> -> tensor<64x32xf32>
   return
 })"),
-             Contains("shapes do not fit"));
+             Contains("test.mlir:6:") && Contains("shapes do not fit"));
+  // What no tile program holds.
+  CHECK_THAT(error_of("func.func private @f(%n: i32) attributes {tile.kernel}"), Contains("needs a body"));
+  CHECK_THAT(error_of("func.func @f(%n: i32) -> i32 attributes {tile.kernel} { return %n : i32 }"),
+             Contains("returns nothing"));
+  CHECK_THAT(error_of(kernel(", %n: index", "")), Contains("argument 1 must be a view or a scalar, not 'index'"));
+  CHECK_THAT(error_of(kernel(", %t: tensor<4xf32>", "")), Contains("not 'tensor<4xf32>'"));
+  CHECK_THAT(error_of(kernel("", "  %i = arith.constant 0 : index\n")),
+             Contains("test.mlir:3:") && Contains("'index'"));
+  CHECK_THAT(error_of(kernel("", "  %t = arith.constant dense<0.0> : tensor<4xf80>\n")), Contains("f80"));
+  CHECK_THAT(error_of(kernel("", R"(
+  %x = tile.load %v[%c] dims [0] : !tile.view<64xf32, strides = [1], align = 16> -> tensor<?xf32>
+)")),
+             Contains("fixed shape"));
+  for (const char* warps : {"0 : i32", "33 : i32", "4 : i64", "\"four\""})
+    CHECK_THAT(error_of(kernel("", "", std::string("tile.kernel, tile.warps = ") + warps)),
+               Contains("tile.warps must be an i32 from 1 to 32"));
+  CHECK_THAT(error_of(kernel("", "", "tile.kernel, tile.stages = 0 : i32")), Contains("tile.stages"));
+  CHECK_THAT(error_of(lower_to(Program::parse(add), Level::placed)), Contains("placed program"));
+  // What a tile program may hold and this compiler does not lower.
+  const std::string f64_view = "!tile.view<64xf64, strides = [1], align = 16>";
+  CHECK_THAT(error_of("func.func @f(%v: " + f64_view + ") attributes {tile.kernel} {\n  %c = arith.constant 0 : i32\n" +
+                      "  %x = tile.load %v[%c] dims [0] : " + f64_view + " -> tensor<64xf64>\n" +
+                      "  %y = math.exp %x : tensor<64xf64>\n  tile.store %y, %v[%c] dims [0] : tensor<64xf64> -> " +
+                      f64_view + "\n  return\n}"),
+             Contains("math.exp") && Contains("f64"));
 }

@@ -53,6 +53,22 @@ inline std::string text_of(const std::vector<Input>& inputs,
   return program_of(inputs, [&](const std::vector<Tile>& tiles) { return std::vector<Tile>{body(tiles)}; }).text();
 }
 
+/// The lines of a recorded program from the first that has `op` in it to the last that closes a region, after a line
+/// break and without the indentation of the function.
+inline std::string regions_of(const std::string& text, const std::string& op) {
+  std::string result = "\n";
+  size_t at = text.find(op);
+  if (at == text.npos) return result;
+  const std::string indentation = "    ", close = indentation + "}\n";
+  size_t end = text.rfind(close) + close.size();
+  for (at = text.rfind('\n', at) + 1; at < end;) {
+    size_t next = text.find('\n', at) + 1;
+    result += text.substr(at + indentation.size(), next - at - indentation.size());
+    at = next;
+  }
+  return result;
+}
+
 /// What the author is told, "" where nothing is wrong.
 inline std::string error_of(const std::function<void()>& action) {
   try {

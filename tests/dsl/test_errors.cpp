@@ -42,6 +42,7 @@ TEST_CASE("shapes that differ") {
 
 TEST_CASE("operations that a type does not have") {
   MISTAKE(exp(t[3]), "exp needs floats (convert with .to(f32)), not i32 [64, 128]");
+  MISTAKE(exp(t[0].to(f64)), "exp needs f16, bf16 or f32 (convert with .to(f32)), not f64 [64, 128]");
   MISTAKE((t[0] < 0) + (t[0] > 1), "+ needs numbers (convert with .to(i32)), not i1 [64, 128]");
   MISTAKE(t[0] && t[0], "&& needs i1 on both sides, not f32 [64, 128]");
   MISTAKE(!t[3], "! needs i1, not i32 [64, 128]");

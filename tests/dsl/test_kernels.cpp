@@ -81,6 +81,22 @@ void check_matmul(Jit& jit, const Matmul& how, DType type, DType out, int64_t m,
   check_close(runtime::to_floats(device(), c), wanted, bound);
 }
 
+void check_softmax(const Random& x, const runtime::Tensor& out) {
+  int64_t m = out.shape[0], n = out.shape[1];
+  std::vector<double> wanted(m * n), bound(m * n);
+  for (int64_t row = 0; row < m; ++row) {
+    double total = 0;
+    for (int64_t i = 0; i < n; ++i) total += std::exp(double(x.values[row * n + i]));
+    for (int64_t i = 0; i < n; ++i) {
+      wanted[row * n + i] = std::exp(double(x.values[row * n + i])) / total;
+      // exp2 (2 units) of an argument up to 6 in size (rounded twice), of each term and of the sum of n terms.
+      bound[row * n + i] =
+          wanted[row * n + i] * ((2 * (2 + 12) + double(n)) * roundoff(f32) + roundoff(out.type)) + 1e-7;
+    }
+  }
+  check_close(runtime::to_floats(device(), out), wanted, bound);
+}
+
 } // namespace
 
 TEST_CASE("vector add: any length") {
@@ -109,19 +125,23 @@ TEST_CASE("fused softmax: rows of any length, padded or not") {
       Random x(type, {m, n}, 1, padding);
       runtime::Tensor out = runtime::empty(device(), type, {m, n}, padding);
       jit.launch(device(), {cdiv(m, 4)}, {x.tensor, out});
-      std::vector<double> wanted(m * n), bound(m * n);
-      for (int64_t row = 0; row < m; ++row) {
-        double total = 0;
-        for (int64_t i = 0; i < n; ++i) total += std::exp(double(x.values[row * n + i]));
-        for (int64_t i = 0; i < n; ++i) {
-          wanted[row * n + i] = std::exp(double(x.values[row * n + i])) / total;
-          // exp2 (2 units) of an argument up to 6 in size (rounded twice), of each term and of the sum of n terms.
-          bound[row * n + i] =
-              wanted[row * n + i] * ((2 * (2 + 12) + double(n)) * roundoff(f32) + roundoff(type)) + 1e-7;
-        }
-      }
-      check_close(runtime::to_floats(device(), out), wanted, bound);
+      check_softmax(x, out);
     }
+}
+
+TEST_CASE("the README's kernel, as printed") {
+  const int64_t rows = 3;
+  for (int64_t length : {1, 1000, 2500}) {
+    INFO(rows << " rows of " << length);
+    Random input(f32, {rows, length}, 1);
+    runtime::Tensor x = input.tensor, out = runtime::empty(device(), f32, {rows, length});
+    runtime::Device* const opened = &device();
+    {
+      runtime::Device* const device = opened;
+#include "readme_kernel.inc"
+    }
+    check_softmax(input, out);
+  }
 }
 
 TEST_CASE("matmul: odd sizes, transposed or not") {

@@ -8,17 +8,8 @@ using Tiles = std::vector<Tile>;
 
 namespace {
 
-// From the first loop to the end of the last, without the indentation of the function.
 std::string loops_of(const std::function<Tiles(const Tiles&)>& body) {
-  std::string text = program_of({{i32}, {f32}, {f32}}, body).text();
-  size_t begin = text.rfind('\n', text.find("scf.for")) + 1, end = text.rfind("    }\n");
-  std::string result = "\n";
-  for (size_t at = begin; at < end + 6;) {
-    size_t next = text.find('\n', at) + 1;
-    result += text.substr(at + 4, next - at - 4);
-    at = next;
-  }
-  return result;
+  return regions_of(program_of({{i32}, {f32}, {f32}}, body).text(), "scf.for");
 }
 
 } // namespace

@@ -8,19 +8,8 @@ using Tiles = std::vector<Tile>;
 
 namespace {
 
-// From the first condition to the function's end, without the indentation of the function.
 std::string conditions_of(const std::function<Tiles(const Tiles&)>& body) {
-  std::string text = program_of({{i1}, {f32}, {f32}, {i32}}, body).text();
-  size_t at = text.find("scf.if");
-  if (at == text.npos) return "";
-  size_t begin = text.rfind('\n', at) + 1, end = text.rfind("    }\n");
-  std::string result = "\n";
-  for (at = begin; at < end + 6;) {
-    size_t next = text.find('\n', at) + 1;
-    result += text.substr(at + 4, next - at - 4);
-    at = next;
-  }
-  return result;
+  return regions_of(program_of({{i1}, {f32}, {f32}, {i32}}, body).text(), "scf.if");
 }
 
 } // namespace
@@ -60,7 +49,7 @@ TEST_CASE("what no part assigns is no result") {
           Var same = t[1], x = t[2];
           when(t[0], [&] { x = x + same; });
           return Tiles{same};
-        }) == ""); // and so nothing is left of it
+        }) == "\n"); // and so nothing is left of it
 }
 
 TEST_CASE("a condition in a loop: the loop carries its result") {

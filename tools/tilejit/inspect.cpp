@@ -64,6 +64,14 @@ std::string sass(const CompiledKernel& kernel) {
   return runtime::disassemble(result.cubin);
 }
 
+void write(const std::string& path, const std::string& text) try {
+  runtime::OutputFile file(path);
+  file.write(text);
+  file.commit();
+} catch (const runtime::Error& error) { // its name was good: check_writable
+  throw Failure(error.what());
+}
+
 void inspect(const Options& options) {
   // Statistics alone unless a level is asked for; PTX where neither is.
   std::optional<Emission> emission;
@@ -99,13 +107,10 @@ void inspect(const Options& options) {
 
   std::string& main_text = emission ? text : stats;
   if (!main_text.empty() && main_text.back() != '\n') main_text += '\n';
-  if (options.output.empty()) {
+  if (options.output.empty())
     std::cout << main_text;
-  } else {
-    runtime::OutputFile file(options.output);
-    file.write(main_text);
-    file.commit();
-  }
+  else
+    write(options.output, main_text);
   if (emission && options.stats) std::cout << stats;
 }
 

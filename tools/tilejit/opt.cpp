@@ -15,7 +15,7 @@ void add_opt(CLI::App& program, int& exit_code) {
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
-    exit_code = opt_main(static_cast<int>(words.size()), argv.data());
+    exit_code = opt_main(static_cast<int>(words.size()), argv.data()) ? 2 : 0; // what failed is the input
   });
 }
 

@@ -70,6 +70,23 @@ Type of_lanes(Type element, unsigned lanes) {
   return lanes == 1 ? element : Type(VectorType::get({int64_t(lanes)}, element));
 }
 
+// An integer as the f32 next to it towards zero, its last bit set where that is not exact. Rounded once more, to fewer
+// bits, this gives what the integer itself would (rounding to odd).
+Value to_odd_f32(Code& code, Value x) {
+  if (x.getType().getIntOrFloatBitWidth() < 32) return code.op("llvm.sitofp", code.f32, {x}); // exact
+  bool wide = x.getType().isInteger(64);
+  Value near = code.intrinsic(wide ? "llvm.nvvm.ll2f.rz" : "llvm.nvvm.i2f.rz", code.f32, {x});
+  Value back = code.intrinsic(wide ? "llvm.nvvm.f2ll.rz" : "llvm.nvvm.f2i.rz", x.getType(), {near});
+  Value inexact = code.zero_extend(code.compare(Code::ne, back, x), code.i32);
+  return code.bitcast(code.op("llvm.or", code.i32, {code.bitcast(near, code.i32), inexact}), code.f32);
+}
+
+// For comparisons: PTX has none of bf16 with .ftz, which LLVM would make of two extended ones.
+Value bf16_to_f32(Code& code, Value x) {
+  Value bits = code.zero_extend(code.bitcast(x, code.i16), code.i32);
+  return code.bitcast(code.shift_left(bits, 16), code.f32);
+}
+
 // Functions that the hardware has, or that are made of such, in f32.
 Value function(Code& code, Operation* op, ArrayRef<Value> x) {
   auto times = [&](Value value, double factor) {
@@ -83,10 +100,12 @@ Value function(Code& code, Operation* op, ArrayRef<Value> x) {
   if (isa<math::SqrtOp>(op)) return code.root(x[0]);
   if (isa<math::RsqrtOp>(op)) return code.reciprocal_root(x[0]);
   if (isa<arith::DivFOp>(op)) return code.divide(x[0], x[1]);
+  if (isa<arith::SIToFPOp>(op)) return to_odd_f32(code, x[0]);
   return {};
 }
 
-bool is_function(Operation* op) {
+bool is_function(Operation* op, Type element) {
+  if (isa<arith::SIToFPOp>(op)) return element.isBF16(); // not every GPU converts in one step
   return isa<math::Exp2Op, math::ExpOp, math::Log2Op, math::LogOp, math::TanhOp, math::SqrtOp, math::RsqrtOp,
              arith::DivFOp>(op);
 }
@@ -98,15 +117,23 @@ Value Emitter::scalar_op(Operation* op, ArrayRef<Value> operands, Type element, 
   Type result = of_lanes(element, lanes);
   if (auto compare = dyn_cast<arith::CmpIOp>(op))
     return code_.compare(int64_t(compare.getPredicate()), operands[0], operands[1]);
-  if (auto compare = dyn_cast<arith::CmpFOp>(op))
-    return code_.compare_float(int64_t(compare.getPredicate()), operands[0], operands[1]);
-  if (is_function(op)) { // in f32, one element at a time
+  if (auto compare = dyn_cast<arith::CmpFOp>(op)) {
+    SmallVector<Value> x(operands);
+    if (x[0].getType().isBF16())
+      for (Value& value : x) value = bf16_to_f32(code_, value);
+    return code_.compare_float(int64_t(compare.getPredicate()), x[0], x[1]);
+  }
+  if (isa<arith::DivFOp>(op) && element.isF64()) return code_.op("llvm.fdiv", result, operands);
+  if (is_function(op, element)) { // in f32, one element at a time
+    if (element.isF64())
+      throw CompileError("the lowering has no '" + op->getName().getStringRef().str() + "' of f64: use f32");
     SmallVector<Value> results;
     for (unsigned e = 0; e < lanes; ++e) {
       SmallVector<Value> x;
       for (Value operand : operands) {
         Value value = lanes == 1 ? operand : code_.extract(operand, e);
-        x.push_back(value.getType() == code_.f32 ? value : code_.op("llvm.fpext", code_.f32, {value}));
+        bool narrow = isa<FloatType>(value.getType()) && value.getType() != code_.f32;
+        x.push_back(narrow ? code_.op("llvm.fpext", code_.f32, {value}) : value);
       }
       Value value = function(code_, op, x);
       results.push_back(element == code_.f32 ? value : code_.op("llvm.fptrunc", element, {value}));

@@ -171,14 +171,16 @@ void Emitter::load(LoadOp op) {
         unsigned target = order[first + e];
         bool whole = in_word == together && target % together == 0;
         for (unsigned x = 0; x < in_word; ++x) whole &= order[first + e + x] == target + x;
-        Type shape = in_word == 1 ? element : Type(VectorType::get({in_word}, element));
-        Value value = element.isInteger(1) ? code_.compare(Code::ne, read[e / in_word], code_.integer(word, 0))
-                                           : code_.bitcast(read[e / in_word], shape);
+        Type stored = element.isInteger(1) ? code_.i8 : element;
+        Value value = code_.bitcast(read[e / in_word], in_word == 1 ? stored : VectorType::get({in_word}, stored));
+        auto loaded = [&](Value x) {
+          return element.isInteger(1) ? code_.compare(Code::ne, x, code_.integer(stored, 0)) : x;
+        };
         if (whole)
-          packed[target / together] = value;
+          packed[target / together] = loaded(value);
         else
           for (unsigned x = 0; x < in_word; ++x)
-            result[order[first + e + x]] = in_word == 1 ? value : code_.extract(value, x);
+            result[order[first + e + x]] = loaded(in_word == 1 ? value : code_.extract(value, x));
       }
     }
     if (predicate && op.getOther()) {

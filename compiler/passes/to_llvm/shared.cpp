@@ -56,7 +56,8 @@ SharedReader::SharedReader(Code& code, RankedTensorType type, SharedType shared,
   unsigned bits = element_bits(element_);
   words_.resize(layout.count(layout::Axis::reg) / together_);
   for (auto access : {layout::Access::ldmatrix, layout::Access::ldmatrix_trans})
-    if (!matrix_) matrix_ = layout::matrix_access(access, layout, shared.getLayout(), bits, fragment);
+    if (!matrix_ && !element_.isInteger(1)) // a word of ldmatrix is four bytes, of conditions one
+      matrix_ = layout::matrix_access(access, layout, shared.getLayout(), bits, fragment);
   if (!matrix_) vector_ = layout::vector_access(layout, shared.getLayout(), bits);
   if (!matrix_ && !vector_) throw CompileError("a shared tile and its reader have digits that do not agree");
   address_.emplace(code, pointer, bits / 8, matrix_ ? matrix_->rows : vector_->addresses, thread_part);
@@ -115,6 +116,13 @@ void Emitter::shared_store(ArrayRef<Value> elements, const layout::Layout& layou
   if (!access) throw CompileError("a shared tile and its writer have digits that do not agree");
   SharedAddress address(code_, pointer, bits / 8, access->addresses,
                         [&](const layout::Linear::Field& field) { return thread_part(field); });
+  Block* after = nullptr;
+  if (Value first_copy = holds_first_copy(layout)) { // of threads that hold the same elements one stores them
+    Block* storing = code_.block_after(code_.builder.getInsertionBlock());
+    after = code_.block_after(storing);
+    code_.branch_if(first_copy, storing, {}, after);
+    code_.builder.setInsertionPointToStart(storing);
+  }
   for (size_t x = 0; x * access->elements < access->registers.size(); ++x) {
     SmallVector<Value> values;
     for (unsigned e = 0; e < access->elements; ++e) {
@@ -123,6 +131,9 @@ void Emitter::shared_store(ArrayRef<Value> elements, const layout::Layout& layou
     }
     code_.store(code_.vector(values), address[x], access->elements * bits / 8);
   }
+  if (!after) return;
+  code_.branch(after);
+  code_.builder.setInsertionPointToStart(after);
 }
 
 bool Emitter::shared(Operation* op) {

@@ -242,5 +242,29 @@ inline std::vector<uint32_t> offsets_of(const Layout& shared) {
   return offsets;
 }
 
+/// A matrix access of every warp: each register must meet its element.
+inline void simulate_matrix_access(Access access, const Layout& registers, const Layout& shared, unsigned bits,
+                                   uint64_t& checked) {
+  const auto plan = matrix_access(access, registers, shared, bits);
+  REQUIRE(plan);
+  const uint32_t packed = 32 / bits, row = 128 / bits;
+  EXPECT(plan->registers.size() * packed == registers.count(Axis::reg), registers, shared);
+  for (uint32_t w = 0; w < registers.count(Axis::warp); ++w)
+    for (uint32_t item = 0; item < plan->registers.size() / plan->words; ++item)
+      for (uint32_t word = 0; word < plan->words; ++word)
+        for (uint32_t lane = 0; lane < 32; ++lane)
+          for (uint32_t e = 0; e < packed; ++e) {
+            // PTX ISA 9.1, section 9.7.14.5.15 (ldmatrix): thread t holds elements 2 (t % 4) and 2 (t % 4) + 1 of row t
+            // / 4 (16 bits); with .trans row and column change places.
+            const uint32_t r = plan->transposed ? 2 * (lane % 4) + e : lane / 4;
+            const uint32_t column = plan->transposed ? lane / 4 : packed * (lane % 4) + e;
+            const uint32_t address = plan->rows(item, Place{0, 8 * word + r, w});
+            EXPECT(address % row == 0, registers, shared);
+            EXPECT(shared.at({.offset = address + column}) ==
+                       registers.at({plan->registers[item * plan->words + word] + e, lane, w}),
+                   registers, shared);
+          }
+}
+
 } // namespace testing
 } // namespace tilejit::layout

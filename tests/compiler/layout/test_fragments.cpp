@@ -14,13 +14,21 @@ using namespace tilejit::layout::testing;
 
 namespace {
 
+// Digits of a number, the lowest first: size and stride of each.
+using Strides = std::vector<std::pair<uint32_t, uint32_t>>;
+
 struct Fragment {
   const char* name;
   Layout layout;
   Coord (*manual)(uint32_t i, uint32_t group, uint32_t thread); // element i of the lane
-  // The same as strides: (lane, value) -> column-major number, lane and value in mixed radix.
-  std::vector<std::pair<uint32_t, uint32_t>> lane_strides, value_strides;
+  Strides lane_strides, value_strides; // the same as strides: (lane, value) -> column-major number
 };
+
+uint32_t strided(uint32_t value, const Strides& strides) {
+  uint32_t sum = 0;
+  for (auto [size, stride] : strides) sum += value % size * stride, value /= size;
+  return sum;
+}
 
 std::vector<Fragment> fragments() {
   return {
@@ -76,9 +84,7 @@ TEST_CASE("mma fragments are those of the manual, and of strides") {
       for (uint32_t reg = 0; reg < f.layout.count(Axis::reg); ++reg) {
         const Coord c = f.layout.at({.reg = reg, .lane = lane});
         EXPECT(c == f.manual(reg, lane >> 2, lane % 4), f.name, f.layout);
-        uint32_t number = 0, l = lane, v = reg;
-        for (auto [n, stride] : f.lane_strides) number += l % n * stride, l /= n;
-        for (auto [n, stride] : f.value_strides) number += v % n * stride, v /= n;
+        const uint32_t number = strided(lane, f.lane_strides) + strided(reg, f.value_strides);
         EXPECT((is_b ? c[1] + f.layout.size(1) * c[0] : c[0] + f.layout.size(0) * c[1]) == number, f.name);
       }
     CHECK(f.layout.injective());
@@ -86,7 +92,7 @@ TEST_CASE("mma fragments are those of the manual, and of strides") {
   CHECK(checked == 2 * 32 * (8 + 4 + 4 + 4 + 2 + 16 + 8));
 }
 
-TEST_CASE("wgmma fragments are those of the manual") {
+TEST_CASE("wgmma fragments are those of the manual, and of strides") {
   uint64_t checked = 0;
   for (uint32_t n = 8; n <= 256; n += 8) {
     const Layout d = wgmma(Operand::c, n, 32);
@@ -96,21 +102,29 @@ TEST_CASE("wgmma fragments are those of the manual") {
       const uint32_t row = 16 * p.warp + (p.lane >> 2) + 8 * ((p.reg >> 1) & 1),
                      column = 8 * (p.reg / 4) + 2 * (p.lane % 4) + (p.reg & 1);
       EXPECT((d.at(p) == Coord{row, column}), d);
+      const uint32_t thread = p.lane + 32 * p.warp;
+      EXPECT(row + 64 * column ==
+                 strided(thread, {{4, 128}, {8, 1}, {4, 16}}) + strided(p.reg, {{2, 64}, {2, 8}, {n / 8, 512}}),
+             d);
     });
     EXPECT(d == mma(Operand::c, 32).repeat(1, n / 8, Axis::reg).repeat(0, 4, Axis::warp), d);
   }
-  CHECK(checked == 270336 + 32);
+  CHECK(checked == 2 * 270336 + 32);
   for (unsigned bits : {8u, 16u, 32u}) {
     const Layout a = wgmma(Operand::a, 0, bits);
     const uint32_t packed = 32 / bits;
     for_places(a, [&](const Place& p) {
       const uint32_t word = p.reg / packed, e = p.reg % packed;
-      EXPECT((a.at(p) == Coord{16 * p.warp + (p.lane >> 2) + 8 * (word & 1),
-                               packed * (p.lane % 4) + e + 4 * packed * (word >> 1)}),
+      const Coord c = a.at(p);
+      EXPECT((c == Coord{16 * p.warp + (p.lane >> 2) + 8 * (word & 1),
+                         packed * (p.lane % 4) + e + 4 * packed * (word >> 1)}),
+             a);
+      EXPECT(c[0] + 64 * c[1] == strided(p.lane + 32 * p.warp, {{4, 64 * packed}, {8, 1}, {4, 16}}) +
+                                     strided(p.reg, {{packed, 64}, {2, 8}, {2, 256 * packed}}),
              a);
     });
   }
-  CHECK(checked == 270336 + 32 + 3584);
+  CHECK(checked == 2 * (270336 + 3584) + 32);
   CHECK_THROWS_WITH(wgmma(Operand::b, 64, 16), Catch::Contains("shared memory only"));
   CHECK_THROWS_WITH(wgmma(Operand::c, 12, 32), Catch::Contains("not 12"));
   CHECK_THROWS_WITH(mma(Operand::a, 64), Catch::Contains("not 64"));
@@ -130,12 +144,23 @@ TEST_CASE("three warpgroups: 12 warps, 192 rows") {
       EXPECT((d.at(p) == Coord{row, 8 * (p.reg / 4) + 2 * (p.lane % 4) + (p.reg & 1)}), d);
     });
     const Layout tile = swizzled(1, {192, n}, 16, n * 2 % 128 == 0 ? 128 : n * 2 % 64 == 0 ? 64 : 32);
+    simulate_matrix_access(Access::stmatrix, d, tile, 16, checked);
     const auto waves = wavefronts(Access::stmatrix, d, tile, 16);
     REQUIRE(waves);
     CHECK(waves->wavefronts == waves->least);
     CHECK(tma_boxes(tile, 1, 16));
+    // A thread's rows, once each, and nothing else.
+    const Layout rows = d.slice(1);
+    for (uint32_t warp = 0; warp < 12; ++warp)
+      for (uint32_t lane = 0; lane < 32; ++lane) {
+        std::set<uint32_t> held, kept;
+        for (uint32_t r = 0; r < d.count(Axis::reg); ++r) held.insert(d.at({r, lane, warp})[0]);
+        for (uint32_t r = 0; r < rows.count(Axis::reg); ++r)
+          EXPECT(kept.insert(rows.at({r, lane, warp})[0]).second, rows);
+        EXPECT(held == kept, d, rows);
+      }
   }
-  CHECK(checked == 12 * 32 * (80 + 96 + 112) / 2);
+  CHECK(checked > 65000);
 }
 
 TEST_CASE("dot layouts give each warp exactly what its part of the product needs") {
@@ -184,7 +209,7 @@ TEST_CASE("dot layouts give each warp exactly what its part of the product needs
 }
 
 TEST_CASE("blocked covers every shape, in vectors and whole sectors") {
-  uint64_t checked = 0;
+  uint64_t checked = 0, accesses = 0;
   for (auto [rows, columns] : {std::pair{64u, 80u},
                                {128u, 192u},
                                {16u, 576u},
@@ -216,8 +241,10 @@ TEST_CASE("blocked covers every shape, in vectors and whole sectors") {
                 sectors.insert(byte / 32);
               }
           EXPECT(bytes.size() == sectors.size() * 32, b);
+          ++accesses;
         }
       }
+  CHECK(accesses >= 512);
   CHECK(blocked({64, 80}, 16, 4).str() == "i:64 j:80 | reg j1 j2 j4 j16*5 | lane j8 i1 i2 i4 i8 | warp i16 i32");
   CHECK(blocked({16, 576}, 16, 4).str() == "i:16 j:576 | reg j1 j2 j4 j64*9 | lane j8 j16 j32 i1 i2 | warp i4 i8");
   CHECK(blocked({64, 80}, 16, 4, 0).str() == "i:64 j:80 | reg i1 i2 i4 j16*5 | lane i8 i16 i32 j1 j2 | warp j4 j8");

@@ -46,6 +46,39 @@ func.func @loop(%x: tensor<64xf32, #regs>, %n: i32) attributes {tile.kernel, til
 
 // -----
 
+#regs = #tile.layout<"i:512 | reg i32 i64 i128 i256 | lane i1 i2 i4 i8 i16">
+#few = #tile.layout<"i:32 | lane i1 i2 i4 i8 i16">
+!tile = !tile.shared<512xf32, "i:512 | offset i1 i2 i4 i8 i16 i32 i64 i128 i256">
+!small = !tile.shared<32xf32, "i:32 | offset i1 i2 i4 i8 i16">
+
+// The largest lie first, from 1024 bytes on where a swizzle begins; what is small fits between at any 16 bytes. A tile
+// that a branch of the program uses lives until that is through.
+// CHECK-LABEL: func.func @alignment
+// CHECK-SAME: tile.shared_bytes = 4352
+func.func @alignment(%x: tensor<512xf32, #regs>, %y: tensor<32xf32, #few>, %c: i1) attributes {tile.kernel, tile.warps = 1 : i32} {
+  // CHECK: tile.alloc {offset = 4096 : i64}
+  // CHECK: tile.alloc {offset = 4224 : i64}
+  // CHECK: tile.alloc {offset = 0 : i64}
+  // CHECK: tile.alloc {offset = 2048 : i64}
+  %a = tile.alloc : !small
+  %b = tile.alloc : !small
+  %d = tile.alloc : !tile
+  %e = tile.alloc : !tile
+  tile.shared_store %y, %a : tensor<32xf32, #few> -> !small
+  tile.shared_store %y, %b : tensor<32xf32, #few> -> !small
+  tile.shared_store %x, %d : tensor<512xf32, #regs> -> !tile
+  tile.shared_store %x, %e : tensor<512xf32, #regs> -> !tile
+  scf.if %c {
+    %p = tile.shared_load %d : !tile -> tensor<512xf32, #regs>
+    %q = tile.shared_load %e : !tile -> tensor<512xf32, #regs>
+    %r = tile.shared_load %a : !small -> tensor<32xf32, #few>
+    %s = tile.shared_load %b : !small -> tensor<32xf32, #few>
+  }
+  return
+}
+
+// -----
+
 #regs = #tile.layout<"i:65536 | reg i32 i64 i128 i256 i512 i1024 i2048 i4096 i8192 i16384 i32768 | lane i1 i2 i4 i8 i16">
 !tile = !tile.shared<65536xf32, "i:65536 | offset i1 i2 i4 i8 i16 i32 i64 i128 i256 i512 i1024 i2048 i4096 i8192 i16384 i32768">
 

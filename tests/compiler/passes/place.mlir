@@ -57,6 +57,8 @@ func.func @carried(%x: !tile.view<?x16xbf16, strides = [?, 1], align = 16>, %o: 
   %zero = arith.constant dense<0.0> : tensor<64x64xf32>
   %a = tile.load %x[%c0, %c0] dims [0, 1] : !tile.view<?x16xbf16, strides = [?, 1], align = 16> -> tensor<64x16xbf16>
   %t = tile.transpose %a, [1, 0] : tensor<64x16xbf16> -> tensor<16x64xbf16>
+  // The operands are converted once, before it.
+  // CHECK-COUNT-2: tile.convert
   // CHECK: scf.for {{.*}} -> (tensor<64x64xf32, #tile.layout<"i:64 j:64 | reg j1 i8 j8 j16 j32 | lane j2 j4 i1 i2 i4 | warp i16 i32">>)
   // CHECK-NOT: tile.convert
   // CHECK: scf.yield
@@ -66,5 +68,49 @@ func.func @carried(%x: !tile.view<?x16xbf16, strides = [?, 1], align = 16>, %o: 
     scf.yield %next : tensor<64x64xf32>
   }
   tile.store %r, %o[%c0, %c0] dims [0, 1] : tensor<64x64xf32> -> !tile.view<?x64xf32, strides = [?, 1], align = 16>
+  return
+}
+
+// Where the places of a value and of its user differ stands a conversion: one here, so that the loads run along rows of x
+// and the stores along rows of y.
+// CHECK-LABEL: func.func @transposed
+func.func @transposed(%x: !tile.view<?x64xf32, strides = [?, 1], align = 16>, %y: !tile.view<?x64xf32, strides = [?, 1], align = 16>)
+    attributes {tile.kernel, tile.warps = 4 : i32} {
+  %c0 = arith.constant 0 : i32
+  // CHECK: tile.load {{.*}} -> tensor<64x64xf32, #tile.layout<"i:64 j:64 | reg j1 j2 {{[^"]*}}">>
+  // CHECK-COUNT-1: tile.convert
+  // CHECK-NOT: tile.convert
+  // CHECK: tile.store {{.*}} : tensor<64x64xf32, #tile.layout<"i:64 j:64 | reg j1 j2 {{[^"]*}}">>
+  %a = tile.load %x[%c0, %c0] dims [0, 1] : !tile.view<?x64xf32, strides = [?, 1], align = 16> -> tensor<64x64xf32>
+  %b = tile.transpose %a, [1, 0] : tensor<64x64xf32> -> tensor<64x64xf32>
+  tile.store %b, %y[%c0, %c0] dims [0, 1] : tensor<64x64xf32> -> !tile.view<?x64xf32, strides = [?, 1], align = 16>
+  return
+}
+
+// A constant, a splat and an iota cost nothing anywhere: each user has one of its own in its place.
+// CHECK-LABEL: func.func @free
+func.func @free(%x: !tile.view<?xf32, strides = [1], align = 16>, %h: !tile.view<?xbf16, strides = [1], align = 16>, %s: i32)
+    attributes {tile.kernel, tile.warps = 4 : i32} {
+  %c0 = arith.constant 0 : i32
+  // CHECK-DAG: tile.iota : tensor<1024xi32, #tile.layout<"i:1024 | reg i1 i2 i512 |
+  // CHECK-DAG: tile.iota : tensor<1024xi32, #tile.layout<"i:1024 | reg i1 i2 i4 |
+  // CHECK-DAG: tile.splat {{.*}} -> tensor<1024xi32, #tile.layout<"i:1024 | reg i1 i2 i512 |
+  // CHECK-DAG: tile.splat {{.*}} -> tensor<1024xi32, #tile.layout<"i:1024 | reg i1 i2 i4 |
+  %i = tile.iota : tensor<1024xi32>
+  %n = tile.splat %s : i32 -> tensor<1024xi32>
+  %a = tile.load %x[%c0] dims [0] : !tile.view<?xf32, strides = [1], align = 16> -> tensor<1024xf32>
+  %b = tile.load %h[%c0] dims [0] : !tile.view<?xbf16, strides = [1], align = 16> -> tensor<1024xbf16>
+  %af = arith.fptosi %a : tensor<1024xf32> to tensor<1024xi32>
+  %bf = arith.fptosi %b : tensor<1024xbf16> to tensor<1024xi32>
+  %a1 = arith.addi %af, %i : tensor<1024xi32>
+  %a2 = arith.addi %a1, %n : tensor<1024xi32>
+  %b1 = arith.addi %bf, %i : tensor<1024xi32>
+  %b2 = arith.addi %b1, %n : tensor<1024xi32>
+  %ao = arith.sitofp %a2 : tensor<1024xi32> to tensor<1024xf32>
+  %bo = arith.sitofp %b2 : tensor<1024xi32> to tensor<1024xbf16>
+  tile.store %ao, %x[%c0] dims [0] : tensor<1024xf32> -> !tile.view<?xf32, strides = [1], align = 16>
+  // CHECK-NOT: tile.convert
+  // CHECK: return
+  tile.store %bo, %h[%c0] dims [0] : tensor<1024xbf16> -> !tile.view<?xbf16, strides = [1], align = 16>
   return
 }

@@ -95,7 +95,6 @@ private:
     if (p.role == 'e' && p.type == Type::b64) return !has("L2::cache_hint");
     if (p.role == 'c' && p.type == Type::b16) return !has("multicast::cluster") && !has("cp_mask");
     if (p.role == 'm') return !has("mbarrier::complete_tx::bytes");
-    if (p.role == 'b' && p.count == OperandPattern::Count::any) return !has("im2col");
     return true;
   }
 
@@ -164,6 +163,7 @@ private:
     case Count::matrix_nk: return vector(lane, n * k * bits / 32 / whole);
     case Count::warpgroup_mn: return vector(lane, m * n * bits / 128 / whole);
     case Count::fragment: {
+      if (starts("cp.async")) return vector(type, std::max(dimensions(), 3u) - 2);
       bool product = starts("wmma.mma"), is_a = product ? p.role == 'a' : has("a"),
            is_b = product ? p.role == 'b' : has("b");
       Type element = types_.size() == 4 ? types_[p.role == 'd'   ? 0
@@ -175,7 +175,7 @@ private:
       uint32_t elements = is_a ? m * k : is_b ? k * n : m * n, width = bits_of(element) == 64 ? 64 : 32;
       return vector(width == 64 ? Type::b64 : Type::b32, std::max(1u, elements * bits_of(element) / (32 * width)));
     }
-    case Count::any: return has("im2col") ? vector(type, std::max(dimensions(), 3u) - 2) : register_of(type);
+    case Count::any:
     case Count::one: break;
     }
     return register_of(type);

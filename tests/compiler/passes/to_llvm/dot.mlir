@@ -37,3 +37,23 @@ func.func @shared(%out: !c) attributes {tile.kernel, tile.warps = 1 : i32, tile.
   tile.store %r, %out[%c0, %c0] dims [0, 1] : tensor<16x8xf32, #c> -> !c
   return
 }
+
+// f32 operands are rounded to tf32 first; tf32x3 multiplies what that leaves over as well, the small products first.
+// CHECK-LABEL: llvm.func ptx_kernelcc @split
+// CHECK: llvm.nvvm.f2tf32.rna
+// CHECK: llvm.fsub
+// CHECK: llvm.nvvm.f2tf32.rna
+// CHECK-COUNT-3: llvm.nvvm.mma.m16n8k8.row.col.tf32
+// CHECK-NOT: llvm.nvvm.mma
+// CHECK: llvm.return
+#a32 = #tile.layout<"i:16 j:8 | reg i8 j4 | lane j1 j2 i1 i2 i4 | warp">
+#b32 = #tile.layout<"i:8 j:8 | reg i4 | lane i1 i2 j1 j2 j4 | warp">
+func.func @split(%out: !c, %v: f32) attributes {tile.kernel, tile.warps = 1 : i32, tile.shared_bytes = 0 : i64, tile.target = "sm_90a"} {
+  %c0 = arith.constant 0 : i32
+  %x = tile.splat %v : f32 -> tensor<16x8xf32, #a32>
+  %y = tile.splat %v : f32 -> tensor<8x8xf32, #b32>
+  %z = arith.constant dense<0.0> : tensor<16x8xf32, #c>
+  %r = tile.dot %x, %y, %z {precision = 1 : i32} : tensor<16x8xf32, #a32>, tensor<8x8xf32, #b32> -> tensor<16x8xf32, #c>
+  tile.store %r, %out[%c0, %c0] dims [0, 1] : tensor<16x8xf32, #c> -> !c
+  return
+}

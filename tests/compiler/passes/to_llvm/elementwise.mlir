@@ -42,3 +42,23 @@ func.func @halves(%x: !h) attributes {tile.kernel, tile.warps = 1 : i32, tile.sh
   tile.store %e, %x[%c0] dims [0] : tensor<64xbf16, #two> -> !h
   return
 }
+
+// PTX compares no bf16 where subnormals are 0, and not every GPU makes one of an integer in one step: both go through
+// f32, the integer rounded to odd, so that it is rounded once.
+// CHECK-LABEL: llvm.func ptx_kernelcc @through_f32
+func.func @through_f32(%x: !tile.view<32xbf16, strides = [1], align = 16>, %n: i32)
+    attributes {tile.kernel, tile.warps = 1 : i32, tile.shared_bytes = 0 : i64, tile.target = "sm_80"} {
+  %c0 = arith.constant 0 : i32
+  %a = tile.load %x[%c0] dims [0] : !tile.view<32xbf16, strides = [1], align = 16> -> tensor<32xbf16, #one>
+  %i = tile.splat %n : i32 -> tensor<32xi32, #one>
+  // CHECK: llvm.nvvm.i2f.rz
+  // CHECK: llvm.nvvm.f2i.rz
+  // CHECK: llvm.or
+  // CHECK: llvm.fptrunc %{{.*}} : f32 to bf16
+  %b = arith.sitofp %i : tensor<32xi32, #one> to tensor<32xbf16, #one>
+  // CHECK: llvm.fcmp "olt" %{{.*}}, %{{.*}} : f32
+  %less = arith.cmpf olt, %a, %b : tensor<32xbf16, #one>
+  %c = arith.select %less, %a, %b : tensor<32xi1, #one>, tensor<32xbf16, #one>
+  tile.store %c, %x[%c0] dims [0] : tensor<32xbf16, #one> -> !tile.view<32xbf16, strides = [1], align = 16>
+  return
+}

@@ -68,3 +68,19 @@ func.func @copies_of_a_thread(%x: !m, %enable: i1) attributes {tile.kernel, tile
   tile.barrier
   return
 }
+
+// Conditions lie in memory as bytes; four neighbours are one word of it.
+// CHECK-LABEL: llvm.func ptx_kernelcc @conditions
+// CHECK: %[[WORD:.*]] = llvm.load %{{.*}} : !llvm.ptr<1> -> i32
+// CHECK: %[[BYTES:.*]] = llvm.bitcast %[[WORD]] : i32 to vector<4xi8>
+// CHECK-COUNT-4: llvm.icmp "ne" %{{.*}}, %{{.*}} : i8
+// CHECK-COUNT-4: llvm.zext %{{.*}} : i1 to i8
+// CHECK: llvm.store %{{.*}} : i32, !llvm.ptr<1>
+#bits = #tile.layout<"i:128 | reg i1 i2 | lane i4 i8 i16 i32 i64 | warp">
+!bits = !tile.view<128xi1, strides = [1], align = 16>
+func.func @conditions(%x: !bits, %y: !bits) attributes {tile.kernel, tile.warps = 1 : i32, tile.shared_bytes = 0 : i64, tile.target = "sm_90a"} {
+  %c0 = arith.constant 0 : i32
+  %a = tile.load %x[%c0] dims [0] : !bits -> tensor<128xi1, #bits>
+  tile.store %a, %y[%c0] dims [0] : tensor<128xi1, #bits> -> !bits
+  return
+}

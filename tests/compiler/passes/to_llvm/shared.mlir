@@ -38,3 +38,22 @@ func.func @slot(%x: !m, %i: i32) attributes {tile.kernel, tile.warps = 1 : i32, 
   tile.store %b, %x[%c0, %c0] dims [0, 1] : tensor<16x64xbf16, #rows> -> !m
   return
 }
+
+// Of threads that hold the same elements one stores them.
+// CHECK-LABEL: llvm.func ptx_kernelcc @copies
+// CHECK: %[[FIRST:.*]] = llvm.icmp "eq"
+// CHECK: llvm.cond_br %[[FIRST]], ^[[STORE:bb[0-9]+]], ^[[AFTER:bb[0-9]+]]
+// CHECK: ^[[STORE]]:
+// CHECK: llvm.store %{{.*}} : vector<8xbf16>, !llvm.ptr<3>
+// CHECK: llvm.br ^[[AFTER]]
+// CHECK: ^[[AFTER]]:
+// CHECK-NEXT: {{.*}}llvm.nvvm.barrier.cta.sync
+#twice = #tile.layout<"i:16 j:64 | reg j1 j2 j4 i4 i8 | lane j8 j16 j32 i1 i2 | warp ~">
+func.func @copies(%x: !m) attributes {tile.kernel, tile.warps = 2 : i32, tile.shared_bytes = 2048 : i64, tile.target = "sm_90a"} {
+  %c0 = arith.constant 0 : i32
+  %t = tile.alloc {offset = 0 : i64} : !r
+  %a = tile.load %x[%c0, %c0] dims [0, 1] : !m -> tensor<16x64xbf16, #twice>
+  tile.shared_store %a, %t : tensor<16x64xbf16, #twice> -> !r
+  tile.barrier
+  return
+}

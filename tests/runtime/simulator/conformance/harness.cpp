@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
+#include <memory>
 #include <sstream>
 
 namespace tilejit::conformance {
@@ -13,16 +15,11 @@ namespace {
 
 constexpr uint64_t untouched = 0x5a5a5a5a5a5a5a5a; ///< what destinations hold before a guarded instruction
 
-/// What one thread loads: operands a, b, c, e, and the predicate.
+/// What one thread loads: operands a, b, c, e, and the predicate p.
 struct ThreadInputs {
-  uint64_t value[4] = {};
-  uint64_t predicate = 0;
+  uint64_t value[5] = {};
 };
-struct Result {
-  uint64_t d = 0, q = 0;
-};
-
-int input_index(char role) { return role == 'a' ? 0 : role == 'b' ? 1 : role == 'c' ? 2 : 3; }
+size_t input_index(char role) { return role == 'a' ? 0 : role == 'b' ? 1 : role == 'c' ? 2 : role == 'e' ? 3 : 4; }
 
 struct Variant {
   bool guarded = false;
@@ -38,13 +35,9 @@ std::string register_name(const OperandSlot& slot, const char* suffix) {
          slot.role + suffix;
 }
 
-struct Kernel {
-  std::string ptx;
-  std::vector<Variant> variants;
-};
-
-Kernel make_kernel(const std::string& text, const std::vector<OperandSlot>& slots) {
-  Kernel k;
+/// How an instruction is run: with operands in rows, guarded, and with each choice of operands uniform.
+std::vector<Variant> variants_of(const std::vector<OperandSlot>& slots) {
+  std::vector<Variant> variants{{}, {.guarded = true}};
   std::vector<size_t> sources;
   bool immediates = false;
   for (size_t s = 0; s < slots.size(); ++s) {
@@ -53,23 +46,36 @@ Kernel make_kernel(const std::string& text, const std::vector<OperandSlot>& slot
     else if (!slots[s].written)
       sources.push_back(s);
   }
-  k.variants.push_back({});
-  k.variants.push_back({.guarded = true});
   uint32_t all = 0;
   for (size_t s : sources) {
     all |= 1u << s;
-    k.variants.push_back({.uniform = 1u << s});
+    variants.push_back({.uniform = 1u << s});
   }
   if (sources.size() > 1) {
     for (size_t s : sources)
-      if (sources.size() > 2) k.variants.push_back({.uniform = all & ~(1u << s)});
-    k.variants.push_back({.uniform = all});
+      if (sources.size() > 2) variants.push_back({.uniform = all & ~(1u << s)});
+    variants.push_back({.uniform = all});
   }
   constexpr uint64_t immediate_values[] = {0x96, 0xe8, 0xca, 0x40, 0x1b, 0xfe, 0x00, 0xff};
   if (immediates)
-    for (size_t v = 0; v < k.variants.size(); ++v)
-      k.variants[v].immediate = immediate_values[v % std::size(immediate_values)];
+    for (size_t v = 0; v < variants.size(); ++v)
+      variants[v].immediate = immediate_values[v % std::size(immediate_values)];
+  return variants;
+}
 
+const OperandSlot& destination_of(const std::vector<OperandSlot>& slots) {
+  return *std::find_if(slots.begin(), slots.end(), [](const OperandSlot& slot) { return slot.written; });
+}
+
+/// The instruction's result is stored as wide as its register, a predicate as one byte; those of the second predicate
+/// or of the carry follow after all of them.
+struct Place {
+  size_t bytes, second; ///< of a result; where the second ones begin
+};
+
+std::string make_body(const std::string& text, const std::vector<OperandSlot>& slots,
+                      const std::vector<Variant>& variants, const Place& place) {
+  const OperandSlot& destination = destination_of(slots);
   std::ostringstream body;
   auto declare = [&](const OperandSlot& slot, const char* suffix) {
     const char* type = slot.type == "pred"          ? ".pred "
@@ -81,20 +87,18 @@ Kernel make_kernel(const std::string& text, const std::vector<OperandSlot>& slot
   /// Loads an operand: from this thread's inputs, or from the parameter that is the same for all.
   auto load = [&](const OperandSlot& slot, bool uniform) {
     std::string name = register_name(slot, uniform ? "u" : "");
-    int index = slot.type == "pred" ? 4 : input_index(slot.role);
+    size_t index = input_index(slot.role);
     std::string from = uniform ? "ld.param.b" : "ld.global.b",
                 at = uniform ? "[u" + std::to_string(index) + "]" : "[%rd1+" + std::to_string(8 * index) + "]";
     if (slot.type == "pred")
-      body << from << "32 %r0, " << at << ";\nsetp.ne.s32 " << name << ", %r0, 0;\n";
+      body << from << "32 %r10, " << at << ";\nsetp.ne.s32 " << name << ", %r10, 0;\n";
     else
       body << from << slot.register_bits() << " " << name << ", " << at << ";\n";
   };
-  body << ".reg .b32 %r<9>; .reg .b64 %rd<9>; .reg .pred %guard; .reg .pred %q;\n"
-          "mov.u32 %r1, %tid.x;\nmov.u32 %r2, %ctaid.x;\nmov.u32 %r3, %ntid.x;\nmad.lo.u32 %r4, %r2, %r3, %r1;\n"
-          "ld.param.u64 %rd1, [in];\nmul.wide.u32 %rd2, %r4, 40;\nadd.u64 %rd1, %rd1, %rd2;\n"
-          "ld.param.u64 %rd3, [out];\nmul.wide.u32 %rd4, %r4, "
-       << sizeof(Result) * k.variants.size() << ";\nadd.u64 %rd3, %rd3, %rd4;\n"
-       << "and.b32 %r5, %r4, 3;\nsetp.ne.u32 %guard, %r5, 0;\nsetp.ne.u32 %q, %r5, %r5;\n";
+  body << ".reg .pred %guard; .reg .pred %q;\nmad.wide.u32 %rd1, %r0, " << sizeof(ThreadInputs)
+       << ", %rd1;\nadd.u64 %rd3, %rd2, " << place.second << ";\nmad.wide.u32 %rd2, %r0, "
+       << place.bytes * variants.size() << ", %rd2;\nmad.wide.u32 %rd3, %r0, " << variants.size()
+       << ", %rd3;\nand.b32 %r5, %r0, 3;\nsetp.ne.u32 %guard, %r5, 0;\nsetp.ne.u32 %q, %r5, %r5;\n";
   for (const OperandSlot& slot : slots) {
     if (slot.immediate) continue;
     declare(slot, "");
@@ -103,23 +107,25 @@ Kernel make_kernel(const std::string& text, const std::vector<OperandSlot>& slot
     load(slot, false);
     load(slot, true);
   }
-  for (size_t v = 0; v < k.variants.size(); ++v) {
-    const Variant& variant = k.variants[v];
+  bool borrows = text.starts_with("sub");
+  for (size_t v = 0; v < variants.size(); ++v) {
+    const Variant& variant = variants[v];
     std::string operands;
-    const OperandSlot* destination = nullptr;
     for (size_t s = 0; s < slots.size(); ++s) {
       const OperandSlot& slot = slots[s];
+      std::string name = register_name(slot, variant.uniform >> s & 1 ? "u" : "");
+      if (slot.carry) { // 1 - 1 carries, 0 - 1 borrows
+        body << "selp.u32 %r6, 1, 0, " << name << ";\n"
+             << (borrows ? "sub.cc.u32 %r6, 0, %r6;\n" : "add.cc.u32 %r6, %r6, -1;\n");
+        continue;
+      }
       if (!operands.empty()) operands += ", ";
-      if (slot.immediate)
-        operands += std::to_string(variant.immediate);
-      else
-        operands += register_name(slot, variant.uniform >> s & 1 ? "u" : "");
-      if (slot.written) destination = &slot;
-      if (slot.pair) operands += "|%q";
+      operands += slot.immediate ? std::to_string(variant.immediate) : name;
+      if (slot.pair && !slots.back().carry) operands += "|%q";
     }
-    std::string d = register_name(*destination, "");
+    std::string d = register_name(destination, "");
     if (variant.guarded) {
-      int bits = destination->register_bits();
+      int bits = destination.register_bits();
       if (bits == 1)
         body << "setp.ne.u32 " << d << ", %r5, %r5;\n"; // false
       else
@@ -128,18 +134,16 @@ Kernel make_kernel(const std::string& text, const std::vector<OperandSlot>& slot
       body << "setp.ne.u32 %q, %r5, %r5;\n@%guard ";
     }
     body << text << " " << operands << ";\n";
-    size_t at = v * sizeof(Result);
-    if (destination->type == "pred")
-      body << "selp.b32 %r6, 1, 0, " << d << ";\nst.global.b32 [%rd3+" << at << "], %r6;\n";
+    if (slots.back().carry && destination.pair)
+      body << (borrows ? "subc.u32 %r7, 0, 0;\n" : "addc.u32 %r7, 0, 0;\n") << "setp.ne.u32 %q, %r7, 0;\n";
+    size_t at = v * place.bytes;
+    if (destination.type == "pred")
+      body << "selp.b32 %r6, 1, 0, " << d << ";\nst.global.b8 [%rd2+" << at << "], %r6;\n";
     else
-      body << "st.global.b" << destination->register_bits() << " [%rd3+" << at << "], " << d << ";\n";
-    if (destination->pair) body << "selp.b32 %r7, 1, 0, %q;\nst.global.b32 [%rd3+" << at + 8 << "], %r7;\n";
+      body << "st.global.b" << destination.register_bits() << " [%rd2+" << at << "], " << d << ";\n";
+    if (destination.pair) body << "selp.b32 %r7, 1, 0, %q;\nst.global.b8 [%rd3+" << v << "], %r7;\n";
   }
-  k.ptx = ".version 8.8\n.target sm_100a\n.address_size 64\n"
-          ".visible .entry k(.param .u64 in, .param .u64 out, .param .u64 u0, .param .u64 u1, .param .u64 u2, .param "
-          ".u64 u3, .param .u64 u4)\n{\n" +
-          body.str() + "ret;\n}\n";
-  return k;
+  return body.str();
 }
 
 const Format* format_of(const std::string& type) {
@@ -182,12 +186,6 @@ bool acceptable(const Expected& e, uint64_t got, const std::string& type, uint64
   return false;
 }
 
-std::string hex(uint64_t value) {
-  std::ostringstream text;
-  text << "0x" << std::hex << value;
-  return text.str();
-}
-
 } // namespace
 
 int OperandSlot::register_bits() const {
@@ -223,6 +221,8 @@ std::optional<std::vector<OperandSlot>> operand_slots(const runtime::simulator::
     slots.push_back(slot);
   }
   if (slots.empty() || !slots[0].written) return std::nullopt;
+  bool chain = row.id.ends_with("_cc") || row.id == "addc" || row.id == "subc" || row.id == "madc";
+  if (chain) slots[0].pair = spelling.has("cc"), slots.push_back({.role = 'p', .type = "pred", .carry = true});
   return slots;
 }
 
@@ -309,60 +309,47 @@ uint64_t random_value(const std::string& type, std::mt19937_64& random) {
   return random() % 3 == 0 ? value >> (random() % static_cast<uint64_t>(n)) : value;
 }
 
-Outcome check_instruction(runtime::Device& device, const std::string& text, const std::vector<OperandSlot>& slots,
-                          const Reference& reference, uint64_t seed, size_t limit) {
-  Outcome outcome;
-  Kernel k = make_kernel(text, slots);
-  std::shared_ptr<runtime::Module> module;
-  try {
-    module = device.load({.name = "k", .target = "sm_100a", .ptx = k.ptx, .threads = 128});
-  } catch (const runtime::Error& e) {
-    outcome.refused = e.what();
-    return outcome;
-  }
+namespace {
 
-  // All values of a lone 8-bit or 16-bit operand; else all pairs of special values, and random ones.
-  std::mt19937_64 random(seed);
-  std::vector<const OperandSlot*> sources;
-  const OperandSlot* destination = nullptr;
-  bool has_predicate = false;
-  for (const OperandSlot& slot : slots) {
-    if (slot.written)
-      destination = &slot;
-    else if (slot.type == "pred")
-      has_predicate = true;
-    else if (!slot.immediate)
-      sources.push_back(&slot);
-  }
+/// All values of a lone 8-bit or 16-bit operand; else all pairs of special values, and random ones.
+std::vector<ThreadInputs> make_inputs(const std::vector<const OperandSlot*>& sources, size_t limit,
+                                      std::mt19937_64& random) {
   std::vector<ThreadInputs> inputs;
+  std::vector<size_t> numbers; // those of `sources` that are no predicates
+  for (size_t s = 0; s < sources.size(); ++s)
+    if (sources[s]->type != "pred") numbers.push_back(s);
   auto add = [&](auto value_of) {
     ThreadInputs t;
-    for (size_t s = 0; s < sources.size(); ++s) t.value[input_index(sources[s]->role)] = value_of(s);
-    t.predicate = has_predicate ? random() & 1 : 0;
+    for (size_t n = 0; n < numbers.size(); ++n) t.value[input_index(sources[numbers[n]]->role)] = value_of(n);
+    for (const OperandSlot* slot : sources)
+      if (slot->type == "pred") t.value[input_index(slot->role)] = random() & 1;
     inputs.push_back(t);
   };
-  if (sources.size() == 1 && bits_of(sources[0]->type) == 8) {
+  auto type = [&](size_t n) { return sources[numbers[n]]->type; };
+  if (numbers.empty()) {
+    while (inputs.size() < 128) add([](size_t) { return uint64_t{0}; });
+  } else if (numbers.size() == 1 && bits_of(type(0)) == 8) {
     for (uint64_t v = 0; v < 256; ++v) add([&](size_t) { return random() << 8 | v; });
-  } else if (sources.size() == 1 && sources[0]->register_bits() == 16) {
+  } else if (numbers.size() == 1 && sources[numbers[0]]->register_bits() == 16) {
     for (uint64_t v = 0; v < 65536; ++v) add([&](size_t) { return v; });
   } else {
     std::vector<std::vector<uint64_t>> special;
-    for (const OperandSlot* slot : sources) special.push_back(special_values(slot->type));
-    if (sources.size() == 1)
+    for (size_t n = 0; n < numbers.size(); ++n) special.push_back(special_values(type(n)));
+    if (numbers.size() == 1)
       for (uint64_t v : special[0]) add([&](size_t) { return v; });
-    else if (sources.size() >= 2)
+    else
       for (size_t x = 0; x < special[0].size(); ++x)
         for (size_t y = 0; y < special[1].size(); ++y) {
           size_t count = inputs.size();
-          add([&](size_t s) {
-            return s == 0   ? special[0][x]
-                   : s == 1 ? special[1][y]
-                            : special[s][(count * 7 + s + x) % special[s].size()];
+          add([&](size_t n) {
+            return n == 0   ? special[0][x]
+                   : n == 1 ? special[1][y]
+                            : special[n][(count * 7 + n + x) % special[n].size()];
           });
         }
     for (int r = 0; r < 2000; ++r)
-      add([&](size_t s) {
-        return random() % 8 == 0 ? special[s][random() % special[s].size()] : random_value(sources[s]->type, random);
+      add([&](size_t n) {
+        return random() % 8 == 0 ? special[n][random() % special[n].size()] : random_value(type(n), random);
       });
   }
   if (inputs.size() > limit) {
@@ -370,73 +357,121 @@ Outcome check_instruction(runtime::Device& device, const std::string& text, cons
     inputs.resize(limit);
   }
   while (inputs.size() % 128) inputs.push_back(inputs[inputs.size() % 128]);
+  return inputs;
+}
 
-  auto in = device.allocate(inputs.size() * sizeof(ThreadInputs));
-  auto out = device.allocate(inputs.size() * k.variants.size() * sizeof(Result));
-  device.upload(*in, 0, std::as_bytes(std::span(inputs)));
-  std::vector<Result> results(inputs.size() * k.variants.size());
+/// What the comparison of an instruction's results needs to know.
+struct Instruction {
+  std::vector<OperandSlot> slots;
+  Reference reference;
+  std::vector<Variant> variants;
+  std::vector<ThreadInputs> inputs, uniform; ///< uniform: one for each launch
+  Place place;
+  size_t output; ///< bytes of a launch
 
-  uint64_t all = destination->register_bits() == 64 ? ~uint64_t{0} : (uint64_t{1} << destination->register_bits()) - 1;
-  constexpr int launches = 3; // each with other uniform operands; the first runs all threads, the others four warps
-  for (int launch = 0; launch < launches; ++launch) {
+  Report check(std::span<const std::byte> output) const;
+  Inputs operands(const ThreadInputs& thread, const ThreadInputs& same, const Variant& variant) const;
+  std::string describe(const Inputs& i, const Variant& variant, uint64_t d, bool q, const Expected& expected) const;
+};
+
+Inputs Instruction::operands(const ThreadInputs& thread, const ThreadInputs& same, const Variant& variant) const {
+  Inputs i{.e = variant.immediate};
+  for (size_t s = 0; s < slots.size(); ++s) {
+    const OperandSlot& slot = slots[s];
+    if (slot.written || slot.immediate) continue;
+    uint64_t value = (variant.uniform >> s & 1 ? same : thread).value[input_index(slot.role)];
+    if (slot.register_bits() < 64) value &= (uint64_t{1} << slot.register_bits()) - 1;
+    if (slot.role == 'p')
+      i.p = value != 0;
+    else
+      (slot.role == 'a' ? i.a : slot.role == 'b' ? i.b : slot.role == 'c' ? i.c : i.e) = value;
+  }
+  return i;
+}
+
+std::string Instruction::describe(const Inputs& i, const Variant& variant, uint64_t d, bool q,
+                                  const Expected& expected) const {
+  bool pair = destination_of(slots).pair;
+  std::string text = "a " + hex(i.a) + " b " + hex(i.b) + " c " + hex(i.c) + " e " + hex(i.e) + " p " +
+                     std::to_string(i.p) + (variant.guarded ? " guarded" : "") +
+                     (variant.uniform ? " uniform " + hex(variant.uniform) : "") + ": got " + hex(d) +
+                     (pair ? "|" + std::to_string(q) : "") + ", expected ";
+  if (expected.kind == Expected::Kind::near)
+    return text + std::to_string(expected.value) + " (" +
+           hex(std::bit_cast<uint32_t>(static_cast<float>(expected.value))) + ")";
+  return text +
+         (expected.halves.empty() ? hex(expected.bits)
+                                  : hex(expected.halves[1].bits) + " above " + hex(expected.halves[0].bits)) +
+         (pair ? "|" + std::to_string(expected.q) : "");
+}
+
+Report Instruction::check(std::span<const std::byte> results) const {
+  Report report;
+  const OperandSlot& destination = destination_of(slots);
+  uint64_t all = destination.register_bits() == 64 ? ~uint64_t{0} : (uint64_t{1} << destination.register_bits()) - 1;
+  bool carries = slots.back().carry;
+  for (size_t launch = 0; launch < uniform.size(); ++launch)
+    for (size_t t = 0; t < (launch == 0 ? inputs.size() : 128); ++t)
+      for (size_t v = 0; v < variants.size(); ++v) {
+        const Variant& variant = variants[v];
+        Inputs i = operands(inputs[t], uniform[launch], variant);
+        bool skipped = variant.guarded && t % 4 == 0;
+        Expected expected = skipped ? Expected{.bits = destination.type == "pred" ? 0 : untouched & all,
+                                               .q = carries && destination.pair && i.p}
+                                    : reference(i);
+        const std::byte* from = results.data() + launch * output + (t * variants.size() + v) * place.bytes;
+        uint64_t d = 0;
+        std::memcpy(&d, from, place.bytes);
+        bool q = destination.pair && results[launch * output + place.second + t * variants.size() + v] != std::byte{0};
+        bool good = acceptable(expected, d, destination.type, all) &&
+                    (!destination.pair || expected.kind == Expected::Kind::anything || q == expected.q);
+        report.add(good, [&] { return describe(i, variant, d, q, expected); });
+      }
+  return report;
+}
+
+} // namespace
+
+Case instruction_case(const std::string& text, const std::vector<OperandSlot>& slots, const Reference& reference,
+                      uint64_t seed, size_t limit, bool brief) {
+  auto tested = std::make_shared<Instruction>();
+  Instruction& t = *tested;
+  t.slots = slots;
+  t.reference = reference;
+  t.variants = variants_of(slots);
+  if (brief) t.variants.resize(1), limit = 128;
+  std::mt19937_64 random(seed);
+  std::vector<const OperandSlot*> sources;
+  for (const OperandSlot& slot : slots)
+    if (!slot.written && !slot.immediate) sources.push_back(&slot);
+  t.inputs = make_inputs(sources, limit, random);
+  for (int launch = 0; launch < (brief ? 1 : 3); ++launch) { // each with other uniform operands
     ThreadInputs uniform;
     for (const OperandSlot* slot : sources) {
       auto special = special_values(slot->type);
       uniform.value[input_index(slot->role)] =
           random() % 2 ? special[random() % special.size()] : random_value(slot->type, random);
     }
-    uniform.predicate = has_predicate ? random() & 1 : 0;
-    size_t threads = launch == 0 ? inputs.size() : 128;
-    device.fill_zero(*out);
-    runtime::Launch parameters{.grid = {static_cast<uint32_t>(threads / 128), 1, 1},
-                               .parameters = {in->address(), out->address()}};
-    for (uint64_t v : uniform.value) parameters.parameters.push_back(v);
-    parameters.parameters.push_back(uniform.predicate);
-    device.launch(*module, parameters);
-    device.synchronize();
-    device.download(*out, 0,
-                    std::as_writable_bytes(std::span(results)).first(threads * k.variants.size() * sizeof(Result)));
-    for (size_t t = 0; t < threads; ++t)
-      for (size_t v = 0; v < k.variants.size(); ++v) {
-        const Variant& variant = k.variants[v];
-        Inputs i{.e = variant.immediate};
-        for (size_t s = 0; s < slots.size(); ++s) {
-          const OperandSlot& slot = slots[s];
-          if (slot.written || slot.immediate) continue;
-          const ThreadInputs& from = variant.uniform >> s & 1 ? uniform : inputs[t];
-          if (slot.type == "pred") {
-            i.p = from.predicate != 0;
-            continue;
-          }
-          uint64_t value = from.value[input_index(slot.role)];
-          if (slot.register_bits() < 64) value &= (uint64_t{1} << slot.register_bits()) - 1;
-          (slot.role == 'a' ? i.a : slot.role == 'b' ? i.b : slot.role == 'c' ? i.c : i.e) = value;
-        }
-        Expected expected = variant.guarded && t % 4 == 0
-                                ? Expected{.bits = destination->type == "pred" ? 0 : untouched & all}
-                                : reference(i);
-        const Result& got = results[t * k.variants.size() + v];
-        ++outcome.compared;
-        bool good = acceptable(expected, got.d, destination->type, all) &&
-                    (!destination->pair || expected.kind == Expected::Kind::anything || (got.q & 1) == expected.q);
-        if (good) continue;
-        if (++outcome.wrong <= 4) {
-          outcome.first += "\n  a " + hex(i.a) + " b " + hex(i.b) + " c " + hex(i.c) + " e " + hex(i.e) + " p " +
-                           std::to_string(i.p) + (variant.guarded ? " guarded" : "") +
-                           (variant.uniform ? " uniform " + hex(variant.uniform) : "") + ": got " + hex(got.d) +
-                           (destination->pair ? "|" + std::to_string(got.q & 1) : "") + ", expected ";
-          if (expected.kind == Expected::Kind::near)
-            outcome.first += std::to_string(expected.value) + " (" +
-                             hex(std::bit_cast<uint32_t>(static_cast<float>(expected.value))) + ")";
-          else
-            outcome.first +=
-                (expected.halves.empty() ? hex(expected.bits & all)
-                                         : hex(expected.halves[1].bits) + " above " + hex(expected.halves[0].bits)) +
-                (destination->pair ? "|" + std::to_string(expected.q) : "");
-        }
-      }
+    t.uniform.push_back(uniform);
   }
-  return outcome;
+  const OperandSlot& destination = destination_of(slots);
+  size_t results = t.inputs.size() * t.variants.size();
+  t.place.bytes = static_cast<size_t>(std::max(destination.register_bits() / 8, 1));
+  t.place.second = results * t.place.bytes;
+  t.output = results * (t.place.bytes + destination.pair);
+
+  Case c{.name = text, .tests = {text}};
+  c.threads = 128;
+  c.blocks = static_cast<uint32_t>(t.inputs.size() / 128);
+  c.body = make_body(text, slots, t.variants, t.place);
+  auto bytes = std::as_bytes(std::span(t.inputs));
+  c.input.assign(bytes.begin(), bytes.end());
+  c.output = t.output;
+  c.launches.clear();
+  for (const ThreadInputs& uniform : t.uniform)
+    c.launches.push_back({{std::begin(uniform.value), std::end(uniform.value)}, c.launches.empty() ? 0u : 1u});
+  c.check = [tested](std::span<const std::byte> output) { return tested->check(output); };
+  return c;
 }
 
 } // namespace tilejit::conformance

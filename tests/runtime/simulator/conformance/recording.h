@@ -1,0 +1,55 @@
+// recording.h - the outputs of all cases on one device, kept in a file, and their comparison with another one's.
+//
+// A file is lines and raw bytes. First what was recorded, a line each:
+//
+//   tilejit conformance 1
+//   device NVIDIA H100 80GB HBM3        the device's name
+//   driver 12.8                         the newest CUDA that its driver knows
+//   target sm_90a                       what the cases were compiled for
+//   date 2026-11-25
+//
+// then for each case, in any order, one of
+//
+//   case FINGERPRINT BYTES NAME         and BYTES bytes, the outputs of its launches, and a newline
+//   refused FINGERPRINT BYTES NAME      and BYTES bytes of text, why it did not run, and a newline
+//
+// FINGERPRINT is 16 hexadecimal digits over all that the case gives to the device: where it differs, the case was
+// changed since, and the recording says nothing about it.
+#pragma once
+#include "tests/runtime/simulator/conformance/case.h"
+
+#include <iosfwd>
+#include <map>
+
+namespace tilejit::conformance {
+
+struct Recording {
+  struct Entry {
+    uint64_t fingerprint = 0;
+    bool refused = false;
+    std::vector<std::byte> bytes; ///< outputs, or the message
+  };
+  std::string device, driver, target, date;
+  std::map<std::string, Entry> entries; ///< by the case's name
+};
+
+uint64_t fingerprint(const Case& c);
+
+void write_header(std::ostream& to, const Recording& recording);
+void write_entry(std::ostream& to, const std::string& name, const Recording::Entry& entry);
+/// Throws runtime::Error that names the file.
+Recording read_recording(const std::string& path);
+
+/// Runs the case as the recorder does, with few inputs.
+Recording::Entry record_case(runtime::Device& device, const Case& c);
+
+/// How a recording and the simulator compare. Where the definition leaves one answer both must give it; where it allows
+/// several, or an error, both must be within.
+struct Replay {
+  size_t cases = 0, identical = 0; ///< compared; equal in every byte
+  size_t refused = 0, changed = 0; ///< not run by the recorded device; changed since
+  std::vector<std::string> wrong;  ///< the case, and what it was
+};
+Replay replay(const Recording& recording, runtime::Device& simulator);
+
+} // namespace tilejit::conformance
