@@ -3,6 +3,7 @@
 // control.cpp).
 #include "runtime/simulator/lowering.h"
 #include "runtime/simulator/memory_flags.h"
+#include "runtime/simulator/observe.h"
 
 #include <algorithm>
 #include <bit>
@@ -252,7 +253,6 @@ bool Lowering::tile_product(const Instruction& i) {
                     .b = static_cast<uint32_t>(result_of(i)),
                     .c = guard_.offset,
                     .aux = guard_.turned};
-  const size_t at = p_->code.size();
   auto same_as_first = [&] {
     const Insn& f = p_->code[sharing_.first];
     const auto* first = reinterpret_cast<const uint32_t*>(&f + 1);
@@ -262,10 +262,14 @@ bool Lowering::tile_product(const Instruction& i) {
   auto written = [&](uint32_t row) {
     return std::find(sharing_.written.begin(), sharing_.written.end(), row) != sharing_.written.end();
   };
-  if (sharing_.end == at && same_as_first() && std::none_of(words.begin() + rows_of_d, words.end(), written)) {
+  // Lanes that come together twice with nothing in between are looked at once.
+  const bool observed = p_->code.size() == sharing_.end + 1 && p_->code.back().fn == observing_handlers().lanes;
+  if (p_->code.size() == sharing_.end + observed && same_as_first() &&
+      std::none_of(words.begin() + rows_of_d, words.end(), written)) {
     ++p_->code[sharing_.first].imm;
+    if (observed) p_->code.pop_back(), p_->meta.pop_back(), p_->observed.pop_back();
   } else {
-    sharing_.first = at;
+    sharing_.first = p_->code.size();
     sharing_.written.clear();
   }
   sharing_.written.insert(sharing_.written.end(), words.begin(), words.begin() + rows_of_d);
