@@ -24,5 +24,5 @@ done | xargs -P 2 -I{} $compiler $flags -fsanitize=fuzzer-no-link,address,undefi
 $compiler $flags -fsanitize=fuzzer-no-link,address,undefined -c "$here/fuzz_parse.cpp" -o fuzz_parse.o
 $compiler $flags -fsanitize=fuzzer,address,undefined ./*.o "$build/runtime/simulator/libtilejit_simulator.a" -lpthread \
   -o fuzz_parse
-exec ./fuzz_parse -max_total_time="$seconds" -max_len=4000 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 \
-  found seeds
+exec ./fuzz_parse -max_total_time="$seconds" -max_len=4000 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+  -print_funcs=0 -verbosity=0 found seeds

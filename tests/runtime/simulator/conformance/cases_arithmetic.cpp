@@ -42,7 +42,9 @@ void table_cases(const Sink& sink, std::initializer_list<InstructionClass> class
       sink({name, {text}, "", [=, since = row.since, slots = *slots](bool brief) {
               Case c = instruction_case(text, slots, reference, seed_of(name), limit, brief);
               c.name = name;
-              c.since = std::max(c.since, since);
+              // What .satfinite goes with came later than the rest of the row.
+              uint32_t finite = !spelling.has("satfinite") ? 0 : spelling.type() == "tf32" ? 86 : 81;
+              c.since = std::max({c.since, since, finite});
               return c;
             }});
     }
