@@ -1,12 +1,12 @@
-// exec_matrix.cpp - matrices: ldmatrix, stmatrix, movmatrix, mma.sync. PTX ISA 9.7.14.
+// exec_matrix.cpp - matrices between lanes and shared memory: ldmatrix, stmatrix, movmatrix. PTX ISA 9.7.14.
 //
 // The register operands of an instruction, in the order of the text, lie as offsets in the slots that follow it. Main
 // slot of ldmatrix and stmatrix: as of loads and stores (exec_memory.cpp).
 #include "runtime/simulator/control.h"
+#include "runtime/simulator/core_matrix.h"
 #include "runtime/simulator/handlers.h"
 #include "runtime/simulator/lanes.h"
 #include "runtime/simulator/memory_flags.h"
-#include "runtime/simulator/mma_tile.h"
 
 namespace tilejit::runtime::simulator {
 namespace {
@@ -14,73 +14,12 @@ namespace {
 inline const u32* offsets_of(const Insn* ip) { return reinterpret_cast<const u32*>(ip + 1); }
 inline u32* lanes_at(Warp* w, u32 offset) { return reinterpret_cast<u32*>(w->file + offset); }
 
-// --- mma.sync --------------------------------------------------------------------------------------------------------
-
-template <u32 groups, u32 accumulators>
-inline MmaRows find_rows(Warp* w, const Insn* ip) {
-  MmaRows rows;
-  const u32* at = offsets_of(ip);
-  for (u32 i = 0; i < accumulators; ++i) rows.d[i] = lanes_at(w, *at++);
-  for (u32 i = 0; i < 2 * groups; ++i) rows.a[i] = lanes_at(w, *at++);
-  for (u32 i = 0; i < groups; ++i) rows.b[i] = lanes_at(w, *at++);
-  for (u32 i = 0; i < accumulators; ++i) rows.c[i] = lanes_at(w, *at++);
-  return rows;
-}
-
-template <Element element, u32 groups, bool half>
-const Insn* mma_sync(Warp* w, const Insn* ip) {
-  mma<element, groups, half>(find_rows<groups, half ? 2 : 4>(w, ip));
-  return ip + 3;
-}
-
-#if defined(__AVX512F__)
-template <u32 groups>
-[[gnu::target("avx512bf16")]] const Insn* mma_sync_unit(Warp* w, const Insn* ip) {
-  mma_bf16_unit<groups>(find_rows<groups, 4>(w, ip));
-  return ip + 3;
-}
-inline bool has_unit() { return __builtin_cpu_supports("avx512bf16"); }
-#endif
-
-template <Element element, bool half>
-Fn choose_mma(u32 groups) {
-#if defined(__AVX512F__)
-  if (element == Element::bf16 && has_unit()) return groups == 2 ? mma_sync_unit<2> : mma_sync_unit<1>;
-#endif
-  return groups == 2 ? mma_sync<element, 2, half> : mma_sync<element, 1, half>;
-}
-
 // --- ldmatrix, stmatrix, movmatrix -----------------------------------------------------------------------------------
 // Eight rows of eight 16-bit elements. In a register lane l holds elements 2(l % 4) and 2(l % 4) + 1 of row l / 4, so a
 // register is the eight rows of 16 bytes one after the other.
 
-struct Matrix {
-  __m128i row[8];
-};
-
-inline Matrix transposed(const Matrix& m) {
-  __m128i a[8], b[8];
-  for (int i = 0; i < 4; ++i) {
-    a[2 * i] = _mm_unpacklo_epi16(m.row[2 * i], m.row[2 * i + 1]);
-    a[2 * i + 1] = _mm_unpackhi_epi16(m.row[2 * i], m.row[2 * i + 1]);
-  }
-  // a: rows 01 columns 0-3, 01 4-7, 23 0-3, 23 4-7, ...
-  for (int i = 0; i < 2; ++i)
-    for (int high = 0; high < 2; ++high) {
-      b[4 * i + 2 * high] = _mm_unpacklo_epi32(a[4 * i + high], a[4 * i + 2 + high]);
-      b[4 * i + 2 * high + 1] = _mm_unpackhi_epi32(a[4 * i + high], a[4 * i + 2 + high]);
-    }
-  // b: rows 0-3 columns 01, 23, 45, 67, then rows 4-7
-  Matrix t;
-  for (int i = 0; i < 4; ++i) {
-    t.row[2 * i] = _mm_unpacklo_epi64(b[i], b[i + 4]);
-    t.row[2 * i + 1] = _mm_unpackhi_epi64(b[i], b[i + 4]);
-  }
-  return t;
-}
-
 const Insn* movmatrix(Warp* w, const Insn* ip) {
-  Matrix m;
+  CoreMatrix m;
   std::memcpy(&m, lanes_at(w, offsets_of(ip)[1]), 128);
   m = transposed(m);
   std::memcpy(lanes_at(w, offsets_of(ip)[0]), &m, 128);
@@ -125,7 +64,7 @@ const Insn* ldmatrix(Warp* w, const Insn* ip) {
   u32 mask;
   const bool all = find_matrix_rows<8 * matrices>(w, ip, false, at, mask);
   for (u32 k = 0; k < matrices; ++k) {
-    Matrix m;
+    CoreMatrix m;
     for (u32 r = 0; r < 8; ++r) {
       const u8* from = w->shared + at[8 * k + r];
       m.row[r] =
@@ -143,7 +82,7 @@ const Insn* stmatrix(Warp* w, const Insn* ip) {
   u32 mask;
   const bool all = find_matrix_rows<8 * matrices>(w, ip, true, at, mask);
   for (u32 k = 0; k < matrices; ++k) {
-    Matrix m;
+    CoreMatrix m;
     std::memcpy(&m, lanes_at(w, offsets_of(ip)[k]), 128);
     if (transpose) m = transposed(m);
     for (u32 r = 0; r < 8; ++r)
@@ -175,12 +114,6 @@ Fn ISA(select_matrix)(const Request& r) {
   case Form::ldmatrix: return choose_move<true>(r);
   case Form::stmatrix: return choose_move<false>(r);
   case Form::movmatrix: return movmatrix;
-  case Form::mma_bf16: return choose_mma<Element::bf16, false>(r.shape.k / 8);
-  case Form::mma_tf32: return choose_mma<Element::tf32, false>(r.shape.k / 4);
-  case Form::mma_f16:
-    if (r.types[0] != r.types[3]) return nullptr;
-    return r.types[0] == Type::f16 ? choose_mma<Element::f16, true>(r.shape.k / 8)
-                                   : choose_mma<Element::f16, false>(r.shape.k / 8);
   default: return nullptr;
   }
 }

@@ -373,7 +373,7 @@ const Handlers& ISA(handlers)() {
       NAME(TILEJIT_ISA),  ISA(select_int),    ISA(select_float),  ISA(select_half),        ISA(select_convert),
       ISA(select_move),   ISA(select_memory), ISA(select_matrix), ISA(select_matrix_more), ISA(select_carry),
       ISA(select_helper), masked<u32>,        masked<u64>,        masked_predicate,        skip,
-      ISA(select_wgmma)};
+      ISA(mma_handler)(), ISA(wgmma_kernel)()};
   return all;
 }
 

@@ -33,18 +33,6 @@ struct Fragment {
   }
 };
 
-/// Whether the whole warp is here. `after`: where it goes on when none of it executes the instruction.
-inline bool whole_warp(Warp* w, const Insn* ip, const Insn*& next) {
-  const u32 mask = w->active & (predicate(w, ip->c) ^ ip->aux);
-  if (!mask) return false;
-  if (w->active != w->live) {
-    next = wait_for_lanes(w, ip, w->live);
-    return false;
-  }
-  if (mask != ~0u) fail(w, ip, "a matrix instruction needs all 32 lanes of the warp");
-  return true;
-}
-
 /// Main slot: as of loads; b = the stride's row. Then words: rows, columns, bits of an element, registers, 1 where rows
 /// lie in memory one after another, 1 for 64-bit registers, 1 for shared addresses; then the registers.
 template <bool load>

@@ -56,7 +56,6 @@ const Handlers& handlers() {
     h.select_matrix = first_of<&Handlers::select_matrix>;
     h.select_matrix_more = first_of<&Handlers::select_matrix_more>;
     h.select_carry = first_of<&Handlers::select_carry>;
-    h.select_wgmma = first_of<&Handlers::select_wgmma>;
     return h;
   }();
   return all;

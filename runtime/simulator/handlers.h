@@ -33,16 +33,25 @@ enum ConvertMode : uint32_t {
   convert_integral = 16, ///< to an integral value
 };
 
-/// What wgmma computes: 64 rows, sixteen of each warp, by 8 * groups columns and 32 bytes of k. Core matrices of 8 rows
-/// of 16 bytes: of A by warp, half of k and half of the rows; of B by group and half of k.
+/// Where a matrix lies in shared memory, as core matrices of 8 rows of 16 bytes: row r of half g of k of group m of 8
+/// is at memory + at[m % period][g][r] + m / period * far. A row is one of M or N; transposed, one of k.
+struct SharedMatrix {
+  const uint8_t* memory;
+  uint32_t period, far;
+  uint32_t at[32][2][8];
+};
+enum class Result : uint8_t { f32, f16, s32, s32_saturated };
+
+/// What wgmma computes: 64 rows, sixteen of each warp, by 8 * groups columns and 32 bytes of k.
 struct WarpgroupProduct {
-  const uint32_t *a = nullptr, *b = nullptr;
-  uint32_t groups = 0;
-  Type a_type{}, b_type{};
-  bool keeps = false; ///< D is added to
-  bool half = false;  ///< D is f16, two columns in a row
-  bool saturates = false;
-  uint32_t* d[4][128]; ///< by warp: rows of D
+  Type a_type, b_type;
+  Result result;
+  uint32_t groups;
+  bool adds, negate, transpose_a, transpose_b;
+  const uint8_t* a_registers[4][4]; ///< by warp; null: A is in shared memory
+  SharedMatrix a, b;
+  uint8_t* files[4];    ///< by warp
+  const uint32_t* rows; ///< offsets of D's rows in a file
 };
 using WarpgroupKernel = void (*)(const WarpgroupProduct&);
 
@@ -55,13 +64,14 @@ struct Handlers {
   Fn (*select_convert)(const Request&);
   Fn (*select_move)(const Request&);        ///< mov, selp, predicates, shuffles, votes
   Fn (*select_memory)(const Request&);      ///< ld, st, atom, red, cp.async
-  Fn (*select_matrix)(const Request&);      ///< ldmatrix, stmatrix, movmatrix, mma
-  Fn (*select_matrix_more)(const Request&); ///< mma of fp8, f64, integers
+  Fn (*select_matrix)(const Request&);      ///< ldmatrix, stmatrix, movmatrix
+  Fn (*select_matrix_more)(const Request&); ///< mma of f64 and single bits, wmma
   /// add.cc and its kin: the carry that goes out (a predicate), or the sum.
   Fn (*select_carry)(bool out, bool subtract, bool wide);
   Fn (*select_helper)(Helper);
   Fn masked32, masked64, masked_predicate, skip; ///< the next instruction under a mask, see exec_move.cpp
-  WarpgroupKernel (*select_wgmma)(Type of_a);
+  Fn mma;                                        ///< mma.sync of all other types
+  WarpgroupKernel wgmma;
 };
 const Handlers& handlers();
 
@@ -79,7 +89,8 @@ Fn ISA(select_matrix)(const Request&);
 Fn ISA(select_matrix_more)(const Request&);
 Fn ISA(select_carry)(bool out, bool subtract, bool wide);
 Fn ISA(select_helper)(Helper);
-WarpgroupKernel ISA(select_wgmma)(Type of_a);
+Fn ISA(mma_handler)();
+WarpgroupKernel ISA(wgmma_kernel)();
 const Handlers& ISA(handlers)();
 #endif
 

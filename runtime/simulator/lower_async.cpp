@@ -202,17 +202,15 @@ bool Lowering::warpgroup_product(const Instruction& i) {
   bool transpose_a = i.form == Form::wgmma_half && number('f'),
        transpose_b = i.form == Form::wgmma_half ? number('m') : i.form == Form::wgmma_half_reg && number('f');
   bool is_integer = i.form == Form::wgmma_int8 || i.form == Form::wgmma_int8_reg;
-  if (!handlers().select_wgmma(i.type(1)) || i.shape.n == 0 || i.shape.n > 256 || i.shape.n % 8 != 0) return false;
+  if (i.shape.n == 0 || i.shape.n > 256 || i.shape.n % 8 != 0) return false;
   Guard scale = predicate(p);
   auto rows = f_.elements(d);
   ProductWords words{.n = i.shape.n,
                      .types = static_cast<uint32_t>(i.type(1)) | static_cast<uint32_t>(i.type(2)) << 8,
                      .flags = (in_registers ? product_register_a : 0u) | (transpose_a ? product_transpose_a : 0u) |
                               (transpose_b ? product_transpose_b : 0u) |
-                              (!is_integer && number('c') * number('e') < 0 ? product_negate : 0u) |
-                              (i.has(Mod::satfinite) ? product_saturate : 0u) |
-                              (i.type() == Type::f16 ? product_half : 0u),
-                     .rows = static_cast<uint32_t>(rows.size()),
+                              (!is_integer && number('c') * number('e') < 0 ? product_negate : 0u),
+                     .result = static_cast<uint32_t>(result_of(i)),
                      .scale = scale.offset,
                      .scale_turned = scale.turned,
                      .a = in_registers ? no_operand : operand_word(&a),

@@ -4,6 +4,7 @@
 #include "runtime/simulator/lowering.h"
 #include "runtime/simulator/memory_flags.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -208,25 +209,69 @@ bool Lowering::matrix_move(const Instruction& i) {
   return true;
 }
 
+Result Lowering::result_of(const Instruction& i) {
+  if (i.type() == Type::s32) return i.has(Mod::satfinite) ? Result::s32_saturated : Result::s32;
+  return i.type() == Type::f16 ? Result::f16 : Result::f32;
+}
+
 bool Lowering::product(const Instruction& i) {
-  Request r = request(i);
-  Insn fields{.c = guard_.offset, .aux = guard_.turned};
-  Fn fn = h_.select_matrix(r);
-  if (!fn) { // any shape
-    fn = h_.select_matrix_more(r);
-    fields.d = static_cast<uint32_t>(i.type(1));
-    fields.a = static_cast<uint32_t>(i.type(2));
-    fields.b = i.shape.k;
-    fields.imm = i.shape.m;
-  }
-  if (!fn) return false;
+  Fn fn = h_.select_matrix_more(request(i));
+  if (!fn) return tile_product(i);
   bool wide = i.form == Form::mma_f64;
   std::vector<uint32_t> rows;
   for (char role : {'d', 'a', 'b', 'c'})
     for (const Operand& e : elements_of(f_, *f_.operand(i, role)))
       rows.push_back(role == 'd' ? destination(e, wide) : row(e, wide));
-  emit(fn, fields);
+  emit(fn, {.b = i.shape.k, .c = guard_.offset, .imm = i.shape.m, .aux = guard_.turned});
   emit_words(rows, wide ? 3 : 2);
+  return true;
+}
+
+/// One that exec_mma.cpp computes, in tiles of 16 rows: of eight rows, the others go to where nobody looks. It joins
+/// the one before where both have the same A and it needs no result of the others.
+bool Lowering::tile_product(const Instruction& i) {
+  constexpr size_t rows_of_d = 4, rows_of_a = 4, rows_of_b = 2;
+  const uint32_t bits = i.type(1) == Type::tf32 ? 32 : bits_of(i.type(1)), halves = i.shape.k * bits / 128;
+  std::vector<uint32_t> words(rows_of_d + rows_of_a + rows_of_b + 4);
+  auto fill = [&](char role, size_t at, size_t size) {
+    auto parts = elements_of(f_, *f_.operand(i, role));
+    for (size_t n = 0; n < size; ++n) {
+      if (n < parts.size())
+        words[at + n] = role == 'd' ? destination(parts[n], false) : row(parts[n], false);
+      else
+        words[at + n] = role == 'd' ? scratch() : words[at];
+    }
+  };
+  fill('d', 0, rows_of_d);
+  fill('a', rows_of_d, rows_of_a);
+  if (i.shape.m == 8) words[5] = words[4]; // the second eight rows of A
+  fill('b', rows_of_d + rows_of_a, rows_of_b);
+  fill('c', rows_of_d + rows_of_a + rows_of_b, 4);
+  const Insn fields{.d = static_cast<uint32_t>(i.type(1)) | static_cast<uint32_t>(i.type(2)) << 8,
+                    .a = halves,
+                    .b = static_cast<uint32_t>(result_of(i)),
+                    .c = guard_.offset,
+                    .aux = guard_.turned};
+  const size_t at = p_->code.size();
+  auto same_as_first = [&] {
+    const Insn& f = p_->code[products_.first];
+    const auto* first = reinterpret_cast<const uint32_t*>(&f + 1);
+    return f.d == fields.d && f.a == fields.a && f.b == fields.b && f.c == fields.c && f.aux == fields.aux &&
+           std::equal(first + rows_of_d, first + rows_of_d + rows_of_a, words.begin() + rows_of_d);
+  };
+  auto written = [&](uint32_t row) {
+    return std::find(products_.written.begin(), products_.written.end(), row) != products_.written.end();
+  };
+  if (products_.end == at && same_as_first() && std::none_of(words.begin() + rows_of_d, words.end(), written)) {
+    ++p_->code[products_.first].imm;
+  } else {
+    products_.first = at;
+    products_.written.clear();
+  }
+  products_.written.insert(products_.written.end(), words.begin(), words.begin() + rows_of_d);
+  emit(h_.mma, fields);
+  emit_words(words, 2);
+  products_.end = p_->code.size();
   return true;
 }
 

@@ -132,7 +132,9 @@ private:
   bool atomic(const Instruction& i);
   bool copy_async(const Instruction& i);
   bool matrix_move(const Instruction& i);
+  static Result result_of(const Instruction& i);
   bool product(const Instruction& i);
+  bool tile_product(const Instruction& i);
   bool fragment(const Instruction& i);
   bool exchange(const Instruction& i);
   bool barrier(const Instruction& i);
@@ -164,6 +166,10 @@ private:
   std::string errors_;
   std::set<std::string> unsupported_;
   std::vector<size_t> repeatable_; ///< instructions of this block whose handlers take several at once
+  struct {
+    size_t first = 0, end = 0;     ///< in the code
+    std::vector<uint32_t> written; ///< rows
+  } products_;                     ///< mma.sync that share A, see exec_mma.cpp
 
   // of the instruction at hand
   Guard guard_;

@@ -1,12 +1,10 @@
-// wgmma.cpp - see wgmma.h: queues, matrix descriptors. The arithmetic is in exec_wgmma.cpp.
+// wgmma.cpp - see wgmma.h: queues, matrix descriptors. The arithmetic is in exec_mma.cpp.
 #include "runtime/simulator/cluster.h"
 #include "runtime/simulator/handlers.h"
 #include "runtime/simulator/swizzle.h"
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
-#include <emmintrin.h>
+#include <xmmintrin.h>
 
 namespace tilejit::runtime::simulator {
 namespace {
@@ -39,44 +37,24 @@ struct MatrixDescriptor {
   }
 };
 
-struct CoreMatrix {
-  __m128i row[8];
-};
-/// Eight rows of eight 16-bit elements.
-CoreMatrix transposed(const CoreMatrix& m) {
-  __m128i a[8], b[8];
-  for (int i = 0; i < 4; ++i) {
-    a[2 * i] = _mm_unpacklo_epi16(m.row[2 * i], m.row[2 * i + 1]);
-    a[2 * i + 1] = _mm_unpackhi_epi16(m.row[2 * i], m.row[2 * i + 1]);
-  }
-  for (int i = 0; i < 2; ++i)
-    for (int high = 0; high < 2; ++high) {
-      b[4 * i + 2 * high] = _mm_unpacklo_epi32(a[4 * i + high], a[4 * i + 2 + high]);
-      b[4 * i + 2 * high + 1] = _mm_unpackhi_epi32(a[4 * i + high], a[4 * i + 2 + high]);
-    }
-  CoreMatrix t;
-  for (int i = 0; i < 4; ++i) {
-    t.row[2 * i] = _mm_unpacklo_epi64(b[i], b[i + 4]);
-    t.row[2 * i + 1] = _mm_unpackhi_epi64(b[i], b[i + 4]);
-  }
-  return t;
-}
-
-/// Makes fragments of a matrix in shared memory: that of group m and half g goes to to[place(m, g)].
-template <class Place>
-void gather(Warp* w, const Insn* ip, uint64_t bits, bool transpose, uint32_t groups, CoreMatrix* to, Place place) {
+/// A matrix of `groups` times 8 rows, all of it in bounds. Where groups are whole patterns of the swizzle apart, one
+/// period of addresses says them all.
+void locate(Warp* w, const Insn* ip, uint64_t bits, bool transpose, uint32_t groups, SharedMatrix& to) {
   MatrixDescriptor d(bits);
-  const uint64_t last = w->shared_bytes - 16;
-  for (uint32_t m = 0; m < groups; ++m)
-    for (uint32_t g = 0; g < 2; ++g) {
-      CoreMatrix c;
+  to.memory = w->shared;
+  to.far = transpose && d.swizzle ? d.leading : d.stride;
+  to.period = transpose ? 1u << d.swizzle : 1u;
+  if (to.far % (128u << d.swizzle) != 0 && d.swizzle) to.period = groups;
+  to.period = std::min(to.period, groups);
+  const uint32_t repeats = (groups - 1) / to.period;
+  for (uint32_t m = 0; m < to.period; ++m)
+    for (uint32_t g = 0; g < 2; ++g)
       for (uint32_t r = 0; r < 8; ++r) {
-        uint32_t at = d.address(m, g, r, transpose);
-        if (w->shared_bytes < 16 || at > last) fault(w, ip, Fault::out_of_bounds, Space::shared, 0, at, 16, false);
-        c.row[r] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(w->shared + at));
+        const uint32_t at = to.at[m][g][r] = d.address(m, g, r, transpose),
+                       last = at + (m + repeats * to.period < groups ? repeats : repeats - 1) * to.far;
+        if (last + uint64_t{16} > w->shared_bytes)
+          fault(w, ip, Fault::out_of_bounds, Space::shared, 0, last, 16, false);
       }
-      to[place(m, g)] = transpose ? transposed(c) : c;
-    }
 }
 
 // --- the queue -------------------------------------------------------------------------------------------------------
@@ -84,55 +62,38 @@ void gather(Warp* w, const Insn* ip, uint64_t bits, bool transpose, uint32_t gro
 const ProductWords& words_at(const Insn* ip) { return *reinterpret_cast<const ProductWords*>(ip + 1); }
 ProductQueue& queue_of(Warp* w) { return w->block->products[w->index / 4]; }
 
-uint32_t sign_bits(Type type) {
-  switch (type) {
-  case Type::f16:
-  case Type::bf16: return 0x80008000;
-  case Type::tf32: return 0x80000000;
-  default: return 0x80808080;
-  }
-}
-
 /// Carries out a product for all four warps.
 void perform(BlockState& block, uint32_t warpgroup, const PendingProduct& p) {
-  static thread_local CoreMatrix a[16], b[64];
+  alignas(64) static thread_local uint32_t spread[4][4][32];
+  static thread_local WarpgroupProduct product;
   const ProductWords& words = words_at(p.ip);
   const uint32_t* more = reinterpret_cast<const uint32_t*>(&words + 1);
   Warp* first = &block.warps[size_t{4} * warpgroup];
-  auto in_a = [](uint32_t m, uint32_t g) { return m / 2 * 4 + m % 2 + 2 * g; };
-  if (words.flags & product_register_a) {
-    for (uint32_t n = 0; n < 4; ++n) {
-      Warp view = {};
-      view.file = p.files[n];
-      for (uint32_t r = 0; r < 4; ++r) {
-        uint32_t lanes[32];
-        for (uint32_t l = 0; l < 32; ++l) lanes[l] = static_cast<uint32_t>(operand_value(&view, more[r], l));
-        std::memcpy(&a[4 * n + r], lanes, sizeof lanes);
-      }
+  for (uint32_t n = 0; n < 4; ++n) {
+    product.files[n] = p.files[n];
+    for (uint32_t r = 0; r < 4; ++r) {
+      const uint8_t*& a = product.a_registers[n][r];
+      a = nullptr;
+      if (!(words.flags & product_register_a)) continue;
+      a = p.files[n] + (more[r] >> 2);
+      if (static_cast<PlaceKind>(more[r] & 3) == PlaceKind::row32) continue;
+      std::fill_n(spread[n][r], 32, *reinterpret_cast<const uint32_t*>(a));
+      a = reinterpret_cast<const uint8_t*>(spread[n][r]);
     }
-  } else
-    gather(first, p.ip, p.a, words.flags & product_transpose_a, 8, a, in_a);
-  gather(first, p.ip, p.b, words.flags & product_transpose_b, words.n / 8, b,
-         [](uint32_t m, uint32_t g) { return 2 * m + g; });
-  auto a_type = static_cast<Type>(words.types & 255), b_type = static_cast<Type>(words.types >> 8);
-  if (words.flags & product_negate) {
-    __m128i sign = _mm_set1_epi32(static_cast<int>(sign_bits(a_type)));
-    for (CoreMatrix& c : a)
-      for (__m128i& row : c.row) row = _mm_xor_si128(row, sign);
   }
-  WarpgroupProduct product;
-  product.a = reinterpret_cast<const uint32_t*>(a);
-  product.b = reinterpret_cast<const uint32_t*>(b);
+  product.transpose_a = words.flags & product_transpose_a;
+  product.transpose_b = words.flags & product_transpose_b;
+  product.negate = words.flags & product_negate;
+  product.adds = p.keeps;
+  product.a_type = static_cast<Type>(words.types & 255), product.b_type = static_cast<Type>(words.types >> 8);
+  product.result = static_cast<Result>(words.result);
   product.groups = words.n / 8;
-  product.a_type = a_type, product.b_type = b_type;
-  product.keeps = p.keeps;
-  product.half = words.flags & product_half;
-  product.saturates = words.flags & product_saturate;
-  for (uint32_t n = 0; n < 4; ++n)
-    for (uint32_t r = 0; r < words.rows; ++r) product.d[n][r] = reinterpret_cast<uint32_t*>(p.files[n] + more[4 + r]);
+  product.rows = more + 4;
+  if (!(words.flags & product_register_a)) locate(first, p.ip, p.a, product.transpose_a, 8, product.a);
+  locate(first, p.ip, p.b, product.transpose_b, product.groups, product.b);
   unsigned before = _mm_getcsr();
   _mm_setcsr(mxcsr_matrix);
-  handlers().select_wgmma(a_type)(product);
+  handlers().wgmma(product);
   _mm_setcsr(before);
 }
 

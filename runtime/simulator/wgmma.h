@@ -33,17 +33,15 @@ struct ProductQueue {
 
 /// What the words of a product hold, in this order; then four words of A's registers and the rows of D.
 struct ProductWords {
-  uint32_t n, types, flags, rows; ///< types: A | B << 8; rows: of D
-  uint32_t scale, scale_turned;   ///< predicate of scale-d
-  uint32_t a, b;                  ///< descriptors
+  uint32_t n, types, flags, result; ///< types: A | B << 8; result: Result
+  uint32_t scale, scale_turned;     ///< predicate of scale-d
+  uint32_t a, b;                    ///< descriptors
 };
 enum ProductFlags : uint32_t {
   product_register_a = 1,
   product_transpose_a = 2,
   product_transpose_b = 4,
   product_negate = 8,
-  product_saturate = 16,
-  product_half = 32, ///< D is f16
 };
 
 struct ProductHandlers {

@@ -1,0 +1,151 @@
+// exec_mma.cpp - mma.sync and wgmma of floats and integers of up to 8 bits: operands become panels, then tiles are
+// multiplied (mma_tile.h). PTX ISA 9.7.14, 9.7.15.
+//
+// A register of mma.sync, and a core matrix of wgmma, is eight rows of 16 bytes of k. An instruction has one or two of
+// them along k.
+#include "runtime/simulator/control.h"
+#include "runtime/simulator/handlers.h"
+#include "runtime/simulator/lanes.h"
+#include "runtime/simulator/mma_tile.h"
+
+namespace tilejit::runtime::simulator {
+namespace {
+
+/// What depends on the type of an operand.
+struct Packing {
+  bool (*a)(const CoreRows (&)[2][2], int halves, u32 sign, float* panel);
+  u32 (*b)(const CoreRows (&)[2][2], int halves, float* panel);
+  u32 (*b_transposed)(const CoreRows (&)[2][2], int halves, float* panel);
+  int steps; ///< in half of k
+  u32 signs; ///< of the elements of a dword
+};
+template <class T>
+constexpr Packing packing(u32 signs) {
+  if constexpr (T::count == 2) return {pack_a<T>, pack_b<T>, pack_b_transposed<T>, 8, signs};
+  return {pack_a<T>, pack_b<T>, nullptr, 4 * T::count, signs};
+}
+const Packing& packing_of(Type type) {
+  static constexpr Packing all[] = {
+      packing<Bf16>(0x80008000),     packing<F16>(0x80008000),     packing<Tf32>(0x80000000),
+      packing<E4m3>(0x80808080),     packing<E5m2>(0x80808080),    packing<Integer<8, true>>(0),
+      packing<Integer<8, false>>(0), packing<Integer<4, true>>(0), packing<Integer<4, false>>(0)};
+  switch (type) {
+  case Type::bf16: return all[0];
+  case Type::f16: return all[1];
+  case Type::tf32: return all[2];
+  case Type::e4m3: return all[3];
+  case Type::e5m2: return all[4];
+  case Type::s8: return all[5];
+  case Type::u8: return all[6];
+  case Type::s4: return all[7];
+  default: return all[8];
+  }
+}
+
+// --- mma.sync --------------------------------------------------------------------------------------------------------
+// Slots behind the main one hold 14 offsets: rows of D (4), A (h + 2 * half of k), B (half of k), C (4). The fields: d
+// = type of A | of B << 8, a = halves of k, b = Result, c = guard, aux = its xor mask; imm = how many products follow
+// that have the same A and need nothing of each other's results.
+
+constexpr u32 slots_of_product = 3;
+inline const u32* offsets_of(const Insn* ip) { return reinterpret_cast<const u32*>(ip + 1); }
+
+const Insn* mma_sync(Warp* w, const Insn* ip) {
+  const u32 count = ip->imm + 1, mask = w->active & (predicate(w, ip->c) ^ ip->aux);
+  const Insn* next = ip + slots_of_product * count;
+  if (__builtin_expect(mask != ~0u, false)) {
+    if (!mask) return next;
+    if (w->active != w->live) return wait_for_lanes(w, ip, w->live);
+    fail(w, ip, "a matrix instruction needs all 32 lanes of the warp");
+  }
+  const Packing &pack_of_a = packing_of(static_cast<Type>(ip->d & 255)),
+                &pack_of_b = packing_of(static_cast<Type>(ip->d >> 8));
+  const int halves = static_cast<int>(ip->a), steps = halves * pack_of_a.steps;
+  const auto result = static_cast<Result>(ip->b);
+  alignas(64) float a[64 * a_step], b[64 * b_step];
+  const u32* rows = offsets_of(ip);
+  const CoreRows of_a[2][2] = {{{w->file + rows[4]}, {w->file + rows[6]}}, {{w->file + rows[5]}, {w->file + rows[7]}}};
+  const bool a_subnormal = pack_of_a.a(of_a, halves, 0, a);
+  for (; ip != next; ip += slots_of_product) {
+    const u32* pair[2] = {offsets_of(ip), offsets_of(ip)};
+    const bool two = ip + slots_of_product != next;
+    if (two) pair[1] = offsets_of(ip += slots_of_product);
+    const CoreRows of_b[2][2] = {{{w->file + pair[0][8]}, {w->file + pair[0][9]}},
+                                 {{w->file + pair[1][8]}, {w->file + pair[1][9]}}};
+    const u32 subnormal = pack_of_b.b(of_b, halves, b) | (a_subnormal ? 3u : 0u);
+    const Tile tiles[2] = {{pair[0] + 10, pair[0], b}, {pair[1] + 10, pair[1], b + b_step / 2}};
+    if (tiles_at_once == 2 && two && !subnormal) {
+      multiply(w->file, tiles, result, true, a, steps);
+      continue;
+    }
+    for (u32 n = 0; n <= u32(two); ++n) {
+      const Tile one[1] = {tiles[n]};
+      if (subnormal >> n & 1)
+        multiply_gradually(w->file, one, result, true, a, steps);
+      else
+        multiply(w->file, one, result, true, a, steps);
+    }
+  }
+  return next;
+}
+
+// --- wgmma -----------------------------------------------------------------------------------------------------------
+
+CoreRows core_of(const SharedMatrix& m, u32 group, u32 half) {
+  return {m.memory + u64(group / m.period) * m.far, m.at[group % m.period][half]};
+}
+
+void product(const WarpgroupProduct& p) {
+  const Packing &pack_of_a = packing_of(p.a_type), &pack_of_b = packing_of(p.b_type);
+  const int steps = 2 * pack_of_a.steps;
+  const u32 pairs = (p.groups + 1) / 2;
+  alignas(64) static thread_local float a[4 * 32 * a_step], b[16 * 32 * b_step];
+  const u32 a_size = u32(steps) * a_step, b_size = u32(steps) * b_step;
+  bool subnormal = false;
+  for (u32 w = 0; w < 4; ++w) {
+    CoreRows cores[2][2];
+    CoreMatrix turned[2][2];
+    for (u32 h = 0; h < 2; ++h)
+      for (u32 g = 0; g < 2; ++g) {
+        CoreRows& core = cores[h][g];
+        core = p.a_registers[w][0] ? CoreRows{p.a_registers[w][h + 2 * g]} : core_of(p.a, 2 * w + h, g);
+        if (!p.transpose_a) continue;
+        for (int r = 0; r < 8; ++r)
+          turned[h][g].row[r] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(core.row(r)));
+        turned[h][g] = transposed(turned[h][g]);
+        core = {reinterpret_cast<const u8*>(&turned[h][g])};
+      }
+    subnormal |= pack_of_a.a(cores, 2, p.negate ? pack_of_a.signs : 0, a + w * a_size);
+  }
+  const auto pack_b = p.transpose_b ? pack_of_b.b_transposed : pack_of_b.b;
+  for (u32 n = 0; n < pairs; ++n) {
+    const u32 left = 2 * n, right = left + 1 < p.groups ? left + 1 : left;
+    const CoreRows cores[2][2] = {{core_of(p.b, left, 0), core_of(p.b, left, 1)},
+                                  {core_of(p.b, right, 0), core_of(p.b, right, 1)}};
+    subnormal |= pack_b(cores, 2, b + n * b_size) != 0;
+  }
+  const u32 registers = p.result == Result::f16 ? 2 : 4;
+  for (u32 w = 0; w < 4; ++w)
+    for (u32 n = 0; n < pairs; ++n) {
+      const u32 *left = p.rows + 2 * n * registers, *right = left + registers;
+      const Tile tiles[2] = {{left, left, b + n * b_size}, {right, right, b + n * b_size + b_step / 2}};
+      if (tiles_at_once == 2 && 2 * n + 1 < p.groups && !subnormal) {
+        multiply(p.files[w], tiles, p.result, p.adds, a + w * a_size, steps);
+        continue;
+      }
+      for (u32 i = 0; i < 2 && 2 * n + i < p.groups; ++i) {
+        const Tile one[1] = {tiles[i]};
+        if (subnormal)
+          multiply_gradually(p.files[w], one, p.result, p.adds, a + w * a_size, steps);
+        else
+          multiply(p.files[w], one, p.result, p.adds, a + w * a_size, steps);
+      }
+    }
+}
+
+} // namespace
+
+Fn ISA(mma_handler)() { return mma_sync; }
+WarpgroupKernel ISA(wgmma_kernel)() { return product; }
+
+} // namespace tilejit::runtime::simulator
