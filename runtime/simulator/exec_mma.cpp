@@ -95,50 +95,61 @@ CoreRows core_of(const SharedMatrix& m, u32 group, u32 half) {
   return {m.memory + u64(group / m.period) * m.far, m.at[group % m.period][half]};
 }
 
-void product(const WarpgroupProduct& p) {
-  const Packing &pack_of_a = packing_of(p.a_type), &pack_of_b = packing_of(p.b_type);
-  const int steps = 2 * pack_of_a.steps;
-  const u32 pairs = (p.groups + 1) / 2;
-  alignas(64) static thread_local float a[4 * 32 * a_step], b[16 * 32 * b_step];
-  const u32 a_size = u32(steps) * a_step, b_size = u32(steps) * b_step;
-  bool subnormal = false;
-  for (u32 w = 0; w < 4; ++w) {
-    CoreRows cores[2][2];
-    CoreMatrix turned[2][2];
-    for (u32 h = 0; h < 2; ++h)
-      for (u32 g = 0; g < 2; ++g) {
-        CoreRows& core = cores[h][g];
-        core = p.a_registers[w][0] ? CoreRows{p.a_registers[w][h + 2 * g]} : core_of(p.a, 2 * w + h, g);
-        if (!p.transpose_a) continue;
-        for (int r = 0; r < 8; ++r)
-          turned[h][g].row[r] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(core.row(r)));
-        turned[h][g] = transposed(turned[h][g]);
-        core = {reinterpret_cast<const u8*>(&turned[h][g])};
-      }
-    subnormal |= pack_of_a.a(cores, 2, p.negate ? pack_of_a.signs : 0, a + w * a_size);
+/// A of one warp, in the panel.
+bool pack_a_of(const WarpgroupProduct& p, u32 warp, float* panel) {
+  const Packing& packing = packing_of(p.a_type);
+  CoreRows cores[2][2];
+  CoreMatrix turned[2][2];
+  for (u32 h = 0; h < 2; ++h)
+    for (u32 g = 0; g < 2; ++g) {
+      CoreRows& core = cores[h][g];
+      core = p.a_registers[warp][0] ? CoreRows{p.a_registers[warp][h + 2 * g]} : core_of(p.a, 2 * warp + h, g);
+      if (!p.transpose_a) continue;
+      for (int r = 0; r < 8; ++r) turned[h][g].row[r] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(core.row(r)));
+      turned[h][g] = transposed(turned[h][g]);
+      core = {reinterpret_cast<const u8*>(&turned[h][g])};
+    }
+  return packing.a(cores, 2, p.negate ? packing.signs : 0, panel);
+}
+/// Groups 2n and 2n + 1 of B; alone, the last one twice.
+bool pack_b_of(const WarpgroupProduct& p, u32 n, float* panel) {
+  const Packing& packing = packing_of(p.b_type);
+  const u32 left = 2 * n, right = left + 1 < p.groups ? left + 1 : left;
+  const CoreRows cores[2][2] = {{core_of(p.b, left, 0), core_of(p.b, left, 1)},
+                                {core_of(p.b, right, 0), core_of(p.b, right, 1)}};
+  return (p.transpose_b ? packing.b_transposed : packing.b)(cores, 2, panel) != 0;
+}
+
+/// Products one after another into the same D. Their steps follow each other in the panels: they are one chain, unless
+/// subnormal operands part them.
+void products(const WarpgroupProduct* p, u32 count) {
+  const u32 steps = u32(2 * packing_of(p->a_type).steps), a_size = count * steps * a_step,
+            b_size = count * steps * b_step;
+  const u32 pairs = (p->groups + 1) / 2, registers = p->result == Result::f16 ? 2 : 4;
+  alignas(64) static thread_local float a[4 * max_product_steps * a_step], b[16 * max_product_steps * b_step];
+  u32 subnormal = 0; // bit i: product i has such operands
+  for (u32 i = 0; i < count; ++i) {
+    bool found = false;
+    for (u32 w = 0; w < 4; ++w) found |= pack_a_of(p[i], w, a + w * a_size + i * steps * a_step);
+    for (u32 n = 0; n < pairs; ++n) found |= pack_b_of(p[i], n, b + n * b_size + i * steps * b_step);
+    subnormal |= u32(found) << i;
   }
-  const auto pack_b = p.transpose_b ? pack_of_b.b_transposed : pack_of_b.b;
-  for (u32 n = 0; n < pairs; ++n) {
-    const u32 left = 2 * n, right = left + 1 < p.groups ? left + 1 : left;
-    const CoreRows cores[2][2] = {{core_of(p.b, left, 0), core_of(p.b, left, 1)},
-                                  {core_of(p.b, right, 0), core_of(p.b, right, 1)}};
-    subnormal |= pack_b(cores, 2, b + n * b_size) != 0;
-  }
-  const u32 registers = p.result == Result::f16 ? 2 : 4;
+  const u32 each = subnormal ? 1 : count; // products in a chain
   for (u32 w = 0; w < 4; ++w)
-    for (u32 n = 0; n < pairs; ++n) {
-      const u32 *left = p.rows + 2 * n * registers, *right = left + registers;
-      const Tile tiles[2] = {{left, left, b + n * b_size}, {right, right, b + n * b_size + b_step / 2}};
-      if (tiles_at_once == 2 && 2 * n + 1 < p.groups && !subnormal) {
-        multiply(p.files[w], tiles, p.result, p.adds, a + w * a_size, steps);
-        continue;
-      }
-      for (u32 i = 0; i < 2 && 2 * n + i < p.groups; ++i) {
-        const Tile one[1] = {tiles[i]};
-        if (subnormal)
-          multiply_gradually(p.files[w], one, p.result, p.adds, a + w * a_size, steps);
+    for (u32 i = 0; i < count; i += each) {
+      const float *a_part = a + w * a_size + i * steps * a_step, *b_part = b + i * steps * b_step;
+      const bool gradual = subnormal >> i & 1;
+      for (u32 n = 0; n < p->groups; ++n) {
+        const u32* rows = p->rows + n * registers;
+        const float* columns = b_part + n / 2 * b_size + n % 2 * (b_step / 2);
+        const Tile tiles[2] = {{rows, rows, columns}, {rows + registers, rows + registers, columns + b_step / 2}};
+        const Tile one[1] = {tiles[0]};
+        if (gradual)
+          multiply_gradually(p->files[w], one, p->result, p[i].adds, a_part, int(each * steps));
+        else if (tiles_at_once == 2 && n % 2 == 0 && n + 1 < p->groups)
+          multiply(p->files[w], tiles, p->result, p[i].adds, a_part, int(each * steps)), ++n;
         else
-          multiply(p.files[w], one, p.result, p.adds, a + w * a_size, steps);
+          multiply(p->files[w], one, p->result, p[i].adds, a_part, int(each * steps));
       }
     }
 }
@@ -146,6 +157,6 @@ void product(const WarpgroupProduct& p) {
 } // namespace
 
 Fn ISA(mma_handler)() { return mma_sync; }
-WarpgroupKernel ISA(wgmma_kernel)() { return product; }
+WarpgroupKernel ISA(wgmma_kernel)() { return products; }
 
 } // namespace tilejit::runtime::simulator

@@ -53,7 +53,10 @@ struct WarpgroupProduct {
   uint8_t* files[4];    ///< by warp
   const uint32_t* rows; ///< offsets of D's rows in a file
 };
-using WarpgroupKernel = void (*)(const WarpgroupProduct&);
+/// `count` products that follow one another, all but the first adding to the D of that: of the same types, shape and
+/// rows. Their k, together, at most `max_product_steps`.
+using WarpgroupKernel = void (*)(const WarpgroupProduct*, uint32_t count);
+inline constexpr uint32_t max_product_steps = 64;
 
 struct Handlers {
   const char* name;

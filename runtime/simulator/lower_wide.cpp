@@ -3,6 +3,7 @@
 // control.cpp).
 #include "runtime/simulator/lowering.h"
 #include "runtime/simulator/memory_flags.h"
+#include "runtime/simulator/observe.h"
 
 #include <algorithm>
 #include <bit>
@@ -252,7 +253,6 @@ bool Lowering::tile_product(const Instruction& i) {
                     .b = static_cast<uint32_t>(result_of(i)),
                     .c = guard_.offset,
                     .aux = guard_.turned};
-  const size_t at = p_->code.size();
   auto same_as_first = [&] {
     const Insn& f = p_->code[products_.first];
     const auto* first = reinterpret_cast<const uint32_t*>(&f + 1);
@@ -262,10 +262,14 @@ bool Lowering::tile_product(const Instruction& i) {
   auto written = [&](uint32_t row) {
     return std::find(products_.written.begin(), products_.written.end(), row) != products_.written.end();
   };
-  if (products_.end == at && same_as_first() && std::none_of(words.begin() + rows_of_d, words.end(), written)) {
+  // Lanes that come together twice with nothing in between are looked at once.
+  const bool observed = p_->code.size() == products_.end + 1 && p_->code.back().fn == observing_handlers().lanes;
+  if (p_->code.size() == products_.end + observed && same_as_first() &&
+      std::none_of(words.begin() + rows_of_d, words.end(), written)) {
     ++p_->code[products_.first].imm;
+    if (observed) p_->code.pop_back(), p_->meta.pop_back(), p_->observed.pop_back();
   } else {
-    products_.first = at;
+    products_.first = p_->code.size();
     products_.written.clear();
   }
   products_.written.insert(products_.written.end(), words.begin(), words.begin() + rows_of_d);

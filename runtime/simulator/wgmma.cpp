@@ -62,12 +62,28 @@ void locate(Warp* w, const Insn* ip, uint64_t bits, bool transpose, uint32_t gro
 const ProductWords& words_at(const Insn* ip) { return *reinterpret_cast<const ProductWords*>(ip + 1); }
 ProductQueue& queue_of(Warp* w) { return w->block->products[w->index / 4]; }
 
-/// Carries out a product for all four warps.
-void perform(BlockState& block, uint32_t warpgroup, const PendingProduct& p) {
-  alignas(64) static thread_local uint32_t spread[4][4][32];
-  static thread_local WarpgroupProduct product;
+const uint32_t* rows_of(const Insn* ip) { return reinterpret_cast<const uint32_t*>(&words_at(ip) + 1) + 4; }
+uint32_t row_count(const ProductWords& w) { return w.n / (static_cast<Result>(w.result) == Result::f16 ? 4 : 2); }
+
+/// Whether `next` continues the chain of `p`: it adds to the same D, which is not rounded between them, and does not
+/// have it as A.
+bool continues(const PendingProduct& p, const PendingProduct& next) {
+  const ProductWords &a = words_at(p.ip), &b = words_at(next.ip);
+  const auto result = static_cast<Result>(a.result);
+  if (!next.keeps || (result != Result::f32 && result != Result::s32) || a.n != b.n || a.types != b.types ||
+      a.result != b.result || !std::equal(rows_of(p.ip), rows_of(p.ip) + row_count(a), rows_of(next.ip)))
+    return false;
+  if (!(b.flags & product_register_a)) return true;
+  return std::none_of(rows_of(next.ip) - 4, rows_of(next.ip), [&](uint32_t word) {
+    return std::find(rows_of(p.ip), rows_of(p.ip) + row_count(a), word >> 2) != rows_of(p.ip) + row_count(a);
+  });
+}
+
+void prepare(BlockState& block, uint32_t warpgroup, const PendingProduct& p, uint32_t place,
+             WarpgroupProduct& product) {
+  alignas(64) static thread_local uint32_t spread[max_product_steps / 8][4][4][32];
   const ProductWords& words = words_at(p.ip);
-  const uint32_t* more = reinterpret_cast<const uint32_t*>(&words + 1);
+  const uint32_t* of_a = rows_of(p.ip) - 4;
   Warp* first = &block.warps[size_t{4} * warpgroup];
   for (uint32_t n = 0; n < 4; ++n) {
     product.files[n] = p.files[n];
@@ -75,10 +91,10 @@ void perform(BlockState& block, uint32_t warpgroup, const PendingProduct& p) {
       const uint8_t*& a = product.a_registers[n][r];
       a = nullptr;
       if (!(words.flags & product_register_a)) continue;
-      a = p.files[n] + (more[r] >> 2);
-      if (static_cast<PlaceKind>(more[r] & 3) == PlaceKind::row32) continue;
-      std::fill_n(spread[n][r], 32, *reinterpret_cast<const uint32_t*>(a));
-      a = reinterpret_cast<const uint8_t*>(spread[n][r]);
+      a = p.files[n] + (of_a[r] >> 2);
+      if (static_cast<PlaceKind>(of_a[r] & 3) == PlaceKind::row32) continue;
+      std::fill_n(spread[place][n][r], 32, *reinterpret_cast<const uint32_t*>(a));
+      a = reinterpret_cast<const uint8_t*>(spread[place][n][r]);
     }
   }
   product.transpose_a = words.flags & product_transpose_a;
@@ -88,13 +104,35 @@ void perform(BlockState& block, uint32_t warpgroup, const PendingProduct& p) {
   product.a_type = static_cast<Type>(words.types & 255), product.b_type = static_cast<Type>(words.types >> 8);
   product.result = static_cast<Result>(words.result);
   product.groups = words.n / 8;
-  product.rows = more + 4;
+  product.rows = rows_of(p.ip);
   if (!(words.flags & product_register_a)) locate(first, p.ip, p.a, product.transpose_a, 8, product.a);
   locate(first, p.ip, p.b, product.transpose_b, product.groups, product.b);
+}
+
+/// k of an instruction.
+uint32_t steps_of(const ProductWords& words) {
+  const auto type = static_cast<Type>(words.types & 255);
+  return type == Type::tf32 ? 8 : type == Type::f16 || type == Type::bf16 ? 16 : 32;
+}
+
+/// Carries out the first product of the queue for all four warps, and with it those that continue its chain, `limit` at
+/// most. Returns how many.
+uint32_t complete_first(BlockState& block, uint32_t warpgroup, uint32_t limit) {
+  static thread_local WarpgroupProduct all[max_product_steps / 8];
+  ProductQueue& q = block.products[warpgroup];
+  limit = std::min(limit, max_product_steps / steps_of(words_at(q.products[0].ip)));
+  uint32_t count = 0;
+  do {
+    prepare(block, warpgroup, q.products[count], count, all[count]);
+    ++count;
+  } while (count < limit && continues(q.products[0], q.products[count]));
   unsigned before = _mm_getcsr();
   _mm_setcsr(mxcsr_matrix);
-  handlers().wgmma(product);
+  handlers().wgmma(all, count);
   _mm_setcsr(before);
+  q.products.erase(q.products.begin(), q.products.begin() + count);
+  q.done += count;
+  return count;
 }
 
 bool needs_all_lanes(const Warp* w) { return w->live & ~w->active; }
@@ -138,13 +176,6 @@ const Insn* commit(Warp* w, const Insn* ip) {
   return after(ip);
 }
 
-void complete_first(BlockState& block, uint32_t warpgroup) {
-  ProductQueue& q = block.products[warpgroup];
-  perform(block, warpgroup, q.products.front());
-  q.products.pop_front();
-  ++q.done;
-}
-
 const Insn* wait(Warp* w, const Insn* ip) {
   if (needs_all_lanes(w)) return wait_for_lanes(w, ip, w->live);
   ProductQueue& q = queue_of(w);
@@ -157,7 +188,7 @@ const Insn* wait(Warp* w, const Insn* ip) {
     }
     ++count;
   }
-  for (; count > 0; --count) complete_first(*w->block, w->index / 4);
+  while (count > 0) count -= complete_first(*w->block, w->index / 4, count);
   return after(ip);
 }
 
@@ -167,7 +198,7 @@ void complete_products_at_random(BlockState& block, RandomOrder& random) {
   for (uint32_t g = 0; g < block.products.size(); ++g)
     while (!block.products[g].products.empty() && block.products[g].products.front().issued == 15 &&
            block.products[g].products.front().group != 0 && random.below(4) == 0)
-      complete_first(block, g);
+      complete_first(block, g, 1);
 }
 
 const ProductHandlers& product_handlers() {

@@ -182,6 +182,46 @@ TEST_CASE("mma.sync: every shape and type, bit for bit against a chain of fused 
   }
 }
 
+TEST_CASE("mma.sync one after another gives what each gives by itself") {
+  // Programs of products that share A, or do not, or need what others wrote, as C, B or A.
+  Random random;
+  for (int round = 0; round < 40; ++round) {
+    auto quad = [&] { return list(static_cast<int>(40 + 4 * (random() % 6)), 4); };
+    std::vector<std::string> products;
+    for (int i = 0; i < 12; ++i) {
+      std::string a = list(random() % 4 ? 10 : 14, 4), b = list(static_cast<int>(20 + 2 * (random() % 5)), 2);
+      std::string d = quad(), c = random() % 2 ? d : quad();
+      if (random() % 8 == 0) d = random() % 2 ? a : list(20, 4);
+      products.push_back("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 " + d + ", " + a + ", " + b + ", " + c +
+                         ";\n");
+    }
+    std::vector<uint32_t> input(32 * 54);
+    for (uint32_t& x : input) // exponents of bf16 near 0 and, now and then, subnormal ones
+      x = (random() & 0x807f807f) | 0x3f003f00 | (random() & 0x01000080), x = random() % 200 ? x : x & 0x807f3fff;
+    auto run = [&](const std::string& between) {
+      Simulator sim;
+      auto in = sim.upload(input), out = sim.upload(std::vector<uint32_t>(input.size()));
+      std::string text = thread_index + transfer(true, 1, 10, 54);
+      for (const std::string& p : products) text += p + between;
+      text += transfer(false, 0, 10, 54);
+      sim.run(kernel_text({"u64", "u64"}, text), 1, 32, {out->address(), in->address()});
+      return sim.download<uint32_t>(*out);
+    };
+    CHECK(run("") == run("bar.warp.sync -1;\n"));
+  }
+}
+
+TEST_CASE("mma.sync under a guard that is false does nothing") {
+  for (const char* condition : {"ne", "eq"}) {
+    Simulator sim;
+    auto words = sim.words("mov.u32 %r10, 0x3f803f80; mov.u32 %r9, 7; setp." + std::string(condition) +
+                               ".u32 %p1, %r2, %r2;\n@%p1 mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 "
+                               "{%r9, %r3, %r4, %r5}, {%r10, %r10}, {%r10}, {%r6, %r6, %r6, %r6};",
+                           1, 32);
+    for (uint32_t x : words) CHECK((x == 7) == (std::string(condition) == "ne"));
+  }
+}
+
 TEST_CASE("mma.sync at the ends of the range") {
   auto constant = [](const Shape& s, uint32_t a, uint32_t b, uint32_t c) {
     std::vector<uint32_t> x(32 * static_cast<size_t>(s.a_registers()), a),

@@ -1,11 +1,9 @@
 // wgmma against its definition: every shape's fragments, descriptors of every swizzle and both majors, element by
-// element. Addresses and fragments are written from the PTX manual: "Matrix Descriptor Format", "Strides", "Register
-// Fragments for wgmma.mma_async.m64nNk16" and its neighbours.
+// element. Addresses and fragments are written from the PTX manual: "Matrix Descriptor Format", "Canonical Layouts",
+// "Register Fragments for wgmma.mma_async.m64nNk16" and its neighbours.
 #include "tests/runtime/simulator/simulate.h"
 
 #include <catch2/catch.hpp>
-
-#include <cmath>
 
 using namespace tilejit::runtime;
 using namespace tilejit::runtime::simulator::test;
@@ -43,46 +41,65 @@ struct Case {
 int bytes_of(const std::string& type) { return type == "tf32" ? 4 : type == "f16" || type == "bf16" ? 2 : 1; }
 bool is_integer(const std::string& type) { return type[0] == 's' || type[0] == 'u'; }
 
-/// Where an element of a matrix lies, from the beginning of the matrix. For K-major: rows of `mn`, contiguous along k.
+/// A canonical layout with strides of its own, somewhere in a part of shared memory. The manual's table, in units of
+/// elements, T of which are 16 bytes, w = swizzle / 16 (1 without):
+///   MN-major  none       ((T,1,m),(8,k)) : ((1,T,SBO),(T,LBO))
+///             swizzled   ((T,w,m),(8,k)) : ((1,T,LBO),(wT,SBO))
+///   K-major   none       ((8,m),(T,2k))  : ((T,SBO),(1,LBO))
+///             swizzled   ((8,m),(T,2k))  : ((wT,SBO),(1,T))
+/// and on the bytes Swizzle<log2 w, 4, 3>: bits 4 and up are xored with bits 7 and up, counted from where the pattern
+/// begins.
 struct Layout {
-  int swizzle, element, rows; ///< rows: of M or N
-  bool transposed;
-  int width() const { return swizzle ? swizzle : 16; } ///< bytes of a line
-  // Offsets for the descriptor. K-major: lines of 8 rows make a group of 8 * width bytes; all of k is in one line, or
-  // without a swizzle in a second core matrix after all rows.
-  int stride() const {
-    if (!transposed) return 8 * width();
-    return swizzle ? 8 * width() * (rows * element / width()) : 128; // groups of 8 k: behind all M, or of 8 M
+  int swizzle, element, rows; ///< bytes; rows: of M or N
+  bool mn_major;
+  int leading = 16, stride = 0, begin = 0, first_k = 0; ///< bytes; first_k: elements
+
+  Layout(int swizzle, int element, int rows, bool mn_major, Random& random)
+      : swizzle(swizzle), element(element), rows(rows), mn_major(mn_major) {
+    // Either stride may be the inner one. Gaps of whole lines, or of whole patterns, which is what programs have.
+    int gap = random() % 4 == 0 ? 16 : random() % 2 ? 128 : 8 * line();
+    auto below = [&](uint32_t n) { return static_cast<int>(random() % n); };
+    int groups = mn_major ? (rows * element + line() - 1) / line() : rows / 8, inner = 8 * line() + gap * below(3);
+    bool groups_inside = random() % 2;
+    int outer = inner * (groups_inside ? groups : 2) + gap * below(3);
+    int of_groups = groups_inside ? inner : outer, of_k = groups_inside ? outer : inner;
+    if (!mn_major && swizzle)
+      stride = inner, first_k = below(static_cast<uint32_t>(swizzle / 32)) * 32 / element;
+    else if (mn_major && swizzle)
+      leading = of_groups, stride = of_k;
+    else
+      stride = of_groups, leading = of_k;
+    begin = swizzle ? 128 * below(9) : 16 * below(9);
   }
-  int leading() const {
-    if (!transposed) return swizzle ? 16 : rows * 16;
-    return swizzle ? 8 * width() : rows / 8 * 128;
+  int line() const { return swizzle ? swizzle : 16; }
+
+  int plain(int mn, int k) const {
+    const int T = 16 / element, w = line() / 16, LBO = leading / element, SBO = stride / element;
+    if (mn_major) {
+      int at = mn % T + mn / T % w * T + k % 8 * w * T;
+      return (at + mn / (T * w) * (swizzle ? LBO : SBO) + k / 8 * (swizzle ? SBO : LBO)) * element;
+    }
+    return (mn % 8 * w * T + mn / 8 * SBO + k % T + k / T * (swizzle ? T : LBO)) * element;
   }
   int offset(int mn, int k) const {
-    int at = 0;
-    if (!transposed) {
-      int byte = k * element;
-      at = mn / 8 * stride() + mn % 8 * width() + (swizzle ? byte : byte / 16 * leading() + byte % 16);
-    } else {
-      int byte = mn * element; // along a line
-      at = swizzle ? byte / width() * leading() + byte % width() + k / 8 * stride() + k % 8 * width()
-                   : byte / 16 * stride() + k / 8 * leading() + k % 8 * 16 + byte % 16;
-    }
-    // Chunks of 16 bytes are xored with the line of 128 bytes, modulo the chunks of a line.
-    return swizzle ? at ^ at / 128 % (swizzle / 16) * 16 : at;
+    int at = plain(mn, first_k + k);
+    return begin + (at ^ ((at >> 7) % (line() / 16)) << 4);
   }
+  int start() const { return begin + plain(0, first_k); }
   uint64_t descriptor_bits() const {
     uint64_t mode = swizzle == 128 ? 1 : swizzle == 64 ? 2 : swizzle == 32 ? 3 : 0;
-    return mode << 62 | uint64_t(stride() / 16) << 32 | uint64_t(leading() / 16) << 16;
+    uint64_t base = swizzle && begin % (8 * swizzle) ? begin >> 7 & 7 : 0;
+    return mode << 62 | base << 49 | uint64_t(stride / 16) << 32 | uint64_t(leading / 16) << 16;
   }
 };
+constexpr int size_of_a = 32768, size_of_b = 131072;
 
 void check(const Case& c) {
   CAPTURE(c.type_d, c.type_a, c.type_b, c.n, c.swizzle_a, c.swizzle_b, c.a_in_registers, c.transpose_a, c.transpose_b,
           c.keeps, c.scale_a, c.scale_b, c.saturates);
   const int element = bytes_of(c.type_a), k_size = 32 / element;
   const bool half = c.type_d == "f16", integer = is_integer(c.type_a);
-  Random random;
+  static Random random;
   auto value = [&](const std::string& type) {
     int x = static_cast<int>(random() % 9) - 4;
     return type == "u8" ? x + 4 + 240 : x;
@@ -93,10 +110,12 @@ void check(const Case& c) {
     for (int& x : row) x = value(c.type_a);
   for (auto& row : b)
     for (int& x : row) x = value(c.type_b);
-  Layout la{c.swizzle_a, element, 64, c.transpose_a}, lb{c.swizzle_b, element, c.n, c.transpose_b};
-  std::vector<uint8_t> image_a(16384), image_b(32768);
+  Layout la(c.swizzle_a, element, 64, c.transpose_a, random), lb(c.swizzle_b, element, c.n, c.transpose_b, random);
+  CAPTURE(la.leading, la.stride, la.begin, la.first_k, lb.leading, lb.stride, lb.begin, lb.first_k);
+  std::vector<uint8_t> image_a(size_of_a, 0xff), image_b(size_of_b, 0xff);
   auto put = [&](std::vector<uint8_t>& image, int at, const std::string& type, int x) {
     uint32_t bits = encode(type, x);
+    REQUIRE(size_t(at + element) <= image.size());
     std::memcpy(image.data() + at, &bits, size_t(element));
   };
   for (int m = 0; m < 64; ++m)
@@ -123,18 +142,22 @@ void check(const Case& c) {
   if (element == 2)
     wgmma += (c.a_in_registers ? std::string() : c.transpose_a ? ", 1" : ", 0") + (c.transpose_b ? ", 1" : ", 0");
   std::string body = ".reg .b32 %d<" + std::to_string(count) + ">;\n" + thread_index;
-  body += R"(mov.u32 %r5, 0; ld.param.u64 %rd1, [p1]; ld.param.u64 %rd2, [p2]; mad.wide.u32 %rd1, %r0, 4, %rd1;
-    mad.wide.u32 %rd2, %r0, 4, %rd2; mov.u32 %r3, matrix_a; mad.lo.u32 %r3, %r0, 4, %r3; mov.u32 %r4, matrix_b;
-    mad.lo.u32 %r4, %r0, 4, %r4;
-    A: ld.global.u32 %r6, [%rd1]; st.shared.u32 [%r3], %r6; add.u64 %rd1, %rd1, 512; add.u32 %r3, %r3, 512;
-    add.u32 %r5, %r5, 512; setp.lt.u32 %p1, %r5, 16384; @%p1 bra A; mov.u32 %r5, 0;
-    B: ld.global.u32 %r6, [%rd2]; st.shared.u32 [%r4], %r6; add.u64 %rd2, %rd2, 512; add.u32 %r4, %r4, 512;
-    add.u32 %r5, %r5, 512; setp.lt.u32 %p1, %r5, 32768; @%p1 bra B;
-    fence.proxy.async.shared::cta; bar.sync 0;
-    mov.u32 %r3, matrix_a; shr.u32 %r3, %r3, 4; cvt.u64.u32 %rd10, %r3; mov.u32 %r4, matrix_b; shr.u32 %r4, %r4, 4;
-    cvt.u64.u32 %rd11, %r4;)";
-  body += "or.b64 %rd10, %rd10, " + std::to_string(static_cast<int64_t>(la.descriptor_bits())) +
-          "; or.b64 %rd11, %rd11, " + std::to_string(static_cast<int64_t>(lb.descriptor_bits())) + ";\n";
+  auto copy = [&](const char* name, int parameter, int first, int size) { // by 128 threads
+    return "mov.u32 %r5, 0; ld.param.u64 %rd1, [p" + std::to_string(parameter) +
+           "]; mad.wide.u32 %rd1, %r0, 4, %rd1; mov.u32 %r3, matrices; mad.lo.u32 %r3, %r0, 4, %r3; add.u32 %r3, "
+           "%r3, " +
+           std::to_string(first) + ";\n" + name + ": ld.global.u32 %r6, [%rd1]; st.shared.u32 [%r3], %r6;" +
+           "add.u64 %rd1, %rd1, 512; add.u32 %r3, %r3, 512; add.u32 %r5, %r5, 512; setp.lt.u32 %p1, %r5, " +
+           std::to_string(size) + "; @%p1 bra " + name + ";\n";
+  };
+  auto descriptor = [&](const char* to, int at, const Layout& l) {
+    return "mov.u32 %r3, matrices; add.u32 %r3, %r3, " + std::to_string(at + l.start()) +
+           "; shr.u32 %r3, %r3, 4; cvt.u64.u32 " + to + ", %r3; or.b64 " + to + ", " + to + ", " +
+           std::to_string(static_cast<int64_t>(l.descriptor_bits())) + ";\n";
+  };
+  body += copy("A", 1, 0, size_of_a) + copy("B", 2, size_of_a, size_of_b) +
+          "fence.proxy.async.shared::cta; bar.sync 0;\n" + descriptor("%rd10", 0, la) +
+          descriptor("%rd11", size_of_a, lb);
   body += element_address("%rd20", 3, "%r0", 16) + "ld.global.v4.b32 {%r40, %r41, %r42, %r43}, [%rd20];\n";
   // D begins as 3 in the type of D.
   const uint32_t begin = half ? 0x42004200u : integer ? 3u : bits_to<uint32_t>(3.0f);
@@ -148,9 +171,8 @@ void check(const Case& c) {
   Simulator sim;
   auto out = sim.upload(std::vector<uint32_t>(size_t(128 * count))), in_a = sim.upload(image_a),
        in_b = sim.upload(image_b), in_registers = sim.upload(registers);
-  sim.run(kernel_text({"u64", "u64", "u64", "u64"}, body, "sm_90a",
-                      ".shared .align 1024 .b8 matrix_a[16384]; .shared .align 1024 .b8 matrix_b[32768];"),
-          1, 128, {out->address(), in_a->address(), in_b->address(), in_registers->address()});
+  sim.run(kernel_text({"u64", "u64", "u64", "u64"}, body, "sm_90a", ".extern .shared .align 1024 .b8 matrices[];"), 1,
+          128, {out->address(), in_a->address(), in_b->address(), in_registers->address()}, size_of_a + size_of_b);
   auto got = sim.download<uint32_t>(*out);
   for (int t = 0; t < 128; ++t)
     for (int j = 0; j < c.n / 8; ++j)
@@ -188,13 +210,26 @@ TEST_CASE("wgmma: every width") {
   for (int n = 8; n <= 256; n += 8) check({"f32", "bf16", "bf16", n});
 }
 
-TEST_CASE("wgmma: every swizzle, both majors") {
-  for (int swizzle : {0, 32, 64, 128})
-    for (const char* type : {"bf16", "tf32", "e4m3"}) check({"f32", type, type, 64, swizzle, swizzle});
-  for (int swizzle : {0, 32, 64, 128})
-    for (bool a : {false, true})
-      for (bool b : {false, true}) check({"f32", "f16", "f16", 128, swizzle, swizzle, false, a, b});
-  for (int swizzle : {0, 32, 64, 128}) check({"f32", "bf16", "bf16", 64, 128, swizzle, true, false, true});
+TEST_CASE("wgmma: every swizzle, both majors, any strides") {
+  for (int round = 0; round < 6; ++round)
+    for (int a : {0, 32, 64, 128})
+      for (int b : {0, 32, 64, 128}) {
+        int n = 8 * (1 + (round * 7 + a / 32 + b / 16) % 16); // a line of 128 bytes may reach beyond the matrix
+        for (const char* type : {"tf32", "e4m3", "e5m2"}) check({"f32", type, type, n, a, b});
+        for (const char* type : {"s8", "u8"}) check({"s32", type, type, n, a, b});
+        for (const char* type : {"bf16", "f16"})
+          for (bool a_major : {false, true})
+            for (bool b_major : {false, true}) check({"f32", type, type, n, a, b, false, a_major, b_major});
+        check({"f32", "bf16", "bf16", n, a, b, true, false, round % 2 == 0});
+      }
+}
+
+TEST_CASE("wgmma: f16 accumulators of every width, negated, from shared memory and registers") {
+  for (int n = 8; n <= 256; n += 8)
+    for (bool keeps : {false, true}) {
+      check({"f16", "f16", "f16", n, 128, 128, n % 16 == 0, false, false, keeps, n % 24 == 0 ? -1 : 1, keeps ? -1 : 1});
+      check({"f16", "e4m3", "e5m2", n, 64, 32, n % 16 != 0, false, false, keeps});
+    }
 }
 
 TEST_CASE("wgmma: negated operands, D added to or not") {
