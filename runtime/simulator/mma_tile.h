@@ -209,6 +209,9 @@ template <int N>
                                 int steps) {
   constexpr int width = lanes == 16 ? 2 : 1;
   const bool integers = result >= Result::s32;
+  Tile t[N]; // not to be read again after every store
+#pragma GCC unroll 2
+  for (int n = 0; n < N; ++n) t[n] = tiles[n];
 #pragma GCC unroll 1
   for (int part = 0; part < 32; part += width * lanes) {
     auto row = [&](uint32_t offset, int v) { return reinterpret_cast<uint32_t*>(file + offset) + part + v * lanes; };
@@ -224,11 +227,11 @@ template <int N>
           if (!adds || integers)
             even = odd = Floats{};
           else if (result == Result::f16) {
-            const Words both = load(row(tiles[n].c[h], v));
+            const Words both = load(row(t[n].c[h], v));
             even = from_f16(both), odd = from_f16((Words)((U32s)both >> 16));
           } else {
-            even = (Floats)load(row(tiles[n].c[2 * h], v));
-            odd = (Floats)load(row(tiles[n].c[2 * h + 1], v));
+            even = (Floats)load(row(t[n].c[2 * h], v));
+            odd = (Floats)load(row(t[n].c[2 * h + 1], v));
           }
         }
 #pragma GCC unroll 1
@@ -242,7 +245,7 @@ template <int N>
       for (int n = 0; n < N; ++n)
 #pragma GCC unroll 2
         for (int p = 0; p < 2; ++p) {
-          const Floats y = four(tiles[n].b + b_step * s + 4 * p);
+          const Floats y = four(t[n].b + b_step * s + 4 * p);
 #pragma GCC unroll 2
           for (int h = 0; h < 2; ++h)
 #pragma GCC unroll 2
@@ -259,7 +262,7 @@ template <int N>
 #pragma GCC unroll 2
         for (int v = 0; v < width; ++v) {
           if (result == Result::f16) {
-            store(row(tiles[n].d[h], v), (Floats)pack_f16(acc[at(n, h, 0, v)], acc[at(n, h, 1, v)]));
+            store(row(t[n].d[h], v), (Floats)pack_f16(acc[at(n, h, 0, v)], acc[at(n, h, 1, v)]));
             continue;
           }
 #pragma GCC unroll 2
@@ -267,10 +270,10 @@ template <int N>
             Floats x = acc[at(n, h, p, v)];
             if (integers) {
               S32s sum = (S32s)to_integers(x), c{};
-              if (adds) c = (S32s)load(row(tiles[n].c[2 * h + p], v));
+              if (adds) c = (S32s)load(row(t[n].c[2 * h + p], v));
               x = (Floats)(result == Result::s32 ? (S32s)((U32s)sum + (U32s)c) : saturated_sum(sum, c));
             }
-            store(row(tiles[n].d[2 * h + p], v), x);
+            store(row(t[n].d[2 * h + p], v), x);
           }
         }
   }

@@ -54,9 +54,10 @@ inline uint32_t halves_below(Words x, short bound) {
 }
 template <int N>
 inline bool any_nan(const Floats (&x)[N]) {
-  __mmask16 good = 0xffff;
-  for (int i = 0; i < N; i += 2) good = _mm512_mask_cmp_ps_mask(good, x[i], x[i + 1], _CMP_ORD_Q);
-  return good != 0xffff;
+  __mmask16 good[2] = {0xffff, 0xffff}; // two chains
+#pragma GCC unroll 8
+  for (int i = 0; i < N; i += 2) good[i / 2 % 2] = _mm512_mask_cmp_ps_mask(good[i / 2 % 2], x[i], x[i + 1], _CMP_ORD_Q);
+  return (good[0] & good[1]) != 0xffff;
 }
 #elif defined(__AVX2__)
 inline constexpr int lanes = 8;

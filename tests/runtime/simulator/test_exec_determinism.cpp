@@ -31,6 +31,8 @@ const char* const mixed = R"(
     mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f34, %f35, %f36, %f37}, {%r3, %r4, %r5, %r6}, {%r4, %r5}, {%f1, %f2, %f3, %f4};
     mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%f38, %f39, %f40, %f41}, {%r3, %r4, %r5, %r6}, {%r4, %r5}, {%f1, %f2, %f3, %f4};
     mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%r25, %r26}, {%r3, %r4, %r5, %r6}, {%r4, %r5}, {%r3, %r6};
+    mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e5m2.f32 {%f42, %f43, %f44, %f45}, {%r3, %r4, %r5, %r6}, {%r4, %r5}, {%f1, %f2, %f3, %f4};
+    mma.sync.aligned.m16n8k32.row.col.satfinite.s32.s8.u8.s32 {%r27, %r28, %r29, %r30}, {%r3, %r4, %r5, %r6}, {%r4, %r5}, {%r3, %r4, %r5, %r6};
 )";
 
 /// A line for each result of `mixed`: its register, and a hash of what all threads have in it.
@@ -38,9 +40,9 @@ std::string digest_of_this_process() {
   Simulator sim;
   const uint32_t blocks = 64, threads = 128;
   std::vector<std::string> results;
-  for (int i = 5; i <= 41; ++i)
+  for (int i = 5; i <= 45; ++i)
     if (i <= 25 || i >= 30) results.push_back("%f" + std::to_string(i));
-  for (int i = 10; i <= 26; ++i) results.push_back("%r" + std::to_string(i));
+  for (int i = 10; i <= 30; ++i) results.push_back("%r" + std::to_string(i));
   std::string text = thread_index + mixed + "mov.u32 %r41, %r0;\n";
   for (const std::string& result : results)
     text += "mov.b32 %r40, " + result + ";\n" + element("%rd1", 0, "%r41", 4) +
