@@ -12,6 +12,7 @@
 #include "runtime/simulator/tensormap.h"
 #include "runtime/simulator/warp.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -127,6 +128,8 @@ void reduce(uint8_t* to, const uint8_t* from, uint32_t bytes, Type type, Reducti
 /// Reads a box of a tensor map into packed bytes or the other way, see tensor_copy.cpp.
 void load_box(Token& token);
 void store_box(Token& token);
+/// The parts of global memory that a tensor copy touches.
+void each_global_part(const Token& token, const std::function<void(uint64_t address, uint64_t bytes)>& f);
 
 // --- handlers --------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@
 #include "runtime/simulator/counters.h"
 #include "runtime/simulator/findings.h"
 #include "runtime/simulator/memory.h"
+#include "runtime/simulator/recording.h"
 #include "runtime/simulator/sanitize.h"
 #include "runtime/simulator/wgmma.h"
 
@@ -42,6 +43,7 @@ struct LaunchState {
   const Program* program = nullptr;
   GlobalMemory* memory = nullptr;
   GlobalHistory* global = nullptr; ///< with the sanitizer only
+  Recording* recording = nullptr;  ///< for the time estimate only
   std::array<uint32_t, 3> grid{1, 1, 1}, block{1, 1, 1};
   std::vector<uint8_t> params;
   uint64_t shared_bytes = 0; ///< static and dynamic
@@ -80,7 +82,7 @@ struct BlockState {
 
   FindingLog found;                     ///< likewise
   std::vector<uint64_t> block_lanes;    ///< likewise by basic block: lanes; with counters only
-  std::vector<AccessCounters> counters; ///< by Program::observed; empty without counters
+  std::vector<AccessCounters> counters; ///< by Program::counters; empty without counters
   std::optional<Sanitizer> sanitizer;
 
   /// Prepares for the blocks of a launch.
@@ -91,6 +93,7 @@ struct BlockState {
   void end(); ///< all threads have ended
 
 private:
+  uint64_t work_before_ = 0; ///< for the time estimate: of the blocks before this one
   void fill_specials(Warp& w);
 };
 

@@ -1,6 +1,7 @@
 // bulk.cpp - tokens: bulk copies, reductions and remote stores, issued and completed. PTX ISA "cp.async.bulk",
 // "cp.reduce.async.bulk", "st.async", "red.async".
 #include "runtime/simulator/cluster.h"
+#include "runtime/simulator/observe.h"
 
 #include <bit>
 #include <cstring>
@@ -10,6 +11,7 @@ namespace tilejit::runtime::simulator {
 
 void on_issue(Token token) {
   token.has_group = token.barrier == none;
+  if (!token.block->counters.empty()) count_transfer(token);
   token.block->cluster->tokens.push_back(std::move(token));
 }
 

@@ -144,6 +144,7 @@ void complete(BlockState& b, uint32_t id) {
     }
   barrier = {};
   if (b.sanitizer) b.sanitizer->completed(id);
+  if (b.warps[0].trace) b.warps[0].trace->block->phases[id]++;
 }
 bool is_complete(const BlockState& b, const Barrier& barrier) {
   if (barrier.threads == 0) return false;
@@ -392,6 +393,9 @@ Turn BlockState::run_warp(Warp& w, uint32_t fuel) {
 
 void BlockState::end() {
   if (sanitizer) sanitizer->end();
+  if (!launch->recording) return;
+  launch->recording->add_work(order, launch->recording->work_of(block_counts) - work_before_);
+  if (warps[0].trace) warps[0].trace->block->end();
 }
 
 BlockState::BlockState(const LaunchState& l) : launch(&l) {
@@ -429,7 +433,7 @@ BlockState::BlockState(const LaunchState& l) : launch(&l) {
   }
   if (p.instruments.counters) {
     block_lanes.assign(p.block_instructions.size(), 0);
-    counters.resize(p.observed.size() + 1); // not empty
+    counters.resize(p.counters.size() + 1); // not empty
   }
   if (p.instruments.sanitize) sanitizer.emplace(*this);
 }
@@ -488,11 +492,13 @@ void BlockState::begin() {
   mbarriers.clear();
   products.assign((warps.size() + 3) / 4, {});
   if (sanitizer) sanitizer->begin(order);
+  if (launch->recording) work_before_ = launch->recording->work_of(block_counts);
   std::memset(shared.get(), 0xff, launch->shared_bytes);
   for (Warp& w : warps) {
     uint32_t lanes = std::min(32u, threads - w.index * 32);
     w.live = lanes == 32 ? ~0u : (1u << lanes) - 1;
     w.clock = 0;
+    w.trace = launch->recording ? launch->recording->trace_of(order, w.index) : nullptr;
     w.split_count = 0;
     w.allocation_begin = 1, w.allocation_end = 0;
     w.splits[w.split_count++] = {p.code.data(), w.live, Wait::nothing, 0, 0, nullptr, p.default_mode, false, 0};

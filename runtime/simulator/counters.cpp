@@ -75,7 +75,24 @@ std::array<uint32_t, 2> sectors(const Access& a, uint32_t bytes) {
 
 namespace {
 
-bool waits(Form form) { return form == Form::bar_sync || form == Form::bar_red_popc || form == Form::bar_red_pred; }
+bool waits(Form form) {
+  switch (form) {
+  case Form::bar_sync:
+  case Form::bar_red_popc:
+  case Form::bar_red_pred:
+  case Form::barrier_cluster_wait:
+  case Form::mbarrier_test_wait:
+  case Form::mbarrier_test_wait_parity:
+  case Form::mbarrier_try_wait:
+  case Form::mbarrier_try_wait_parity: return true;
+  default: return false;
+  }
+}
+
+/// What a matrix instruction multiplies; wmma.mma names it only where that is not f16.
+Type operand_type(const Instruction& i) {
+  return i.form == Form::wmma_mma && i.type_count == 2 ? Type::f16 : i.type(1);
+}
 
 } // namespace
 
@@ -92,14 +109,12 @@ std::vector<InstructionCounters> counters_of(const Program& p, const std::vector
                           .category = std::string(name_of(class_of(i))),
                           .executions = executions[s.block],
                           .lanes = lanes[s.block]};
-    if (s.observed != none) {
-      const AccessCounters& a = accesses[s.observed];
-      c.global = a.global, c.shared = a.shared, c.local = a.local;
-      c.branches = a.branches, c.divergent = a.divergent;
-    }
+    const AccessCounters& a = accesses[all.size()];
+    c.global = a.global, c.shared = a.shared, c.local = a.local;
+    c.branches = a.branches, c.divergent = a.divergent;
     c.operations = s.operations * c.executions;
-    if (s.operations) c.operand_type = name_of(i.type(1));
-    if (class_of(i) == InstructionClass::special) c.special = c.lanes;
+    if (s.operations) c.operand_type = name_of(operand_type(i));
+    c.special = s.special * c.lanes;
     if (waits(i.form)) c.barrier_waits = c.executions;
     all.push_back(std::move(c));
   }

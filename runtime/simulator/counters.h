@@ -15,6 +15,7 @@ namespace tilejit::runtime {
 struct Instruments {
   bool sanitize = false; ///< races, uninitialised reads, misuse of asynchronous operations
   bool counters = false; ///< by line of the PTX and of the source
+  bool estimate = false; ///< records what the time estimate needs (estimate.h); counts, too
   auto operator<=>(const Instruments&) const = default;
 };
 
@@ -51,11 +52,11 @@ namespace simulator {
 struct StaticCounters {
   uint32_t line = 0, location = ~0u, block = 0;
   uint32_t function = 0, instruction = 0; ///< Module::functions, Function::body
-  uint32_t observed = ~0u;                ///< Program::observed, where there is one
   uint64_t operations = 0;                ///< of a warp
+  uint32_t special = 0;                   ///< operations of the special-function unit, of a thread
 };
 
-/// What is counted at run time, by observed instruction.
+/// What is counted at run time, by instruction.
 struct AccessCounters {
   Traffic global, shared, local;
   uint64_t branches = 0, divergent = 0;

@@ -101,7 +101,10 @@ public:
   std::unique_ptr<Stream> create_stream() override { return std::make_unique<ImmediateStream>(); }
   void launch(const runtime::Module& module, const Launch& launch, Stream*) override;
   void launch_ptx(const std::string& ptx, const PtxLaunch& launch) override;
-  void set_instruments(const Instruments& instruments) override { instruments_ = instruments; }
+  void set_instruments(const Instruments& instruments) override {
+    instruments_ = instruments;
+    instruments_.counters |= instruments.estimate;
+  }
   void set_seed(std::optional<uint64_t> seed) override { seed_ = seed; }
   const std::vector<Finding>& findings() const override { return findings_; }
   void clear_findings() override { findings_.clear(); }
@@ -132,7 +135,7 @@ private:
   void require_shared(const LoadedModule& module, uint64_t dynamic) const;
   std::array<uint32_t, 3> cluster_of(const PtxLaunch& launch, const Function& f) const;
   void run(const LoadedModule& module, const PtxLaunch& launch);
-  void run(LaunchState& state);
+  void run(LaunchState& state, const std::shared_ptr<const Program>& program);
 
   std::string target_;
   uint32_t threads_;
@@ -313,16 +316,20 @@ void Simulator::run(const LoadedModule& module, const PtxLaunch& launch) {
   state.multiprocessors = gpu_of(parts_of(target_).first).multiprocessors;
   state.dynamic_shared = launch.dynamic_shared;
   state.shared_bytes = program->static_shared + state.dynamic_shared;
-  run(state);
+  run(state, program);
 }
 
-void Simulator::run(LaunchState& state) {
+void Simulator::run(LaunchState& state, const std::shared_ptr<const Program>& program) {
   auto start = std::chrono::steady_clock::now();
-  const Program& p = *state.program;
+  const Program& p = *program;
   const uint64_t size = uint64_t{state.cluster[0]} * state.cluster[1] * state.cluster[2],
                  total = uint64_t{state.grid[0]} * state.grid[1] * state.grid[2];
   std::optional<GlobalHistory> history;
   if (p.instruments.sanitize) state.global = &history.emplace(state);
+  std::shared_ptr<Recording> recording;
+  if (p.instruments.estimate)
+    state.recording = (recording = std::make_shared<Recording>(program, state.grid, state.block, state.cluster)).get();
+  if (recording) recording->shared_bytes = state.shared_bytes;
   GridRun grid = run_grid(state, {threads_, parts_of(target_).first, progress_, output_});
   counters_ = {};
   counters_.blocks = total;
@@ -334,6 +341,8 @@ void Simulator::run(LaunchState& state) {
   for (size_t c = 0; c < classes.size(); ++c)
     if (classes[c]) counters_.classes.emplace_back(name_of(static_cast<InstructionClass>(c)), classes[c]);
   counters_.instructions = counters_of(p, grid.counts, grid.lanes, grid.accesses);
+  if (recording) recording->end();
+  if (!grid.error) counters_.recording = std::move(recording);
   counters_.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 
   if (history) {

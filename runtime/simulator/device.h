@@ -11,6 +11,10 @@
 
 namespace tilejit::runtime {
 
+namespace simulator {
+struct Recording;
+}
+
 /// What one launch did.
 struct LaunchCounters {
   uint64_t blocks = 0;
@@ -18,7 +22,8 @@ struct LaunchCounters {
   std::vector<std::pair<std::string, uint64_t>>
       classes; ///< by instruction class; those that did not occur are left out
   double milliseconds = 0;
-  std::vector<InstructionCounters> instructions; ///< with Instruments::counters: in the order of the PTX
+  std::vector<InstructionCounters> instructions;         ///< with Instruments::counters: in the order of the PTX
+  std::shared_ptr<const simulator::Recording> recording; ///< with Instruments::estimate: for estimate.h
 };
 
 /// A launch as the driver's interface knows it.

@@ -51,7 +51,7 @@ public:
     const Program& p = *state.program;
     run_.counts.resize(p.block_instructions.size());
     run_.lanes.resize(run_.counts.size());
-    run_.accesses.resize(p.observed.size());
+    run_.accesses.resize(p.counters.size());
     state.running = &running_;
   }
 
@@ -199,15 +199,14 @@ private:
 
 GridRun run_grid(LaunchState& state, const GridHost& host) { return Grid(state, host).run(); }
 
-Gpu gpu_of(uint32_t architecture) {
-  return architecture < 90 ? Gpu{108, 2048, 32, 164 << 10} : Gpu{132, 2048, 32, 228 << 10};
-}
+const Gpu& gpu_of(uint32_t architecture) { return find_gpu(architecture < 90 ? "a100" : "h100"); }
 
 uint64_t resident_clusters(const LaunchState& state, uint32_t architecture) {
-  const Gpu gpu = gpu_of(architecture);
+  const Gpu& gpu = gpu_of(architecture);
   const uint64_t threads = (uint64_t{state.block[0]} * state.block[1] * state.block[2] + 31) / 32 * 32,
-                 shared = state.shared_bytes + 1024; // a block's own kilobyte
-  const uint64_t blocks = std::max<uint64_t>(std::min({gpu.blocks, gpu.threads / threads, gpu.shared / shared}), 1);
+                 shared = state.shared_bytes + gpu.shared_reserved;
+  const uint64_t blocks =
+      std::max<uint64_t>(std::min<uint64_t>({gpu.blocks, gpu.threads / threads, gpu.shared_bytes / shared}), 1);
   const uint64_t size = uint64_t{state.cluster[0]} * state.cluster[1] * state.cluster[2];
   return std::max<uint64_t>(gpu.multiprocessors * blocks / size, 1);
 }

@@ -6,6 +6,7 @@
 // and those before it have not ended by themselves, so that blocks that only wait for earlier ones cost nothing.
 #pragma once
 #include "runtime/simulator/block.h"
+#include "runtime/simulator/gpu_table.h"
 
 #include <exception>
 #include <functional>
@@ -22,7 +23,7 @@ struct GridHost {
 /// What the blocks did, all together.
 struct GridRun {
   std::vector<uint64_t> counts, lanes;  ///< by basic block: executions, lanes
-  std::vector<AccessCounters> accesses; ///< by Program::observed
+  std::vector<AccessCounters> accesses; ///< by Program::counters
   FindingLog found;
   uint64_t last = 0;        ///< findings of later clusters don't count
   std::exception_ptr error; ///< of the first cluster that has one
@@ -30,13 +31,8 @@ struct GridRun {
 
 GridRun run_grid(LaunchState& state, const GridHost& host);
 
-/// What a GPU has room for: the largest of an architecture (A100, H100 SXM). CUDA C++ Programming Guide, "Compute
-/// Capabilities".
-struct Gpu {
-  uint32_t multiprocessors;
-  uint64_t threads, blocks, shared; ///< of a multiprocessor; bytes
-};
-Gpu gpu_of(uint32_t architecture);
+/// The largest of an architecture: A100, H100 SXM (gpu_table.h).
+const Gpu& gpu_of(uint32_t architecture);
 /// How many clusters it holds at once: by threads, shared memory and blocks. Registers are not known to PTX.
 uint64_t resident_clusters(const LaunchState& state, uint32_t architecture);
 

@@ -68,6 +68,7 @@ bool Lowering::emit_async(Fn fn, const std::vector<uint32_t>& words, Insn fields
   fields.d = slots;
   fields.c = guard_.offset;
   fields.aux = guard_.turned;
+  observe_async(fn);
   emit(fn, fields);
   emit_words(words, slots);
   return true;

@@ -111,9 +111,10 @@ void Lowering::observe_access(const Instruction& i, Observed::Kind kind, const A
   o.acquire = i.has(Mod::acquire) || i.has(Mod::acq_rel);
   o.release = i.has(Mod::release) || i.has(Mod::acq_rel);
   o.insn = static_cast<uint32_t>(p_->code.size() + 1);
+  o.counter = counter_;
+  o.bypasses = o.strong || i.any_of({Mod::cg, Mod::cs, Mod::cv}) != Mod::unknown;
   auto index = static_cast<uint32_t>(p_->observed.size());
   p_->observed.push_back(o);
-  if (!p_->counters.empty()) p_->counters.back().observed = index;
   emit(observing_handlers().access,
        {.d = at.flags, .a = at.offset, .b = index, .c = guard_.offset, .imm = at.imm, .aux = guard_.turned});
 }
@@ -127,25 +128,49 @@ void Lowering::observe_lanes(Observed::Kind kind) {
 
 void Lowering::observe_branch() {
   if (!p_->instruments.counters) return;
-  auto index = static_cast<uint32_t>(p_->observed.size());
-  p_->observed.push_back({.kind = Observed::Kind::branch, .insn = static_cast<uint32_t>(p_->code.size() + 1)});
-  p_->counters.back().observed = index;
-  emit(observing_handlers().branch, {.a = guard_.offset, .b = index, .imm = guard_.turned});
+  emit(observing_handlers().branch, {.a = guard_.offset, .b = counter_, .imm = guard_.turned});
 }
 
 void Lowering::observe_block(uint32_t block) {
   if (p_->instruments.counters) emit(observing_handlers().block, {.imm = block});
 }
 
+void Lowering::observe_async(Fn target) {
+  if (p_->instruments.counters && observes(target)) emit(observing_handlers().async, {.imm = counter_});
+}
+void Lowering::observe_barrier() {
+  if (p_->instruments.estimate) emit(observing_handlers().barrier);
+}
+
+namespace {
+
+/// How often a thread uses the special-function unit, as ptxas expands the instruction: also where that only gives a
+/// first approximation, or halves are done one by one.
+uint32_t special_operations(const Instruction& i) {
+  switch (i.form) {
+  case Form::div_float:
+  case Form::rcp:
+  case Form::sqrt: return 1;
+  default: break;
+  }
+  if (class_of(i) != InstructionClass::special) return 0;
+  return i.type() == Type::f16x2 || i.type() == Type::bf16x2 ? 2 : 1;
+}
+
+} // namespace
+
 void Lowering::count_statically(const Instruction& i, uint32_t block) {
   if (!p_->instruments.counters) return;
+  counter_ = static_cast<uint32_t>(p_->counters.size());
   StaticCounters c{.line = i.line, .location = i.location, .block = block, .function = function_};
   c.instruction = static_cast<uint32_t>(&i - f_.body.data());
-  if (class_of(i) == InstructionClass::matrix && i.shape.m && i.shape.n && i.shape.k) {
+  if (all_forms()[i.row].unit == Unit::tensor && i.shape.m && i.shape.n && i.shape.k) {
     c.operations = uint64_t{2} * i.shape.m * i.shape.n * i.shape.k;
     if (i.text.starts_with("wgmma")) c.operations /= 4; // of each warp of the warpgroup
   }
+  c.special = special_operations(i);
   p_->counters.push_back(c);
+  if (p_->instruments.estimate) emit(observing_handlers().mark, {.imm = counter_});
 }
 
 } // namespace tilejit::runtime::simulator

@@ -434,6 +434,7 @@ bool Lowering::barrier(const Instruction& i) {
     words.d = predicate_guard.offset;
     words.a = predicate_guard.turned;
   }
+  if (i.form != Form::bar_warp_sync) observe_barrier();
   emit(fn, main);
   emit(nullptr, words);
   return true;

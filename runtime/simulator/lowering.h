@@ -97,6 +97,8 @@ private:
                       uint32_t elements, uint32_t rows = 32);
   void observe_lanes(Observed::Kind kind);
   void observe_branch();
+  void observe_async(Fn target);
+  void observe_barrier();
   void choose_granules();
   void find_stored_parameters();
   void observe_block(uint32_t block);
@@ -176,6 +178,7 @@ private:
   bool guarded_ = false, varying_ = false;
   Meta meta_;
   uint32_t mode_ = 0;
+  uint32_t counter_ = 0; ///< Program::counters
 };
 
 } // namespace tilejit::runtime::simulator

@@ -1,7 +1,7 @@
 // observe.cpp - see observe.h: the observing instructions.
 #include "runtime/simulator/observe.h"
 
-#include "runtime/simulator/block.h"
+#include "runtime/simulator/cluster.h"
 #include "runtime/simulator/handlers.h"
 
 #include <algorithm>
@@ -15,39 +15,81 @@ uint32_t mask_at(const Warp* w, uint32_t offset) { return *reinterpret_cast<cons
 
 bool in_shared(uint64_t at) { return at - shared_window < window_bytes; }
 
-/// The addresses of an access; lanes whose access cannot be done are left out: the access itself reports them.
-void find(const Warp* w, uint32_t flags, uint32_t base, uint32_t offset, bool shared, uint32_t bytes, Access& a) {
-  const uint64_t align = std::bit_floor(bytes) - 1;
-  if (shared && w->shared_bytes < bytes) {
-    a.mask = 0;
-    return;
+/// Addresses in the shared memory of other blocks of the cluster, as offsets in it; they leave `a`.
+Access take_remote(Warp* w, Access& a) {
+  Access remote;
+  remote.mask = 0;
+  for (uint32_t m = a.mask; m; m &= m - 1) {
+    auto lane = static_cast<uint32_t>(std::countr_zero(m));
+    if (a.at[lane] >> rank_shift == 0 || a.at[lane] >> rank_shift > w->block->cluster->blocks.size()) continue;
+    remote.mask |= 1u << lane;
+    remote.at[lane] = a.at[lane] & ((1u << rank_shift) - 1);
   }
-  const uint64_t end = shared ? w->shared_bytes - bytes : ~uint64_t{0} >> 1;
+  a.mask &= ~remote.mask;
+  if (remote.mask) a.contiguous = false;
+  return remote;
+}
+
+/// The addresses of an access; lanes whose access cannot be done are left out: the access itself reports them. Returns
+/// those in the shared memory of other blocks.
+Access find(Warp* w, uint32_t flags, uint32_t base, uint32_t offset, bool shared, uint32_t bytes, Access& a) {
+  const uint64_t align = std::bit_floor(bytes) - 1;
+  const uint64_t end = !shared ? ~uint64_t{0} >> 1 : w->shared_bytes >= bytes ? w->shared_bytes - bytes : 0;
   static const ObservingLoops& loops = observing_loops();
   uint32_t is = loops.addresses(w->file, flags, base, offset, bytes, align, end, a.at);
   a.contiguous = is & 1 && a.mask == ~0u;
-  if (is & 2) return;
+  Access remote;
+  if (is & 2 && (!shared || w->shared_bytes >= bytes)) return remote;
+  if (shared) remote = take_remote(w, a);
   for (uint32_t m = a.mask; m; m &= m - 1) {
     int lane = std::countr_zero(m);
-    if ((a.at[lane] & align) || a.at[lane] > end) a.mask &= ~(1u << lane);
+    if ((a.at[lane] & align) || a.at[lane] > end || (shared && w->shared_bytes < bytes)) a.mask &= ~(1u << lane);
   }
   a.contiguous = a.contiguous && a.mask == ~0u;
+  return remote;
 }
 
-void count(Traffic& t, bool shared, const Access& a, uint32_t bytes) {
+/// Counts an access, and writes it down for the time estimate.
+void count(Warp* w, const Observed& o, Space space, const Access& a, uint32_t bytes) {
+  AccessCounters& counters = w->block->counters[o.counter];
   if (!a.mask) return;
+  Traffic& t = space == Space::shared ? counters.shared : space == Space::local ? counters.local : counters.global;
   ++t.requests;
   t.bytes += static_cast<uint64_t>(std::popcount(a.mask)) * bytes;
-  auto [transactions, least] = shared ? wavefronts(a, bytes) : sectors(a, bytes);
+  auto [transactions, least] = space == Space::shared ? wavefronts(a, bytes) : sectors(a, bytes);
   t.transactions += transactions;
   t.least += least;
+  const bool writes = o.kind != Observed::Kind::read && o.kind != Observed::Kind::copy;
+  if (Recording* r = w->block->launch->recording; r && space == Space::global) r->touch(a, bytes, writes);
+  if (!w->trace) return;
+  if (space == Space::shared)
+    w->trace->add({.wavefronts = transactions});
+  else
+    w->trace->add_cached(a, bytes, transactions, writes || o.bypasses);
+}
+
+/// Thread-local words lie so that those of a warp's lanes at one offset are neighbours.
+void count_local(Warp* w, const Observed& o, const Access& a) {
+  const uint32_t words = std::max(1u, o.bytes / 4);
+  Access piece = a;
+  piece.contiguous = false;
+  AccessCounters& counters = w->block->counters[o.counter];
+  const Traffic before = counters.local;
+  for (uint32_t k = 0; k < words; ++k) {
+    for (uint32_t m = a.mask; m; m &= m - 1) {
+      auto lane = static_cast<uint32_t>(std::countr_zero(m));
+      piece.at[lane] = local_window + (a.at[lane] / 4 + k) * 128 + lane * 4 + a.at[lane] % 4;
+    }
+    count(w, o, Space::local, piece, std::min(o.bytes, 4u));
+  }
+  counters.local.requests = before.requests + 1;
 }
 
 /// One space's part of an access.
 void show(Warp* w, const Observed& o, uint32_t index, bool shared, Access& a) {
   BlockState& b = *w->block;
   if (!a.mask) return;
-  if (!b.counters.empty()) count(shared ? b.counters[index].shared : b.counters[index].global, shared, a, o.bytes);
+  if (!b.counters.empty()) count(w, o, shared ? Space::shared : Space::global, a, o.bytes);
   if (!b.sanitizer) return;
   if (shared)
     b.sanitizer->shared(*w, index, a);
@@ -69,8 +111,8 @@ void show_copy(Warp* w, const Insn* target, const Observed& o, uint32_t index, A
   }
   find(w, more.d, more.a, more.b, false, o.bytes, from);
   if (!b.counters.empty()) {
-    count(b.counters[index].shared, true, to, o.bytes);
-    count(b.counters[index].global, false, from, o.bytes);
+    count(w, o, Space::shared, to, o.bytes);
+    count(w, o, Space::global, from, o.bytes);
   }
   w->async->observed = index;
   if (!b.sanitizer) return;
@@ -85,7 +127,9 @@ const Insn* access(Warp* w, const Insn* ip) {
   const uint32_t index = ip->b;
   const Observed& o = w->block->launch->program->observed[index];
   if (o.rows < 32) a.mask &= (1u << o.rows) - 1;
-  find(w, ip->d, ip->a, ip->imm, o.space == Space::shared, o.bytes, a);
+  const bool counts = !w->block->counters.empty();
+  Access remote = find(w, ip->d, ip->a, ip->imm, o.space == Space::shared, o.bytes, a);
+  if (remote.mask && counts) count(w, o, Space::shared, remote, o.bytes);
   if (!a.mask) return ip + 1;
   if (o.kind == Observed::Kind::copy) {
     show_copy(w, ip + 1, o, index, a);
@@ -104,20 +148,28 @@ const Insn* access(Warp* w, const Insn* ip) {
     if (a.mask) {
       a.contiguous = a.contiguous && a.mask == ~0u;
       for (uint64_t& at : a.at) at -= shared_window;
+      if (Access remote = take_remote(w, a); remote.mask && counts) count(w, o, Space::shared, remote, o.bytes);
       for (uint32_t m = a.mask; m; m &= m - 1)
         if (a.at[std::countr_zero(m)] + o.bytes > w->shared_bytes) a.mask &= ~(1u << std::countr_zero(m));
       show(w, o, index, true, a);
     }
-    if (rest.mask && rest.at[std::countr_zero(rest.mask)] < shared_window) show(w, o, index, false, rest);
+    Access local = rest;
+    for (uint32_t m = rest.mask; m; m &= m - 1) {
+      auto lane = static_cast<uint32_t>(std::countr_zero(m));
+      if (rest.at[lane] - local_window < window_bytes)
+        local.at[lane] -= local_window;
+      else
+        local.mask &= ~(1u << lane);
+      if (rest.at[lane] >= shared_window) rest.mask &= ~(1u << lane);
+    }
+    if (local.mask && counts) count_local(w, o, local);
+    show(w, o, index, false, rest);
     return ip + 1;
   }
   if (shared || o.space == Space::global) {
     show(w, o, index, shared, a);
-  } else if (!w->block->counters.empty()) {
-    Traffic& local = w->block->counters[index].local;
-    ++local.requests;
-    local.bytes += static_cast<uint64_t>(std::popcount(a.mask)) * o.bytes;
-  }
+  } else if (counts)
+    count_local(w, o, a);
   return ip + 1;
 }
 
@@ -141,6 +193,11 @@ const Insn* branch(Warp* w, const Insn* ip) {
   return ip + 1;
 }
 
+const Insn* mark(Warp* w, const Insn* ip) {
+  if (w->trace) w->trace->begin(ip->imm);
+  return ip + 1;
+}
+
 const Insn* block(Warp* w, const Insn* ip) {
   w->block->block_lanes[ip->imm] += static_cast<uint32_t>(std::popcount(w->active));
   return ip + 1;
@@ -156,7 +213,7 @@ const ObservingLoops& observing_loops() {
 }
 
 const ObservingHandlers& observing_handlers() {
-  static const ObservingHandlers all{access, lanes, branch, block};
+  static const ObservingHandlers all{access, lanes, branch, block, observe_async, observe_barrier, mark};
   return all;
 }
 

@@ -16,12 +16,23 @@ struct Access {
   uint64_t at[32];
 };
 
-/// Main slot: as of a load (exec_memory.cpp), b = index in Program::observed. For branches a = predicate, imm = its xor
-/// mask.
+/// Main slot: as of a load (exec_memory.cpp), b = index in Program::observed.
 struct ObservingHandlers {
-  Fn access, lanes, branch, block; ///< block: imm = number of the basic block that begins
+  Fn access, lanes;
+  Fn branch;  ///< a = predicate, imm = its xor mask, b = index in Program::counters
+  Fn block;   ///< imm = number of the basic block that begins
+  Fn async;   ///< in front of what lower_async.cpp makes (observe_async.cpp); imm = index in Program::counters
+  Fn barrier; ///< in front of bar.sync and its kin
+  Fn mark;    ///< a PTX instruction begins; imm = index in Program::counters
 };
 const ObservingHandlers& observing_handlers();
+const Insn* observe_async(Warp* w, const Insn* ip);
+const Insn* observe_barrier(Warp* w, const Insn* ip);
+/// Whether `async` has anything to see there.
+bool observes(Fn asynchronous);
+struct Token;
+/// What the copy engine will move, and the arrival that ends it.
+void count_transfer(const Token& token);
 
 /// Loops over the records (sanitize.h) of a contiguous access of all lanes, 1 << n of them for each lane.
 struct RecordLoops {

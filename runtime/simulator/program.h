@@ -106,6 +106,8 @@ struct Observed {
   uint32_t elements = 0;                                 ///< of a lane's vector
   uint32_t rows = 32;                                    ///< lanes that give addresses
   uint32_t insn = 0;                                     ///< the observed instruction
+  uint32_t counter = 0;                                  ///< Program::counters
+  bool bypasses = false;                                 ///< the cache of the multiprocessor, L1
 };
 
 struct Program {

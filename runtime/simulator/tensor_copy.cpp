@@ -86,6 +86,14 @@ void each_piece(Token& t, const BoxRow& row, uint32_t offset, bool writes, F f) 
 
 } // namespace
 
+void each_global_part(const Token& t, const std::function<void(uint64_t, uint64_t)>& f) {
+  const uint32_t bytes = bytes_of_element(t.map.element), step = std::max<uint32_t>(t.map.element_strides[0], 1);
+  each_row(t, [&](const BoxRow& row, uint32_t) {
+    if (row.first < row.last)
+      f(row.global + uint64_t{row.first} * step * bytes, (uint64_t{row.last - row.first - 1} * step + 1) * bytes);
+  });
+}
+
 void load_box(Token& t) {
   t.data.resize(t.bytes);
   if (t.kind == Token::Kind::tensor_store) {

@@ -13,6 +13,7 @@ namespace tilejit::runtime::simulator {
 struct BlockState;
 struct AsyncQueue; // block.h
 struct CallStack;  // calls.h
+struct WarpTrace;  // recording.h
 
 enum class Wait : uint8_t {
   nothing,
@@ -67,7 +68,9 @@ struct Warp {
   uint32_t index = 0; ///< in the block
   uint32_t fuel = 0;  ///< back edges until others get their turn
   uint64_t clock = 0;
-  uint32_t split_count = 0; ///< waiting ones
+  uint32_t counter = 0;       ///< with counters: the asynchronous instruction at hand, in Program::counters
+  WarpTrace* trace = nullptr; ///< for the time estimate
+  uint32_t split_count = 0;   ///< waiting ones
   bool yielded = false;
   bool polled = false; ///< its turn ended without anything that others could see
   Split splits[33];

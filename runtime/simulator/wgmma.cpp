@@ -194,6 +194,25 @@ const Insn* wait(Warp* w, const Insn* ip) {
 
 } // namespace
 
+/// A core matrix is eight rows of 16 bytes, which fill one wavefront where they are in different banks.
+ProductReads product_reads(const Warp* w, const Insn* ip) {
+  const ProductWords& words = words_at(ip);
+  ProductReads reads;
+  auto read = [&](uint32_t word, bool transpose, uint32_t groups) {
+    MatrixDescriptor d(operand_value(w, word, 0));
+    for (uint32_t m = 0; m < groups; ++m)
+      for (uint32_t g = 0; g < 2; ++g) {
+        uint32_t in_bank[8]{};
+        for (uint32_t r = 0; r < 8; ++r) ++in_bank[d.address(m, g, r, transpose) / 16 % 8];
+        reads.bytes += 128, ++reads.least;
+        reads.wavefronts += *std::max_element(in_bank, in_bank + 8);
+      }
+  };
+  if (!(words.flags & product_register_a)) read(words.a, words.flags & product_transpose_a, 8);
+  read(words.b, words.flags & product_transpose_b, words.n / 8);
+  return reads;
+}
+
 void complete_products_at_random(BlockState& block, RandomOrder& random) {
   for (uint32_t g = 0; g < block.products.size(); ++g)
     while (!block.products[g].products.empty() && block.products[g].products.front().issued == 15 &&

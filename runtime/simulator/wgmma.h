@@ -48,6 +48,12 @@ struct ProductHandlers {
   Fn issue, commit, wait; ///< imm of wait: groups that may stay
 };
 const ProductHandlers& product_handlers();
+/// What the products of a warpgroup read of shared memory: bytes, wavefronts, and how many these would be without
+/// conflicts. `ip` issues it, `w` is one of its warps.
+struct ProductReads {
+  uint32_t bytes = 0, wavefronts = 0, least = 0;
+};
+ProductReads product_reads(const Warp* w, const Insn* ip);
 /// Some of the products that all warps have issued.
 void complete_products_at_random(BlockState& block, RandomOrder& random);
 

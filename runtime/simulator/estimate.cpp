@@ -1,0 +1,218 @@
+// estimate.cpp - see estimate.h: occupancy, which blocks a multiprocessor gets, what the replay of them says.
+#include "runtime/simulator/estimate.h"
+
+#include "runtime/simulator/replay.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <queue>
+
+namespace tilejit::runtime {
+namespace {
+
+using namespace simulator;
+
+constexpr uint64_t most_replayed = 2'000'000; ///< warp-instructions
+constexpr double latency_bound = 0.6; ///< where no resource is used more than this, waiting is what bounds a kernel
+
+/// 90 of "sm_90a".
+uint32_t architecture(std::string_view target) {
+  uint32_t number = 0;
+  for (char c : target)
+    if (c >= '0' && c <= '9') number = 10 * number + static_cast<uint32_t>(c - '0');
+  return number;
+}
+
+struct Residence {
+  uint32_t registers = 0, blocks = 0;
+  bool given = false;
+  std::string limit;
+};
+
+Residence residence_of(const Recording& r, const Gpu& gpu, uint32_t given) {
+  const Function& f = r.program->module->functions[r.program->entry];
+  const uint32_t threads = r.block[0] * r.block[1] * r.block[2], warps = (threads + 31) / 32;
+  Residence at;
+  at.given = given != 0;
+  at.registers = given ? given : estimate_registers(*r.program, r.block);
+  // ptxas keeps to what the entry asks for, and spills what does not fit.
+  uint32_t most = std::min(255u, gpu.registers / (32 * warps * std::max(1u, f.min_blocks_per_sm)));
+  if (f.max_registers) most = std::min(most, f.max_registers);
+  if (!given) at.registers = std::min(at.registers, most);
+  const uint32_t allocated = (at.registers + 7) / 8 * 8; // by warp, in units of 256
+  auto limit = [&](uint64_t blocks, const char* what) {
+    if (!at.limit.empty() && blocks >= at.blocks) return;
+    at.blocks = static_cast<uint32_t>(blocks);
+    at.limit = what;
+  };
+  limit(gpu.blocks, "blocks");
+  limit(gpu.threads / (32 * warps), "threads");
+  limit(gpu.registers / (32 * warps * std::max(allocated, 8u)), "registers");
+  limit(gpu.shared_bytes / (r.shared_bytes + gpu.shared_reserved), "shared memory");
+  if (at.blocks == 0)
+    throw Error("no block of '" + r.program->name + "' fits a multiprocessor of " + std::string(gpu.title) + ": " +
+                at.limit);
+  return at;
+}
+
+/// The clusters that the busiest multiprocessor gets, in their order, if each goes to the first place that is free.
+std::vector<uint64_t> busiest(const std::vector<uint64_t>& work, uint64_t groups, uint64_t resident) {
+  struct Place {
+    uint64_t free, group, slot;
+    bool operator>(const Place& o) const { return std::tie(free, slot, group) > std::tie(o.free, o.slot, o.group); }
+  };
+  std::priority_queue<Place, std::vector<Place>, std::greater<>> places;
+  for (uint64_t slot = 0; slot < resident; ++slot)
+    for (uint64_t g = 0; g < groups; ++g) places.push({0, g, slot});
+  std::vector<std::vector<uint64_t>> got(groups);
+  std::vector<uint64_t> sum(groups);
+  for (uint64_t c = 0; c < work.size(); ++c) {
+    Place p = places.top();
+    places.pop();
+    got[p.group].push_back(c);
+    sum[p.group] += work[c];
+    p.free += std::max<uint64_t>(work[c], 1);
+    places.push(p);
+  }
+  return got[static_cast<size_t>(std::max_element(sum.begin(), sum.end()) - sum.begin())];
+}
+
+uint64_t work_of(const Recording& r, const ClusterTrace& trace) {
+  uint64_t work = 0;
+  for (const BlockTrace& b : trace)
+    for (const WarpTrace& w : b.warps)
+      for (uint32_t word : w.words)
+        if (word != WarpTrace::detail) work += simulator::work_of(r.program->counters[word]);
+  return work;
+}
+uint64_t sectors_of(const ClusterTrace& trace) {
+  uint64_t sectors = 0;
+  for (const BlockTrace& b : trace)
+    for (const WarpTrace& w : b.warps)
+      for (const TraceDetail& d : w.details) sectors += d.sectors;
+  return sectors;
+}
+uint64_t instructions_of(const ClusterTrace& trace) {
+  uint64_t sum = 0;
+  for (const BlockTrace& b : trace) sum += b.instructions;
+  return sum;
+}
+
+/// How long the GPU would take if one of its parts did its share of the work at full rate, and all else at once.
+void add_roofline(Estimate& e, const LaunchCounters& launch, const Recording& r, const Gpu& gpu) {
+  const double per_microsecond = gpu.clock_mhz * gpu.multiprocessors;
+  double tensor = 0, arithmetic = 0, special = 0;
+  for (size_t n = 0; n < launch.instructions.size(); ++n) {
+    const InstructionCounters& i = launch.instructions[n];
+    const StaticCounters& s = r.program->counters[n];
+    if (i.operations)
+      tensor += static_cast<double>(i.operations) / (2 * tensor_rate(gpu, i.operand_type) * per_microsecond);
+    const Instruction& x = r.program->module->functions[s.function].body[s.instruction];
+    if (class_of(x) == InstructionClass::floating && all_forms()[x.row].unit == Unit::fma)
+      arithmetic += static_cast<double>(i.lanes) / (gpu.fp32 * per_microsecond);
+    special += static_cast<double>(i.special) / (gpu.special * per_microsecond);
+  }
+  const double memory = static_cast<double>(r.read_bytes + r.written_bytes) / (gpu.memory_gb_per_s * 1e3);
+  for (auto [time, name] : {std::pair(tensor, "tensor cores"), std::pair(arithmetic, "fp32"),
+                            std::pair(special, "special functions"), std::pair(memory, "memory")})
+    if (time > e.roofline_microseconds) e.roofline_microseconds = time, e.roofline_of = name;
+  e.roofline_share = e.roofline_microseconds / std::max(e.microseconds, 1e-9);
+}
+
+} // namespace
+
+std::string_view name_of(Stall s) {
+  static constexpr std::string_view names[] = {
+      "issue",     "not selected", "arithmetic", "special function", "shared memory", "global memory", "products",
+      "unit busy", "memory queue", "copies",     "barrier",          "mbarrier",      "fence"};
+  return names[static_cast<size_t>(s)];
+}
+std::string_view name_of(Resource r) {
+  static constexpr std::string_view names[] = {"issue",         "fma",    "alu", "fp64",  "special function",
+                                               "shared memory", "tensor", "L2",  "memory"};
+  return names[static_cast<size_t>(r)];
+}
+
+Estimate estimate(const LaunchCounters& launch, const Gpu& gpu, const EstimateOptions& options) {
+  if (!launch.recording) throw Error("the launch was not recorded: set Instruments::estimate before it");
+  const Recording& r = *launch.recording;
+  const std::string_view target = r.program->module->target;
+  if (architecture(target) > architecture(gpu.target))
+    throw Error("the PTX is for " + std::string(target) + ", which " + std::string(gpu.title) + " does not run");
+  Estimate e;
+  e.gpu = gpu.title;
+  const Residence residence = residence_of(r, gpu, options.registers);
+  e.registers = residence.registers, e.registers_given = residence.given;
+  e.resident_blocks = residence.blocks, e.limited_by = residence.limit;
+  const uint32_t cluster_blocks = r.cluster[0] * r.cluster[1] * r.cluster[2];
+  const uint32_t warps = (r.block[0] * r.block[1] * r.block[2] + 31) / 32;
+  const uint64_t groups = std::max(1u, gpu.multiprocessors / cluster_blocks), clusters = r.work.size();
+  const uint64_t in_a_wave = groups * residence.blocks;
+  e.occupancy = 32.0 * warps * residence.blocks / gpu.threads;
+  e.waves = static_cast<double>(clusters) / static_cast<double>(in_a_wave);
+
+  // What the busiest multiprocessor does, each cluster by the traced one that is nearest in its amount of work.
+  std::vector<const ClusterTrace*> replayed;
+  uint64_t instructions = 0, traced_work = 0;
+  double replayed_work = 0, list_work = 0;
+  std::vector<uint64_t> trace_work;
+  for (const auto& [cluster, trace] : r.traces) trace_work.push_back(work_of(r, trace));
+  for (uint64_t c : busiest(r.work, groups, residence.blocks)) {
+    list_work += static_cast<double>(r.work[c]);
+    if (replayed.size() >= residence.blocks && instructions > most_replayed) continue;
+    auto distance = [&](const auto& t) {
+      const uint64_t a = r.work[t.first], b = r.work[c];
+      return std::pair(std::max(a, b) - std::min(a, b), std::max(t.first, c) - std::min(t.first, c));
+    };
+    const auto nearest = std::min_element(r.traces.begin(), r.traces.end(),
+                                          [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
+    replayed.push_back(&nearest->second);
+    replayed_work += static_cast<double>(trace_work[static_cast<size_t>(nearest - r.traces.begin())]);
+    instructions += instructions_of(nearest->second);
+  }
+  e.replayed_blocks = replayed.size() * cluster_blocks;
+  const double scale = replayed_work > 0 ? list_work / replayed_work : 1;
+  e.replayed_share = 1 / scale;
+
+  // Of the bytes that go through L2, memory has what is touched for the first time, and again what L2 cannot hold.
+  uint64_t traced_sectors = 0;
+  for (const auto& [cluster, trace] : r.traces) traced_sectors += sectors_of(trace);
+  for (uint64_t w : trace_work) traced_work += w;
+  const double all_work = static_cast<double>(std::accumulate(r.work.begin(), r.work.end(), uint64_t{0}));
+  const double through_l2 =
+      32.0 * static_cast<double>(traced_sectors) * all_work / std::max(1.0, static_cast<double>(traced_work));
+  const double touched = static_cast<double>(r.read_bytes + r.written_bytes);
+  const double first = through_l2 > 0 ? std::min(1.0, touched / through_l2) : 0;
+  const double again =
+      touched > static_cast<double>(gpu.l2_capacity) ? 1 - static_cast<double>(gpu.l2_capacity) / touched : 0;
+  const double active = static_cast<double>(std::min(groups, clusters) * cluster_blocks);
+  const ReplayShare share{
+      .l2 = std::min(gpu.l2_port, gpu.l2_bytes_all / active),
+      .memory = std::min(gpu.l2_port, gpu.memory_gb_per_s * 1e3 / gpu.clock_mhz / active),
+      .beyond_l2 = first + (1 - first) * again,
+  };
+
+  const ReplayOps ops = replay_ops(*r.program, gpu, r.block);
+  ReplayResult result = Replay(ops, gpu, share, cluster_blocks).run(replayed, residence.blocks);
+  e.cycles = result.cycles * scale;
+  e.microseconds = e.cycles / gpu.clock_mhz;
+  e.use = result.busy;
+  double stalled = 0;
+  for (InstructionEstimate& i : result.instructions) {
+    if (!i.issued) continue;
+    for (size_t s = 0; s < i.stalls.size(); ++s) e.stalls[s] += i.stalls[s], stalled += i.stalls[s];
+    e.instructions.push_back(i);
+  }
+  for (double& s : e.stalls) s /= std::max(stalled, 1e-9);
+  const auto most_used = std::max_element(e.use.begin(), e.use.end());
+  if (*most_used >= latency_bound)
+    e.bound_by = name_of(static_cast<Resource>(most_used - e.use.begin()));
+  else
+    e.bound_by = "latency: " + std::string(name_of(static_cast<Stall>(
+                                   std::max_element(e.stalls.begin() + 1, e.stalls.end()) - e.stalls.begin())));
+  add_roofline(e, launch, r, gpu);
+  return e;
+}
+
+} // namespace tilejit::runtime
