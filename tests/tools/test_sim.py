@@ -128,6 +128,26 @@ ret;
         self.assertRegex(run.stdout, r"sectors +26 ")
         self.assertRegex(run.stdout, r" 4 +\d+ +ld.global.f32 .*400 bytes global in 13 sectors")
 
+    def test_estimate(self):
+        run = self.sim("k.ptx", *self.arguments(), "--estimate")
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        self.assertRegex(run.stdout, r"expected time +[\d.]+ us, [\d.]+ cycles on H100")
+        self.assertRegex(run.stdout, r"global memory +[\d.]+ %")
+        run = self.sim("k.ptx", *self.arguments(), "--estimate=a100", "--estimate-as", "json", "--registers", "64")
+        *text, last = run.stdout.splitlines()
+        estimate = json.loads("\n".join(text))
+        self.assertIn("A100", estimate["gpu"])
+        self.assertAlmostEqual(estimate["microseconds"], estimate["cycles"] / 1410)
+        self.assertEqual((estimate["registers"], estimate["registers_given"]), (64, True))
+        self.assertEqual((estimate["resident_blocks"], estimate["limited_by"]), (16, "registers"))
+        self.assertAlmostEqual(sum(estimate["stalls"].values()), 1)
+        # A load from memory takes its latency, and nothing else here takes long.
+        self.assertGreater(estimate["cycles"], 466)
+        self.assertLess(estimate["cycles"], 2000)
+        # Block 0, of the busiest multiprocessor: its two warps.
+        load = next(i for i in estimate["instructions"] if i["opcode"].startswith("ld.global"))
+        self.assertEqual(load["issued"], 2)
+
     def test_bad_input(self):
         (self.folder / "bad.ptx").write_text(SCALE.replace("SHIFT", "0").replace("mul.f32", "mull.f32"))
         npy.write(self.folder / "i.npy", [1, -2], (2,), "<i4")
@@ -147,6 +167,8 @@ ret;
             ("4 parameters", ["k.ptx", *good[:-2]]),
             ("threads", ["k.ptx", *["2048" if w == "64,1,1" else w for w in good]]),
             ("shared memory", ["k.ptx", *good, "--shared", "300000"]),
+            ("a100, h100", ["k.ptx", *good, "--estimate=h1"]),
+            ("--estimate", ["k.ptx", *good, "--registers", "64"]),
             ("--launch", ["k.ptx", *good, "--launch", "l.json"]),
             ("l.json", ["k.ptx", "--launch", "l.json"]),
             ("two arrays", ["k.ptx", *self.arguments(x="inout:x.npy", o="inout:x.npy")]),

@@ -24,13 +24,6 @@ void add_to(std::vector<std::pair<std::string, uint64_t>>& all, const std::strin
     it->second += count;
 }
 
-/// "a.cpp:7" of "a.cpp:7:5, inlined at b.cpp:3:1": a line, without its column.
-std::string line_of(const std::string& source) {
-  std::string first = source.substr(0, source.find(','));
-  size_t column = first.rfind(':');
-  return column == std::string::npos || first.find(':') == column ? first : first.substr(0, column);
-}
-
 std::map<std::string, CounterTotals> by_source(const LaunchCounters& launch) {
   std::map<std::string, CounterTotals> all;
   for (const InstructionCounters& i : launch.instructions)
@@ -50,7 +43,7 @@ template <typename T>
 void put_traffic(json& out, const T& c, bool whole) {
   if (whole || c.global.requests) out["global"] = to_json(c.global, "sectors");
   if (whole || c.shared.requests) out["shared"] = to_json(c.shared, "wavefronts");
-  if (whole || c.local.requests) out["local"] = {{"requests", c.local.requests}, {"bytes", c.local.bytes}};
+  if (whole || c.local.requests) out["local"] = to_json(c.local, "sectors");
   if (whole || c.branches) out["branches"] = c.branches, out["divergent_branches"] = c.divergent;
   if (whole || c.special) out["special_operations"] = c.special;
   if (whole || c.barrier_waits) out["barrier_waits"] = c.barrier_waits;
@@ -77,6 +70,12 @@ CounterTotals totals_of(const LaunchCounters& launch) {
 double ratio(uint64_t a, uint64_t b) { return b ? static_cast<double>(a) / static_cast<double>(b) : 0; }
 
 } // namespace
+
+std::string line_of(const std::string& source) {
+  std::string first = source.substr(0, source.find(','));
+  size_t column = first.rfind(':');
+  return column == std::string::npos || first.find(':') == column ? first : first.substr(0, column);
+}
 
 void CounterTotals::add(const InstructionCounters& i) {
   executions += i.executions;
@@ -137,7 +136,7 @@ std::string counters_table(const LaunchCounters& launch) {
   };
   traffic("global", t.global, "sectors");
   traffic("shared", t.shared, "wavefronts");
-  traffic("local", t.local, "");
+  traffic("local", t.local, "sectors");
   for (const auto& [type, operations] : t.tensor) row("tensor operations, " + type, operations);
   if (t.special) row("special-function operations", t.special);
   if (t.branches) row("conditional branches", t.branches, fmt::format("{} divergent", t.divergent));
@@ -180,7 +179,7 @@ std::string annotated_listing(const LaunchCounters& launch) {
     if (c.shared.requests)
       text += fmt::format(", {} bytes shared in {} wavefronts ({} extra)", c.shared.bytes, c.shared.transactions,
                           c.shared.transactions - c.shared.least);
-    if (c.local.requests) text += fmt::format(", {} bytes local", c.local.bytes);
+    if (c.local.requests) text += fmt::format(", {} bytes local in {} sectors", c.local.bytes, c.local.transactions);
     if (c.divergent) text += fmt::format(", {} of {} branches divergent", c.divergent, c.branches);
     if (c.special) text += fmt::format(", {} special", c.special);
     if (c.barrier_waits) text += fmt::format(", {} waits", c.barrier_waits);

@@ -16,6 +16,9 @@ struct CounterTotals {
   void add(const runtime::InstructionCounters& i);
 };
 
+/// "a.cpp:7" of "a.cpp:7:5, inlined at b.cpp:3:1": a line, without its column.
+std::string line_of(const std::string& source);
+
 /// Everything, by instruction and by line of the source too.
 std::string counters_json(const runtime::LaunchCounters& launch);
 /// The kernel's totals, and the lines of its source (of its PTX where there is no source) that execute most.

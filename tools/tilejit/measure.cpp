@@ -2,11 +2,21 @@
 #include "tools/tilejit/measure.h"
 
 #include "runtime/files.h"
+#include "runtime/simulator/estimate.h"
+#include "tools/tilejit/arguments.h"
 #include "tools/tilejit/counters_report.h"
+#include "tools/tilejit/estimate_report.h"
 
 #include <iostream>
 
 namespace tilejit::tools {
+namespace {
+
+const runtime::Gpu& gpu_of(const runtime::SimulatorDevice& device, const std::string& name) {
+  return runtime::find_gpu(name == "auto" ? device.target() : name);
+}
+
+} // namespace
 
 void MeasureOptions::add_to(CLI::App& command) {
   command.add_flag("--sanitize", sanitize,
@@ -18,6 +28,17 @@ void MeasureOptions::add_to(CLI::App& command) {
       ->type_name("json|table")
       ->check(CLI::IsMember({"json", "table"}));
   command.add_flag("--annotate", annotate, "Simulator: the lines of the source and of the PTX with their counts");
+  command.add_flag("--estimate{auto}", estimate,
+                   "Simulator: how long the last launch would take on a GPU, and what bounds it: --estimate, or "
+                   "--estimate=h100 or a100; see docs/simulator.md for what is assumed");
+  command.add_option("--estimate-as", estimate_as, "How the estimate is printed; default table")
+      ->type_name("json|table")
+      ->check(CLI::IsMember({"json", "table"}));
+  command
+      .add_option("--registers", registers,
+                  "For the estimate: registers of a thread, where ptxas has told them; without it they are estimated")
+      ->type_name("N")
+      ->check(CLI::Range(1, 255));
   command
       .add_option("--seed", seed,
                   "Simulator: warps run and asynchronous operations take effect in a random order, the same for the "
@@ -27,8 +48,15 @@ void MeasureOptions::add_to(CLI::App& command) {
 
 void MeasureOptions::begin(runtime::SimulatorDevice& device) const {
   if (!findings.empty()) runtime::check_writable(findings);
+  if (estimate.empty() && registers) throw InputError("--registers is for the time estimate: add --estimate");
+  try {
+    if (!estimate.empty()) gpu_of(device, estimate);
+  } catch (const runtime::Error& error) {
+    throw InputError(std::string("--estimate: ") + error.what());
+  }
   device.set_seed(seed);
-  device.set_instruments({.sanitize = sanitize, .counters = annotate || !counters.empty()});
+  device.set_instruments(
+      {.sanitize = sanitize, .counters = annotate || !counters.empty(), .estimate = !estimate.empty()});
 }
 
 bool MeasureOptions::end(const runtime::SimulatorDevice& device) const {
@@ -42,6 +70,11 @@ bool MeasureOptions::end(const runtime::SimulatorDevice& device) const {
   if (counters == "json") std::cout << counters_json(device.last_launch());
   if (counters == "table") std::cout << counters_table(device.last_launch());
   if (annotate) std::cout << annotated_listing(device.last_launch());
+  if (!estimate.empty() && device.last_launch().recording) {
+    const runtime::LaunchCounters& launch = device.last_launch();
+    const runtime::Estimate e = runtime::estimate(launch, gpu_of(device, estimate), {.registers = registers});
+    std::cout << (estimate_as == "json" ? estimate_json(e, launch) : estimate_table(e, launch));
+  }
   return !device.findings().empty();
 }
 
