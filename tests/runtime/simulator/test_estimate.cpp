@@ -307,6 +307,17 @@ TEST_CASE("L2: what is read again comes from L2, and faster than from memory") {
   ranks(kernel((1 << 17) - 1), kernel((1 << 22) - 1), 1.3);
 }
 
+TEST_CASE("the order in a basic block is the compiler's: only what it may not move matters") {
+  auto load = [](int i) { return "ld.global.f32 %f" + number(i) + ", [%rd1+" + number(1024 * i) + "];\n"; };
+  auto use = [](int i) { return "fma.rn.f32 %f40, %f" + number(i) + ", %f41, %f40;\n"; };
+  Kernel grouped{.body = repeat(8, load) + repeat(8, use)};
+  Kernel mixed{.body = repeat(8, [&](int i) { return load(i) + use(i); })};
+  Kernel apart{.body = repeat(8, [&](int i) { return load(i) + use(i) + "bar.sync 0;\n"; })};
+  double first = estimate_of(grouped).microseconds;
+  CHECK(estimate_of(mixed).microseconds == Approx(first).epsilon(0.05));
+  CHECK(estimate_of(apart).microseconds > 3 * first);
+}
+
 TEST_CASE("the GPU: what an A100 does, an H100 does faster") {
   Kernel h{.body = loop(16, repeat(64,
                                    [](int i) {
