@@ -65,7 +65,8 @@ struct Mbarrier {
 inline constexpr uint32_t max_arrivals = (1u << 20) - 1;
 
 enum class MbarrierOp : uint32_t { init, inval, expect, complete, arrive, drop };
-inline constexpr uint32_t mbarrier_expects = 16, mbarrier_incomplete = 32; ///< with a MbarrierOp in `imm`
+/// With a MbarrierOp in `imm`.
+inline constexpr uint32_t mbarrier_expects = 16, mbarrier_incomplete = 32, mbarrier_relaxed = 64;
 
 Mbarrier* find_mbarrier(BlockState& block, uint32_t address);
 /// The same; where there is none, the instruction is at fault.
@@ -90,6 +91,7 @@ struct Token {
     copies_arrive, ///< cp.async.mbarrier.arrive: `lanes` arrive when their copies so far are done
   };
   Kind kind{};
+  uint64_t id = 0;          ///< in the cluster
   bool from_shared = false; ///< to_shared: the source is shared memory
   bool captured = false;    ///< the source has been read, into `data`
   Reduction reduction = Reduction::none;
@@ -127,6 +129,12 @@ void reduce(uint8_t* to, const uint8_t* from, uint32_t bytes, Type type, Reducti
 /// Reads a box of a tensor map into packed bytes or the other way, see tensor_copy.cpp.
 void load_box(Token& token);
 void store_box(Token& token);
+/// What of a box lies in its tensor, in the order of the box: `offset` in the packed box.
+struct BoxPiece {
+  uint64_t global = 0;
+  uint32_t offset = 0, bytes = 0;
+};
+std::vector<BoxPiece> pieces_of(const Token& token);
 
 // --- handlers --------------------------------------------------------------------------------------------------------
 
@@ -136,7 +144,7 @@ struct AsyncHandlers {
   Fn pending_count;                ///< words: state
   Fn map_address;                  ///< mapa; imm: 1 the result has 64 bits; b: 1 it is generic; words: source, rank
   Fn block_rank;                   ///< getctarank; words: source
-  Fn cluster_arrive, cluster_wait; ///< imm: 1 aligned
+  Fn cluster_arrive, cluster_wait; ///< imm: 1 aligned, 2 relaxed
   Fn copies_arrive;                ///< cp.async.mbarrier.arrive; imm: 1 noinc; words: address
   /// imm: BulkFlags | Reduction << 8; b: type; words: destination, source, size, mbarrier, mask of blocks
   /// or, where it stores, of bytes

@@ -10,6 +10,8 @@ namespace tilejit::runtime::simulator {
 
 void on_issue(Token token) {
   token.has_group = token.barrier == none;
+  token.id = ++token.block->cluster->issued;
+  if (token.block->sanitizer) token.block->sanitizer->issued(token);
   token.block->cluster->tokens.push_back(std::move(token));
 }
 
@@ -69,6 +71,7 @@ void on_complete(Token& t) {
   case Token::Kind::copies_arrive: complete_copies(t.warp, t.lanes, t.copies); break;
   }
   if (t.barrier == none) return;
+  if (t.block->sanitizer) t.block->sanitizer->completed(t);
   each_block(t, [&](BlockState& b) {
     Mbarrier& barrier = require_mbarrier(t.warp, t.ip, b, t.barrier);
     if (t.kind == Token::Kind::copies_arrive)
@@ -130,7 +133,9 @@ const Insn* bulk(Warp* w, const Insn* ip) {
     t.reduction = static_cast<Reduction>(ip->imm >> 8);
     t.type = static_cast<Type>(ip->b);
     t.from_shared = ip->imm & bulk_from_shared;
-    if (t.bytes % 16 != 0) fail(w, ip, "the size of a bulk copy is a multiple of 16 bytes");
+    if (t.bytes % 16 != 0)
+      fail(w, ip, lane, FindingKind::misaligned,
+           "it copies " + std::to_string(t.bytes) + " bytes, but the size of a bulk copy is a multiple of 16");
     uint64_t to = address_value(w, words, lane), from = address_value(w, words + 2, lane);
     auto global = [&](uint64_t address, bool writes) {
       if (address % 16 != 0) fault(w, ip, Fault::misaligned, Space::global, lane, address, 16, writes);
@@ -162,6 +167,7 @@ const Insn* bulk_commit(Warp* w, const Insn* ip) {
   each_lane(mask, [&](uint32_t lane) { ++w->async->bulk_groups[lane]; });
   for (Token& t : w->block->cluster->tokens)
     if (t.warp == w && t.has_group && t.group == 0 && mask >> t.lane & 1) t.group = w->async->bulk_groups[t.lane];
+  if (w->block->sanitizer) w->block->sanitizer->bulk_committed(*w, mask);
   return after(ip);
 }
 const Insn* bulk_wait(Warp* w, const Insn* ip) {
@@ -174,6 +180,7 @@ const Insn* bulk_wait(Warp* w, const Insn* ip) {
       if (covered(t)) capture(t);
   } else
     w->block->cluster->complete_where(covered);
+  if (w->block->sanitizer) w->block->sanitizer->bulk_left(*w, mask, ip->imm, ip->b);
   return after(ip);
 }
 

@@ -1,46 +1,124 @@
 // clocks.h - what is ordered before what: vector clocks over everything that touches memory.
 //
 // Everything that touches memory in an order of its own is an agent with an epoch that only grows: the warps of a
-// block, and the queues of their asynchronous copies. A clock says, for each agent, up to which epoch its accesses are
-// ordered before what is going to happen here. Who releases gives its clock away, who acquires takes the maximum.
+// cluster, the queues of their copies, the matrix products of a warpgroup, and each mbarrier for what completes on it.
+// A clock says, for each agent, up to which epoch its accesses are ordered before what is going to happen here. Who
+// releases gives its clock away, who acquires takes the maximum.
 //
-// One thread may release while the rest of its warp does not: then the warp's accesses up to its last synchronisation
-// are given away, and of the later ones only those of that thread.
+// Some threads may release while the rest of their warp does not: then the warp's accesses up to its last
+// synchronisation are given away, and of the later ones only those of these threads.
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <tuple>
 #include <vector>
 
 namespace tilejit::runtime::simulator {
 
-struct ClockEntry {
-  uint32_t epoch = 0;      ///< of all lanes
-  uint32_t lane_epoch = 0; ///< of one lane besides; 0: of none
-  uint32_t lane = 0;
+class Clock {
+public:
+  uint32_t epoch(uint32_t agent) const { return agent < epochs_.size() ? epochs_[agent] : 0; }
+  bool covers(uint32_t agent, uint32_t epoch, uint32_t lane) const {
+    return epoch <= this->epoch(agent) || covers_lane(agent, epoch, lane);
+  }
+  /// By what one lane has given alone.
+  bool covers_lane(uint32_t agent, uint32_t epoch, uint32_t lane) const {
+    for (const Single& s : singles_)
+      if (s.agent == agent && s.lane == lane && epoch <= s.epoch) return true;
+    return false;
+  }
+  void raise(uint32_t agent, uint32_t epoch) {
+    if (agent >= epochs_.size()) epochs_.resize(agent + 1);
+    epochs_[agent] = std::max(epochs_[agent], epoch);
+  }
+  /// Of one lane only.
+  void raise(uint32_t agent, uint32_t lane, uint32_t epoch) {
+    if (epoch <= this->epoch(agent)) return;
+    for (Single& s : singles_)
+      if (s.agent == agent && s.lane == lane) {
+        s.epoch = std::max(s.epoch, epoch);
+        return;
+      }
+    singles_.push_back({agent, lane, epoch});
+  }
+  void join(const Clock& o) {
+    if (o.epochs_.size() > epochs_.size()) epochs_.resize(o.epochs_.size());
+    for (size_t i = 0; i < o.epochs_.size(); ++i) epochs_[i] = std::max(epochs_[i], o.epochs_[i]);
+    if (!singles_.empty()) std::erase_if(singles_, [&](const Single& s) { return s.epoch <= epoch(s.agent); });
+    for (const Single& s : o.singles_) raise(s.agent, s.lane, s.epoch);
+  }
+  void clear() {
+    epochs_.clear();
+    singles_.clear();
+  }
 
-  bool covers(uint32_t e, uint32_t l) const { return e <= epoch || (e <= lane_epoch && l == lane); }
-  void join(const ClockEntry& o) {
-    uint32_t most = epoch > o.epoch ? epoch : o.epoch;
-    const ClockEntry& late = lane_epoch > o.lane_epoch ? *this : o;
-    const ClockEntry& early = lane_epoch > o.lane_epoch ? o : *this;
-    // Two lanes cannot be kept apart: better to miss a race than to invent one.
-    if (early.lane_epoch > most && early.lane != late.lane) most = late.lane_epoch;
-    uint32_t single = late.lane_epoch > most ? late.lane_epoch : 0, l = late.lane;
-    epoch = most;
-    lane_epoch = single;
-    lane = l;
+private:
+  struct Single {
+    uint32_t agent = 0, lane = 0, epoch = 0;
+  };
+  std::vector<uint32_t> epochs_; ///< by agent; those beyond have 0
+  std::vector<Single> singles_;  ///< lanes that are ahead of their agent
+};
+
+/// What is ordered before a point of the program: for accesses of the same proxy, and along a path with a fence between
+/// the generic and the asynchronous one.
+struct Moment {
+  Clock before, proxied;
+
+  void join(const Moment& o) {
+    before.join(o.before);
+    proxied.join(o.proxied);
+  }
+  void clear() {
+    before.clear();
+    proxied.clear();
   }
 };
 
-struct Clock {
-  std::vector<ClockEntry> entries; ///< by agent
+struct Agent {
+  enum class Kind : uint8_t {
+    warp,
+    copies,      ///< cp.async of a warp; epoch: how many it has issued
+    bulk_reads,  ///< bulk copies of a warp that have a group, as readers of their source; epoch: likewise
+    bulk_writes, ///< the same as writers of their destination
+    products,    ///< wgmma of a warpgroup; epoch: likewise
+    mbarrier,    ///< what completes on it; epoch: the phase
+  };
+  Kind kind{};
+  uint32_t rank = 0, index = 0; ///< the block, and which of its warps, warpgroups or addresses of mbarriers
+  uint32_t warp = 0;            ///< of that block or another: who has last issued something for it
 
-  void join(const Clock& o) {
-    for (std::size_t i = 0; i < entries.size(); ++i) entries[i].join(o.entries[i]);
+  /// Whether accesses go through the generic proxy.
+  bool is_generic() const { return kind == Kind::warp || kind == Kind::copies; }
+};
+
+/// The agents of a cluster. Warps come first, block by block; the others as they are needed.
+class Agents {
+public:
+  static constexpr uint32_t most = 4095, nobody = ~0u;
+
+  void begin(uint32_t blocks, uint32_t warps) {
+    all_.clear();
+    numbers_.clear();
+    for (uint32_t b = 0; b < blocks; ++b)
+      for (uint32_t w = 0; w < warps; ++w) all_.push_back({Agent::Kind::warp, b, w, w});
   }
-  void clear() {
-    for (ClockEntry& e : entries) e = {};
+  /// `nobody` where there are too many: only a program with thousands of mbarriers gets there.
+  uint32_t number(Agent::Kind kind, uint32_t rank, uint32_t index) {
+    auto it = numbers_.find({kind, rank, index});
+    if (it != numbers_.end()) return it->second;
+    if (all_.size() == most) return nobody;
+    all_.push_back({kind, rank, index, 0});
+    return numbers_[{kind, rank, index}] = static_cast<uint32_t>(all_.size() - 1);
   }
+  Agent& operator[](uint32_t number) { return all_[number]; }
+  size_t size() const { return all_.size(); }
+
+private:
+  std::vector<Agent> all_;
+  std::map<std::tuple<Agent::Kind, uint32_t, uint32_t>, uint32_t> numbers_;
 };
 
 } // namespace tilejit::runtime::simulator

@@ -76,6 +76,7 @@ void ClusterState::complete_barrier() {
   if (arrived < live || arrived == 0) return;
   ++phase;
   arrived = 0;
+  completed_arrivals = arrivals;
   for (auto& b : blocks)
     for (Warp& w : b->warps)
       for (uint32_t i = 0; i < w.split_count; ++i)
@@ -87,7 +88,11 @@ void ClusterState::complete_barrier() {
 void ClusterState::begin(uint64_t linear_index) {
   if (launch->seed) random = RandomOrder(*launch->seed * 0x2545f4914f6cdd1d + linear_index);
   tokens.clear();
+  issued = 0;
   phase = arrived = timeouts_ = 0;
+  arrivals.clear();
+  completed_arrivals.clear();
+  agents.begin(static_cast<uint32_t>(blocks.size()), static_cast<uint32_t>(blocks[0]->warps.size()));
   const auto &grid = launch->grid, &shape = launch->cluster;
   std::array<uint32_t, 3> count{grid[0] / shape[0], grid[1] / shape[1], grid[2] / shape[2]},
       at{static_cast<uint32_t>(linear_index % count[0]), static_cast<uint32_t>(linear_index / count[0] % count[1]),

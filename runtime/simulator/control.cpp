@@ -173,6 +173,13 @@ Arrival arrive(Warp* w, const Insn* ip) {
   uint32_t count = ip->b ? scalar_or_lane(w, ip->b, more->b & 2) : 0;
   if (count % 32 != 0 || (ip->b && count == 0))
     misused_barrier(w, ip, "the number of threads of a barrier is a multiple of 32, and not 0");
+  const uint32_t all = (w->block->threads + 31) / 32 * 32;
+  if (barrier.threads && (barrier.expected ? barrier.expected : all) != (count ? count : all))
+    misused_barrier(w, ip,
+                    ("this thread comes to barrier " + std::to_string(a.id) + " with a count of " +
+                     std::to_string(count ? count : all) + " threads, those that are there have " +
+                     std::to_string(barrier.expected ? barrier.expected : all))
+                        .c_str());
   barrier.expected = count;
   barrier.threads += static_cast<uint32_t>(std::popcount(a.mask));
   barrier.rounded += a.mask == w->live ? 32u : static_cast<uint32_t>(std::popcount(a.mask));

@@ -2,6 +2,10 @@
 #pragma once
 #include "runtime/simulator/warp.h"
 
+namespace tilejit::runtime {
+enum class FindingKind : uint8_t; // findings.h
+}
+
 namespace tilejit::runtime::simulator {
 
 /// Generic addresses: windows of the spaces that are not global.
@@ -17,7 +21,9 @@ enum class Fault : uint8_t { out_of_bounds, misaligned };
                         uint64_t bytes, bool write);
 /// Throws runtime::Error for anything else that an instruction cannot do.
 [[noreturn]] void fail(Warp* w, const Insn* ip, const char* what);
-/// The same as a finding, for barriers and mbarriers.
+/// The same as a finding.
+[[noreturn]] void fail(Warp* w, const Insn* ip, uint32_t lane, FindingKind kind, const std::string& what);
+/// Of barriers and mbarriers.
 [[noreturn]] void misused_barrier(Warp* w, const Insn* ip, const char* what);
 
 /// Looks for the global allocation that holds all of [address, address + bytes) and remembers it in the warp.

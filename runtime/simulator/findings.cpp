@@ -125,8 +125,12 @@ void fail(Warp* w, const Insn* ip, const char* what) {
   throw ExecutionError(finding_at(*w, ip, first_lane(w), {}, std::string(": ") + what).message);
 }
 
+void fail(Warp* w, const Insn* ip, uint32_t lane, FindingKind kind, const std::string& what) {
+  throw FindingError(finding_at(*w, ip, lane, kind, ": " + what));
+}
+
 void misused_barrier(Warp* w, const Insn* ip, const char* what) {
-  throw FindingError(finding_at(*w, ip, first_lane(w), FindingKind::barrier, std::string(": ") + what));
+  fail(w, ip, first_lane(w), FindingKind::barrier, what);
 }
 
 void FindingLog::add(const Key& key, uint64_t block, Finding finding) {

@@ -88,6 +88,7 @@ void Lowering::run(std::string& errors) {
   layout();
   choose_granules();
   find_stored_parameters();
+  find_watched_registers();
   if (f_.is_entry) {
     p_->static_shared = shared_.static_bytes;
     p_->param_bytes = f_.param_bytes;
@@ -493,6 +494,7 @@ void Lowering::block(uint32_t b) {
     scratch_used_ = 0;
     guarded_ = i.guard != none;
     guard_ = guarded_ ? Guard{place(i.guard), i.guard_negated ? ~0u : 0u} : Guard{};
+    observe_registers(n);
     instruction(i);
   }
   join_runs();
@@ -574,7 +576,10 @@ bool Lowering::control_flow(const Instruction& i) {
 void Lowering::instruction(const Instruction& i) {
   if (auto mode = mode_of(i)) set_mode(*mode);
   if (is_nothing(i.form)) {
-    if (i.form == Form::membar || i.form == Form::fence) observe_lanes(Observed::Kind::fence);
+    if (i.form == Form::membar || i.form == Form::fence || i.form == Form::fence_mbarrier_init)
+      observe_lanes(Observed::Kind::fence);
+    if ((i.form == Form::fence_proxy && !i.has(Mod::alias)) || i.form == Form::fence_proxy_async_generic)
+      observe_lanes(Observed::Kind::proxy_fence);
     return;
   }
   bool done = false;

@@ -68,6 +68,8 @@ bool Lowering::emit_async(Fn fn, const std::vector<uint32_t>& words, Insn fields
   fields.d = slots;
   fields.c = guard_.offset;
   fields.aux = guard_.turned;
+  if (p_->instruments.sanitize)
+    p_->observed.push_back({.kind = Observed::Kind::async, .insn = static_cast<uint32_t>(p_->code.size())});
   emit(fn, fields);
   emit_words(words, slots);
   return true;
@@ -82,6 +84,7 @@ bool Lowering::mbarrier(const Instruction& i) {
   address_words(a, words);
   words.push_back(operand_word(b));
   auto plain = [&](MbarrierOp op, uint32_t flags = 0) {
+    if (i.has(Mod::relaxed)) flags |= mbarrier_relaxed;
     return emit_async(h.mbarrier, words, {.a = result, .imm = static_cast<uint32_t>(op) | flags});
   };
   switch (i.form) {
@@ -108,7 +111,8 @@ bool Lowering::cluster(const Instruction& i) {
   const AsyncHandlers& h = async_handlers();
   auto operands = f_.operands(i);
   switch (i.form) {
-  case Form::barrier_cluster_arrive: return emit_async(h.cluster_arrive, {}, {.imm = i.has(Mod::aligned)});
+  case Form::barrier_cluster_arrive:
+    return emit_async(h.cluster_arrive, {}, {.imm = (i.has(Mod::aligned) ? 1u : 0u) | (i.has(Mod::relaxed) ? 2u : 0u)});
   case Form::barrier_cluster_wait: return emit_async(h.cluster_wait, {}, {.imm = i.has(Mod::aligned)});
   case Form::mapa:
     return emit_async(
@@ -222,6 +226,8 @@ bool Lowering::warpgroup_product(const Instruction& i) {
     if (!e.is(Kind::reg) || is_scalar(e.index)) return false;
     all.push_back(place(e.index));
   }
+  if (auto it = products_.find(static_cast<uint32_t>(&i - f_.body.data())); it != products_.end())
+    p_->products[it->second] = static_cast<uint32_t>(p_->code.size());
   return emit_async(h.issue, all);
 }
 

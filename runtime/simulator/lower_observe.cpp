@@ -118,6 +118,39 @@ void Lowering::observe_access(const Instruction& i, Observed::Kind kind, const A
        {.d = at.flags, .a = at.offset, .b = index, .c = guard_.offset, .imm = at.imm, .aux = guard_.turned});
 }
 
+void Lowering::find_watched_registers() {
+  if (!p_->instruments.sanitize) return;
+  product_hazards_ = find_product_hazards(f_, cfg_);
+  for (uint32_t i = 0; i < f_.body.size(); ++i)
+    if (is_product(f_.body[i])) {
+      products_[i] = static_cast<uint32_t>(p_->products.size());
+      p_->products.push_back(none);
+    }
+  for (const ProductHazards::Unfenced& u : product_hazards_.unfenced)
+    if (watched_.try_emplace(u.reg, p_->watched_registers).second) ++p_->watched_registers;
+}
+
+/// In front of an instruction: the wgmma registers that it touches, where that may be wrong.
+void Lowering::observe_registers(uint32_t instruction) {
+  if (products_.empty()) return;
+  const Instruction& i = f_.body[instruction];
+  RegisterEvent event{.observed = static_cast<uint32_t>(p_->observed.size()),
+                      .fences = i.form == Form::wgmma_fence && !watched_.empty()};
+  for (const ProductHazards::Pending& p : product_hazards_.pending)
+    if (p.instruction == instruction) event.pending.push_back(products_[p.product]);
+  for (const ProductHazards::Unfenced& u : product_hazards_.unfenced)
+    if (u.product == instruction) event.unfenced.push_back(watched_[u.reg]);
+  if (!watched_.empty())
+    for (uint32_t r : touched_registers(f_, i))
+      if (auto it = watched_.find(r); it != watched_.end()) event.touches.push_back(it->second);
+  if (event.fences || !event.pending.empty() || !event.unfenced.empty() || !event.touches.empty()) {
+    p_->observed.push_back({.kind = Observed::Kind::async, .insn = static_cast<uint32_t>(p_->code.size())});
+    emit(observing_handlers().registers,
+         {.c = guard_.offset, .imm = static_cast<uint32_t>(p_->register_events.size()), .aux = guard_.turned});
+    p_->register_events.push_back(std::move(event));
+  }
+}
+
 void Lowering::observe_lanes(Observed::Kind kind) {
   if (!p_->instruments.sanitize) return;
   auto index = static_cast<uint32_t>(p_->observed.size());

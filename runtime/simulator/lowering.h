@@ -9,6 +9,7 @@
 #include "runtime/simulator/control.h"
 #include "runtime/simulator/handlers.h"
 #include "runtime/simulator/liveness.h"
+#include "runtime/simulator/product_registers.h"
 #include "runtime/simulator/uniform.h"
 
 #include <initializer_list>
@@ -97,8 +98,10 @@ private:
                       uint32_t elements, uint32_t rows = 32);
   void observe_lanes(Observed::Kind kind);
   void observe_branch();
+  void observe_registers(uint32_t instruction);
   void choose_granules();
   void find_stored_parameters();
+  void find_watched_registers();
   void observe_block(uint32_t block);
   void count_statically(const Instruction& i, uint32_t block);
   bool helper(Helper h, Width width, uint32_t d, uint32_t a, uint32_t b = 0, bool final = true);
@@ -150,6 +153,8 @@ private:
   Cfg cfg_;
   Uniformity uniformity_;
   Liveness liveness_;
+  ProductHazards product_hazards_;                  ///< with the sanitizer
+  std::map<uint32_t, uint32_t> products_, watched_; ///< by instruction, by register: their numbers in the program
   RowAllocation allocation_;
   std::shared_ptr<Program> p_;
 

@@ -55,6 +55,7 @@ void end_phase_if_complete(BlockState& block, Mbarrier& barrier) {
   if (barrier.pending != 0 || barrier.transactions != 0) return;
   ++barrier.phase;
   barrier.pending = barrier.expected;
+  if (block.sanitizer) block.sanitizer->mbarrier_completed(barrier.address);
   for (Warp& w : block.warps)
     for (uint32_t i = 0; i < w.split_count; ++i)
       if (w.splits[i].wait == Wait::mbarrier && w.splits[i].id == barrier.address) w.splits[i].wait = Wait::nothing;
@@ -94,6 +95,19 @@ T* result_row(Warp* w, const Insn* ip) {
   return reinterpret_cast<T*>(w->file + ip->a);
 }
 
+/// Calls f(place, lanes) for the mbarriers that the lanes of `mask` name.
+template <class F>
+void each_mbarrier(Warp* w, const Insn* ip, uint32_t mask, F f) {
+  while (mask) {
+    auto lane = static_cast<uint32_t>(std::countr_zero(mask));
+    const uint64_t address = address_value(w, words_of(ip), lane);
+    uint32_t same = 0;
+    each_lane(mask, [&](uint32_t l) { same |= address_value(w, words_of(ip), l) == address ? 1u << l : 0u; });
+    f(shared_place(w, ip, lane, address, 8, 8, true), same);
+    mask &= ~same;
+  }
+}
+
 void init(Warp* w, const Insn* ip, BlockState& block, uint32_t address, uint64_t count) {
   if (count == 0 || count > max_arrivals) misused_barrier(w, ip, "an mbarrier counts 1 to 1048575 arrivals");
   if (find_mbarrier(block, address)) misused_barrier(w, ip, "an mbarrier is initialised again without mbarrier.inval");
@@ -107,13 +121,22 @@ void invalidate(BlockState& block, const Mbarrier& barrier) {
 const Insn* mbarrier(Warp* w, const Insn* ip) {
   const uint32_t* words = words_of(ip);
   auto op = static_cast<MbarrierOp>(ip->imm & 15);
+  if (w->block->sanitizer && (op == MbarrierOp::arrive || op == MbarrierOp::drop))
+    each_mbarrier(w, ip, guarded_lanes(w, ip), [&](const SharedPlace& at, uint32_t lanes) {
+      at.block->sanitizer->mbarrier_arrive(*w, ip, lanes, at.offset, !(ip->imm & mbarrier_relaxed));
+    });
   each_lane(guarded_lanes(w, ip), [&](uint32_t lane) {
     SharedPlace at = shared_place(w, ip, lane, address_value(w, words, lane), 8, 8, true);
     bool expects = ip->imm & mbarrier_expects;
     uint64_t value = words[2] == no_operand ? 1 : operand_value(w, words[2], lane) & 0xffffffff;
     uint32_t count = expects ? 1 : static_cast<uint32_t>(value);
-    if (op == MbarrierOp::init) return init(w, ip, *at.block, at.offset, value);
+    if (op == MbarrierOp::init) {
+      init(w, ip, *at.block, at.offset, value);
+      if (at.block->sanitizer) at.block->sanitizer->mbarrier_init(*w, ip, lane, at.offset);
+      return;
+    }
     Mbarrier& b = require_mbarrier(w, ip, *at.block, at.offset);
+    if (op == MbarrierOp::inval && at.block->sanitizer) at.block->sanitizer->mbarrier_inval(*w, ip, lane, at.offset);
     uint64_t state = uint64_t{b.pending} << 32 | b.phase;
     if (expects || op == MbarrierOp::expect) b.transactions += static_cast<int64_t>(value);
     switch (op) {
@@ -147,6 +170,10 @@ const Insn* mbarrier_wait(Warp* w, const Insn* ip) {
     if (!done) waiting |= 1u << lane;
     addresses[lane] = at.offset, phases[lane] = b.phase;
   });
+  if (w->block->sanitizer)
+    each_mbarrier(w, ip, mask & ~waiting, [&](const SharedPlace& at, uint32_t lanes) {
+      at.block->sanitizer->mbarrier_left(*w, ip, lanes, at.offset);
+    });
   auto* result = result_row<uint32_t>(w, ip);
   bool parks = ip->imm & 2;
   if (ip->a) *result = (*result & ~(parks ? mask & ~waiting : mask)) | (mask & ~waiting);
@@ -205,8 +232,9 @@ const Insn* block_rank(Warp* w, const Insn* ip) {
 const Insn* cluster_arrive(Warp* w, const Insn* ip) {
   uint32_t mask = guarded_lanes(w, ip);
   if (!mask) return after(ip);
-  if (ip->imm && w->live & ~w->active) return wait_for_lanes(w, ip, w->live);
+  if (ip->imm & 1 && w->live & ~w->active) return wait_for_lanes(w, ip, w->live);
   ClusterState& cluster = *w->block->cluster;
+  if (w->block->sanitizer) w->block->sanitizer->arrive_at(cluster.arrivals, *w, mask, !(ip->imm & 2));
   each_lane(mask, [&](uint32_t lane) {
     uint32_t& phase = w->async->cluster_phase[lane];
     if (phase == cluster.phase + 1)
@@ -227,6 +255,8 @@ const Insn* cluster_wait(Warp* w, const Insn* ip) {
     if (phase == 0) misused_barrier(w, ip, "barrier.cluster.wait without barrier.cluster.arrive before it");
     if (phase == cluster.phase + 1) waiting |= 1u << lane;
   });
+  if (w->block->sanitizer && mask & ~waiting)
+    w->block->sanitizer->leave_from(cluster.completed_arrivals, *w, mask & ~waiting);
   if (!waiting) return after(ip);
   w->active &= ~waiting;
   park(w, ip, waiting, Wait::cluster);
@@ -236,25 +266,18 @@ const Insn* cluster_wait(Warp* w, const Insn* ip) {
 
 /// The copies that the lanes have issued so far will arrive for them.
 const Insn* copies_arrive(Warp* w, const Insn* ip) {
-  uint32_t mask = guarded_lanes(w, ip);
-  while (mask) {
-    auto lane = static_cast<uint32_t>(std::countr_zero(mask));
-    uint64_t address = address_value(w, words_of(ip), lane);
-    uint32_t same = 0;
-    each_lane(mask, [&](uint32_t l) { same |= address_value(w, words_of(ip), l) == address ? 1u << l : 0u; });
-    SharedPlace at = shared_place(w, ip, lane, address, 8, 8, true);
+  each_mbarrier(w, ip, guarded_lanes(w, ip), [&](const SharedPlace& at, uint32_t same) {
     Mbarrier& b = require_mbarrier(w, ip, *at.block, at.offset);
     if (!ip->imm) b.pending += static_cast<uint32_t>(std::popcount(same));
     Token t;
     t.kind = Token::Kind::copies_arrive;
     t.block = w->block, t.warp = w, t.ip = ip;
-    t.lane = lane, t.lanes = same;
+    t.lane = static_cast<uint32_t>(std::countr_zero(same)), t.lanes = same;
     t.blocks = 1u << at.block->rank;
     t.barrier = at.offset;
     t.copies = w->async->issued;
     on_issue(std::move(t));
-    mask &= ~same;
-  }
+  });
   return after(ip);
 }
 

@@ -1,7 +1,7 @@
 // observe.cpp - see observe.h: the observing instructions.
 #include "runtime/simulator/observe.h"
 
-#include "runtime/simulator/block.h"
+#include "runtime/simulator/cluster.h"
 #include "runtime/simulator/handlers.h"
 
 #include <algorithm>
@@ -78,6 +78,24 @@ void show_copy(Warp* w, const Insn* target, const Observed& o, uint32_t index, A
   b.sanitizer->global(*w, index, from);
 }
 
+/// Lanes whose addresses are in the shared memory of a block of the cluster, named by its rank: what they access is
+/// that block's.
+void show_remote(Warp* w, uint32_t index, uint32_t lanes, const Access& a, uint32_t bytes) {
+  if (!w->block->sanitizer) return;
+  const auto& blocks = w->block->cluster->blocks;
+  for (uint32_t rank = 1; rank <= blocks.size(); ++rank) {
+    Access part;
+    for (uint32_t m = lanes; m; m &= m - 1) {
+      const auto lane = static_cast<uint32_t>(std::countr_zero(m));
+      const uint64_t at = a.at[lane] & ((1u << rank_shift) - 1);
+      if (a.at[lane] >> rank_shift != rank || at + bytes > w->shared_bytes) continue;
+      part.mask |= 1u << lane;
+      part.at[lane] = at;
+    }
+    if (part.mask) blocks[rank - 1]->sanitizer->shared(*w, index, part);
+  }
+}
+
 const Insn* access(Warp* w, const Insn* ip) {
   Access a;
   a.mask = w->active & (mask_at(w, ip->c) ^ ip->aux);
@@ -85,7 +103,9 @@ const Insn* access(Warp* w, const Insn* ip) {
   const uint32_t index = ip->b;
   const Observed& o = w->block->launch->program->observed[index];
   if (o.rows < 32) a.mask &= (1u << o.rows) - 1;
+  const uint32_t all = a.mask;
   find(w, ip->d, ip->a, ip->imm, o.space == Space::shared, o.bytes, a);
+  if (o.space == Space::shared && a.mask != all) show_remote(w, index, all & ~a.mask, a, o.bytes);
   if (!a.mask) return ip + 1;
   if (o.kind == Observed::Kind::copy) {
     show_copy(w, ip + 1, o, index, a);
@@ -104,6 +124,7 @@ const Insn* access(Warp* w, const Insn* ip) {
     if (a.mask) {
       a.contiguous = a.contiguous && a.mask == ~0u;
       for (uint64_t& at : a.at) at -= shared_window;
+      show_remote(w, index, a.mask, a, o.bytes);
       for (uint32_t m = a.mask; m; m &= m - 1)
         if (a.at[std::countr_zero(m)] + o.bytes > w->shared_bytes) a.mask &= ~(1u << std::countr_zero(m));
       show(w, o, index, true, a);
@@ -127,6 +148,8 @@ const Insn* lanes(Warp* w, const Insn* ip) {
   if (!mask || !w->block->sanitizer) return ip + 1;
   if (o.kind == Observed::Kind::fence)
     w->block->sanitizer->fence(*w, mask);
+  else if (o.kind == Observed::Kind::proxy_fence)
+    w->block->sanitizer->proxy_fence(*w, mask);
   else
     w->block->sanitizer->lanes_ordered(*w, mask);
   return ip + 1;
@@ -146,6 +169,13 @@ const Insn* block(Warp* w, const Insn* ip) {
   return ip + 1;
 }
 
+const Insn* registers(Warp* w, const Insn* ip) {
+  const uint32_t mask = w->active & (mask_at(w, ip->c) ^ ip->aux);
+  if (mask && w->block->sanitizer)
+    w->block->sanitizer->registers(*w, mask, w->block->launch->program->register_events[ip->imm]);
+  return ip + 1;
+}
+
 } // namespace
 
 const ObservingLoops& observing_loops() {
@@ -156,7 +186,7 @@ const ObservingLoops& observing_loops() {
 }
 
 const ObservingHandlers& observing_handlers() {
-  static const ObservingHandlers all{access, lanes, branch, block};
+  static const ObservingHandlers all{access, lanes, branch, block, registers};
   return all;
 }
 

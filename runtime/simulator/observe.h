@@ -20,6 +20,7 @@ struct Access {
 /// mask.
 struct ObservingHandlers {
   Fn access, lanes, branch, block; ///< block: imm = number of the basic block that begins
+  Fn registers;                    ///< imm = index in Program::register_events
 };
 const ObservingHandlers& observing_handlers();
 

@@ -98,6 +98,8 @@ struct Observed {
     lanes,        ///< an operation that orders the lanes of its mask
     branch,
     fence,
+    proxy_fence,
+    async, ///< all else that the sanitizer looks at itself
   };
   Kind kind{};
   Space space = Space::generic;
@@ -106,6 +108,15 @@ struct Observed {
   uint32_t elements = 0;                                 ///< of a lane's vector
   uint32_t rows = 32;                                    ///< lanes that give addresses
   uint32_t insn = 0;                                     ///< the observed instruction
+};
+
+/// What the sanitizer looks at before an instruction that may touch registers of a wgmma (product_registers.h).
+struct RegisterEvent {
+  uint32_t observed = 0;
+  bool fences = false;            ///< it is a wgmma.fence
+  std::vector<uint32_t> pending;  ///< Program::products that must not be pending
+  std::vector<uint32_t> unfenced; ///< watched registers that must have been fenced
+  std::vector<uint32_t> touches;  ///< watched registers
 };
 
 struct Program {
@@ -136,7 +147,10 @@ struct Program {
   bool needs_heap = false; ///< it calls malloc
 
   Instruments instruments;
-  std::vector<Observed> observed;          ///< with instruments only
+  std::vector<Observed> observed; ///< with instruments only
+  std::vector<RegisterEvent> register_events;
+  std::vector<uint32_t> products; ///< wgmma: instructions, by number
+  uint32_t watched_registers = 0;
   std::vector<StaticCounters> counters;    ///< with counters only: of every instruction of the PTX
   uint32_t global_granule = 2;             ///< the same of global memory
   std::vector<uint32_t> stored_parameters; ///< where in the parameter block pointers stand that stores may go through

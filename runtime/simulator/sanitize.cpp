@@ -1,7 +1,7 @@
 // sanitize.cpp - see sanitize.h: clocks, records of shared memory.
 #include "runtime/simulator/sanitize.h"
 
-#include "runtime/simulator/block.h"
+#include "runtime/simulator/cluster.h"
 
 #include <algorithm>
 #include <bit>
@@ -17,26 +17,30 @@ Sanitizer::Sanitizer(BlockState& block)
   granules_ = (block.launch->shared_bytes + (1u << shift_) - 1) >> shift_;
   line_shift_ = 7 - shift_;
   times_.resize(warps_);
-  Clock empty;
-  empty.entries.resize(2 * warps_); // each warp, and its queue of copies
-  for (WarpTime& t : times_) t.clock = t.fenced = empty;
-  barriers_.assign(16, empty);
-  reads_.resize(warps_);
+  barriers_.resize(16);
   readers_.resize((granules_ >> line_shift_) + 1);
+  bulk_.resize(warps_);
+  products_.resize((warps_ + 3) / 4);
 }
 
 void Sanitizer::begin(uint64_t linear_index) {
   index_ = linear_index;
   for (WarpTime& t : times_) {
-    t.clock.clear();
+    t.now.clear();
     t.fenced.clear();
     t.epoch = 1;
     std::fill(std::begin(t.sync), std::end(t.sync), 0u);
     t.least_sync = 0;
     t.touched = false;
   }
-  for (Clock& c : barriers_) c.clear();
+  for (Moment& m : barriers_) m.clear();
   addresses_.clear();
+  for (auto& of_kind : queues_) of_kind.assign(warps_, none);
+  mbarriers_.clear();
+  for (auto& operations : bulk_) operations.clear();
+  bulk_issued_.assign(warps_, 0);
+  for (auto& products : products_) products.clear();
+  product_issues_.assign(warps_, {});
   touches_ = {};
   last_page_number_ = 0;
   fenced_ = false;
@@ -46,32 +50,70 @@ void Sanitizer::begin(uint64_t linear_index) {
   };
   clear(writes_);
   for (Plane& p : reads_) clear(p);
+  reader_of_.clear();
   std::fill(readers_.begin(), readers_.end(), 0u);
   if (!writes_.records) writes_.records = std::make_unique<Record[]>(granules_);
   writes_.used = true;
 }
 
-Sanitizer::Record* Sanitizer::plane(uint32_t agent) {
-  Plane& p = reads_[agent];
-  if (!p.records) p.records = std::make_unique<Record[]>(granules_);
-  p.used = true;
-  return p.records.get();
+uint32_t Sanitizer::agent(const Warp& w) const { return w.block->rank * warps_ + w.index; }
+Sanitizer::WarpTime& Sanitizer::time_of(const Warp& w) { return w.block->sanitizer->times_[w.index]; }
+
+/// The agent of something that a warp of this block has.
+uint32_t Sanitizer::queue(Agent::Kind kind, const Warp& w) {
+  bool of_group = kind == Agent::Kind::products;
+  uint32_t index = of_group ? w.index / 4 : w.index;
+  uint32_t& number = queues_[static_cast<size_t>(kind)][index];
+  if (number == none) {
+    number = block_.cluster->agents.number(kind, block_.rank, index);
+    block_.cluster->agents[number].warp = of_group ? 4 * index : index;
+  }
+  return number;
+}
+
+/// The place of an agent among those that read this memory. The last place is shared by all that come too late.
+uint32_t Sanitizer::reader(uint32_t agent) {
+  constexpr uint32_t most = 64;
+  if (agent >= reader_of_.size()) reader_of_.resize(agent + 1, none);
+  uint32_t& reader = reader_of_[agent];
+  if (reader == none) {
+    auto used =
+        static_cast<uint32_t>(std::count_if(reads_.begin(), reads_.end(), [](const Plane& p) { return p.used; }));
+    reader = std::min(used, most - 1);
+    if (reader == reads_.size()) reads_.emplace_back();
+    Plane& p = reads_[reader];
+    if (!p.records) p.records = std::make_unique<Record[]>(granules_);
+    p.used = true;
+  }
+  return reader;
 }
 
 // --- time ------------------------------------------------------------------------------------------------------------
 
 /// What the warp's own accesses are for somebody that the lanes of `mask` release to.
-ClockEntry Sanitizer::release(const Warp& w, uint32_t mask) {
-  WarpTime& t = times_[w.index];
-  uint32_t epoch = t.close();
-  if (std::popcount(mask) != 1 || mask == w.live) return {.epoch = epoch};
-  auto lane = static_cast<uint32_t>(std::countr_zero(mask));
-  return {.epoch = t.sync[lane], .lane_epoch = epoch, .lane = lane};
+void Sanitizer::give(Clock& clock, const Warp& w, uint32_t mask) {
+  WarpTime& t = time_of(w);
+  const uint32_t epoch = t.close();
+  if ((w.live & ~mask) == 0) return clock.raise(agent(w), epoch);
+  uint32_t before = 0;
+  for (uint32_t m = mask; m; m &= m - 1) before = std::max(before, t.sync[std::countr_zero(m)]);
+  clock.raise(agent(w), before);
+  for (uint32_t m = mask; m; m &= m - 1) clock.raise(agent(w), static_cast<uint32_t>(std::countr_zero(m)), epoch);
+}
+void Sanitizer::release(Moment& moment, const Warp& w, uint32_t mask) {
+  moment.join(time_of(w).now);
+  give(moment.before, w, mask);
+}
+void Sanitizer::acquire(const Moment& moment, const Warp& w, uint32_t mask) {
+  WarpTime& t = time_of(w);
+  t.now.join(moment);
+  t.fenced.join(moment); // a barrier is a fence for the block
+  order(w, mask, moment.before.epoch(agent(w)));
 }
 
 /// The lanes of `mask` come after what their warp did up to `epoch`.
 void Sanitizer::order(const Warp& w, uint32_t mask, uint32_t epoch) {
-  WarpTime& t = times_[w.index];
+  WarpTime& t = time_of(w);
   if (mask == ~0u) {
     if (t.least_sync >= epoch) return;
     std::fill(std::begin(t.sync), std::end(t.sync), epoch);
@@ -86,55 +128,51 @@ void Sanitizer::order(const Warp& w, uint32_t mask, uint32_t epoch) {
   }
 }
 
-void Sanitizer::lanes_ordered(const Warp& w, uint32_t mask) { order(w, mask, times_[w.index].close()); }
-
-void Sanitizer::arrive(const Warp& w, uint32_t mask, uint32_t barrier) {
-  ClockEntry own = release(w, mask);
-  barriers_[barrier].join(times_[w.index].clock);
-  barriers_[barrier].entries[w.index].join(own);
-}
-void Sanitizer::leave(const Warp& w, uint32_t mask, uint32_t barrier) {
-  WarpTime& t = times_[w.index];
-  t.clock.join(barriers_[barrier]);
-  t.fenced.join(barriers_[barrier]); // a barrier is a fence for the block
-  order(w, mask, barriers_[barrier].entries[w.index].epoch);
-}
+void Sanitizer::lanes_ordered(const Warp& w, uint32_t mask) { order(w, mask, time_of(w).close()); }
 
 void Sanitizer::fence(const Warp& w, uint32_t mask) {
-  WarpTime& t = times_[w.index];
   fenced_ = true;
-  ClockEntry own = release(w, mask);
-  t.fenced.join(t.clock);
-  t.fenced.entries[w.index].join(own);
+  release(time_of(w).fenced, w, mask);
+}
+void Sanitizer::proxy_fence(const Warp& w, uint32_t mask) {
+  WarpTime& t = time_of(w);
+  t.now.proxied.join(t.now.before);
+  give(t.now.proxied, w, mask);
+}
+
+void Sanitizer::arrive_at(Moment& moment, const Warp& w, uint32_t mask, bool releases) {
+  if (releases)
+    release(moment, w, mask);
+  else
+    moment.join(time_of(w).fenced);
 }
 
 /// Strong accesses order through the memory they touch: who writes after a fence, or releases, gives its clock away;
 /// who reads takes it.
-void Sanitizer::synchronize(const Warp& w, WarpTime& t, const Observed& o, const Access& a) {
+void Sanitizer::synchronize(const Warp& w, const Observed& o, const Access& a) {
+  WarpTime& t = time_of(w);
   bool reads = o.kind != Observed::Kind::write, writes = o.kind != Observed::Kind::read;
-  ClockEntry own;
-  if (writes && o.release) own = release(w, a.mask);
+  Moment given;
+  if (writes && o.release) release(given, w, a.mask);
   for (uint32_t m = a.mask; m; m &= m - 1) {
-    Clock& c = addresses_[a.at[std::countr_zero(m)]];
-    if (c.entries.empty()) c.entries.resize(t.clock.entries.size());
-    if (reads) t.clock.join(c);
+    Moment& c = addresses_[a.at[std::countr_zero(m)]];
+    if (reads) t.now.join(c);
     if (!writes) continue;
     c.join(t.fenced);
-    if (!o.release) continue;
-    c.join(t.clock);
-    c.entries[w.index].join(own);
+    if (o.release) c.join(given);
   }
 }
 
 // --- records ---------------------------------------------------------------------------------------------------------
 
 bool Sanitizer::ordered(const Warp& w, const WarpTime& t, uint32_t lane, Record r) const {
-  if (agent_of(r) == w.index) return lane_of(r) == lane || epoch_of(r) <= t.sync[lane];
-  return t.clock.entries[agent_of(r)].covers(epoch_of(r), lane_of(r));
+  if (agent_of(r) == agent(w) && (lane_of(r) == lane || epoch_of(r) <= t.sync[lane])) return true;
+  if (agent_of(r) == agent(w)) return t.now.before.covers_lane(agent(w), epoch_of(r), lane_of(r));
+  return t.now.before.covers(agent_of(r), epoch_of(r), lane_of(r));
 }
 /// For whichever lane asks, and whichever lane left a record of this agent and epoch.
 bool Sanitizer::ordered_for_all(const Warp& w, const WarpTime& t, Record r) const {
-  return epoch_of(r) <= (agent_of(r) == w.index ? t.least_sync : t.clock.entries[agent_of(r)].epoch);
+  return epoch_of(r) <= (agent_of(r) == agent(w) ? t.least_sync : t.now.before.epoch(agent_of(r)));
 }
 
 /// The usual cases of a contiguous access: everybody meets records of one agent and epoch that is ordered before, or
@@ -146,12 +184,12 @@ bool Sanitizer::check_contiguous(const Warp& w, const WarpTime& t, const Record*
   if (differ >> agent_first == 0 && (first == 0 || ordered_for_all(w, t, first))) return true;
   // An agent's number alone does not tell its record from none: an epoch has a bit besides.
   if (epoch_of(differ) != 0 && !may_be_empty) return false;
-  return loops_.records[each].strange(records, Record{w.index} << agent_first, whose) == 0;
+  return loops_.records[each].strange(records, Record{agent(w)} << agent_first, whose) == 0;
 }
 
 void Sanitizer::check_write(const Warp& w, const WarpTime& t, uint32_t observed, uint32_t lane, uint64_t first,
                             uint64_t count, bool strong) {
-  const Record own = record(w.index, 0, 0, false) | lane;
+  const Record own = record(agent(w), 0, 0, false) | lane;
   auto check = [&](const Record* records, bool written) {
     for (uint64_t g = first; g < first + count; ++g) {
       Record r = records[g];
@@ -159,17 +197,18 @@ void Sanitizer::check_write(const Warp& w, const WarpTime& t, uint32_t observed,
       if (ordered_for_all(w, t, r))
         known_ = r >> agent_first; // of this agent and epoch none needs a second look
       else if (!ordered(w, t, lane, r) && !(strong && r >> strong_bit & 1))
-        race(w, lane, observed, r, written, true, g << shift_);
+        conflict(w, lane, observed, How::write, r, written, g << shift_, Space::shared);
     }
   };
   check(writes_.records.get(), true);
-  for (uint32_t m = readers_[first >> line_shift_]; m; m &= m - 1)
+  for (uint64_t m = readers_[first >> line_shift_]; m; m &= m - 1)
     check(reads_[std::countr_zero(m)].records.get(), false);
 }
 
 void Sanitizer::check_read(const Warp& w, const WarpTime& t, uint32_t observed, uint32_t lane, uint64_t first,
-                           uint64_t count, bool strong, Record mine, Record* reads) {
+                           uint64_t count, bool strong, Record mine, uint32_t reader) {
   const Record* written = writes_.records.get();
+  Record* reads = reads_[reader].records.get();
   const Record own = mine | lane;
   for (uint64_t g = first; g < first + count; ++g) {
     Record r = written[g];
@@ -180,9 +219,9 @@ void Sanitizer::check_read(const Warp& w, const WarpTime& t, uint32_t observed, 
     else if (ordered_for_all(w, t, r))
       known_ = r >> agent_first;
     else if (!ordered(w, t, lane, r) && !(strong && r >> strong_bit & 1))
-      race(w, lane, observed, r, true, false, g << shift_);
+      conflict(w, lane, observed, How::read, r, true, g << shift_, Space::shared);
   }
-  readers_[first >> line_shift_] |= 1u << w.index;
+  readers_[first >> line_shift_] |= uint64_t{1} << reader;
 }
 
 /// Two lanes of one store at one place: which of them wins is not defined, unless they agree.
@@ -210,27 +249,28 @@ void Sanitizer::same_place(const Warp& w, uint32_t observed, const Access& a) {
 
 void Sanitizer::shared(const Warp& w, uint32_t observed, const Access& a) {
   const Observed& o = observed_[observed];
-  WarpTime& t = times_[w.index];
+  WarpTime& t = time_of(w);
   known_ = nothing_known;
-  if (o.strong) synchronize(w, t, o, a);
+  if (o.strong) synchronize(w, o, a);
   t.touched = true;
-  const Record mine = record(w.index, t.epoch, observed, o.strong);
+  const Record mine = record(agent(w), t.epoch, observed, o.strong);
   const uint64_t count = o.bytes >> shift_;
   const auto each = static_cast<uint32_t>(std::countr_zero(count));
   bool reads = o.kind == Observed::Kind::read || o.kind == Observed::Kind::matrix_read;
   if (a.contiguous) {
     const uint64_t first = a.at[0] >> shift_, all = 32 * count;
     const uint64_t line = first >> line_shift_, lines = (first + all - 1) >> line_shift_;
-    uint32_t readers = 0;
+    uint64_t readers = 0;
     for (uint64_t l = line; l <= lines; ++l) readers |= readers_[l];
     Record* written = writes_.records.get() + first;
     if (reads && check_contiguous(w, t, written, each, false)) {
-      loops_.records[each].put(plane(w.index) + first, mine);
-      for (uint64_t l = line; l <= lines; ++l) readers_[l] |= 1u << w.index;
+      const uint32_t own = reader(agent(w));
+      loops_.records[each].put(reads_[own].records.get() + first, mine);
+      for (uint64_t l = line; l <= lines; ++l) readers_[l] |= uint64_t{1} << own;
       return;
     }
     bool fine = !reads && check_contiguous(w, t, written, each, true);
-    for (uint32_t m = readers; m && fine; m &= m - 1)
+    for (uint64_t m = readers; m && fine; m &= m - 1)
       fine = check_contiguous(w, t, reads_[std::countr_zero(m)].records.get() + first, each, true);
     if (fine) {
       loops_.records[each].put(written, mine);
@@ -240,7 +280,7 @@ void Sanitizer::shared(const Warp& w, uint32_t observed, const Access& a) {
     }
   }
   if (reads) {
-    Record* own = plane(w.index);
+    const uint32_t own = reader(agent(w));
     for (uint32_t m = a.mask; m; m &= m - 1) {
       auto lane = static_cast<uint32_t>(std::countr_zero(m));
       check_read(w, t, observed, lane, a.at[lane] >> shift_, count, o.strong, mine, own);
@@ -261,10 +301,10 @@ void Sanitizer::shared(const Warp& w, uint32_t observed, const Access& a) {
 // --- copies ----------------------------------------------------------------------------------------------------------
 
 void Sanitizer::copy(const Warp& w, uint32_t observed, const Access& to, uint32_t number) {
-  const WarpTime& t = times_[w.index];
+  const WarpTime& t = time_of(w);
   known_ = nothing_known;
   const uint64_t count = block_.launch->program->observed[observed].bytes >> shift_;
-  const Record mine = record(warps_ + w.index, number, observed, false);
+  const Record mine = record(queue(Agent::Kind::copies, w), number, observed, false);
   for (uint32_t m = to.mask; m; m &= m - 1) {
     auto lane = static_cast<uint32_t>(std::countr_zero(m));
     uint64_t first = to.at[lane] >> shift_;
@@ -273,54 +313,91 @@ void Sanitizer::copy(const Warp& w, uint32_t observed, const Access& to, uint32_
   }
 }
 void Sanitizer::copies_done(const Warp& w, uint32_t number) {
-  ClockEntry& e = times_[w.index].clock.entries[warps_ + w.index];
-  e.epoch = std::max(e.epoch, number);
+  if (number) time_of(w).now.before.raise(queue(Agent::Kind::copies, w), number);
 }
 
 void Sanitizer::end() {
-  for (const Warp& w : block_.warps) {
+  for (const Warp& w : block_.warps)
     for (const AsyncCopy& copy : w.async->copies)
       report(FindingKind::async_hazard, w, static_cast<uint32_t>(std::countr_zero(copy.mask)), copy.observed, none,
              " copies to shared memory, and nothing waits for the copy before the block ends");
-  }
+  for (const ProductQueue& q : block_.products)
+    for (const PendingProduct& product : q.products)
+      report(FindingKind::async_hazard, block_.warps[static_cast<size_t>(&q - block_.products.data()) * 4], 0,
+             observed_at(product.ip), none, " issues a product, and nothing waits for it before the block ends");
+  Agents& agents = block_.cluster->agents;
+  // What the cluster's barriers and mbarriers have ordered is known by block.
+  for (const auto& other : block_.cluster->blocks)
+    for (const Warp& theirs : other->warps)
+      for (const WarpTime& t : times_)
+        if (other.get() != &block_ && t.now.before.epoch(agent(theirs)) != 0) touches_.acquired.insert(other->order);
+  for (uint32_t a = 0; a < agents.size(); ++a) touches_.warps.push_back(agents[a].warp);
   block_.launch->global->finish(index_, std::move(touches_));
 }
 
 // --- findings --------------------------------------------------------------------------------------------------------
 
 namespace {
+
 std::string place_text(Space space, uint64_t address) {
   return space == Space::global ? " global memory at " + hexadecimal(address)
                                 : " shared memory at " + std::to_string(address);
 }
+const char* wait_for(Agent::Kind kind) {
+  switch (kind) {
+  case Agent::Kind::copies: return "cp.async.wait_group";
+  case Agent::Kind::bulk_reads: return "cp.async.bulk.wait_group.read";
+  case Agent::Kind::bulk_writes: return "cp.async.bulk.wait_group";
+  case Agent::Kind::products: return "wgmma.wait_group";
+  default: return "the mbarrier that it completes on";
+  }
+}
+
 } // namespace
 
-void Sanitizer::race(const Warp& w, uint32_t lane, uint32_t observed, Record other, bool other_writes, bool writes,
-                     uint64_t address, Space space) {
+/// `other` is not ordered before this access; with `proxy` it is, but not for the asynchronous proxy.
+void Sanitizer::conflict(const Warp& w, uint32_t lane, uint32_t observed, How how, Record other, bool other_writes,
+                         uint64_t address, Space space, bool proxy) {
   const Program& p = *block_.launch->program;
-  uint32_t agent = agent_of(other), place = place_of(other);
-  bool copies = agent >= warps_;
-  FindingKind kind = copies                   ? FindingKind::async_hazard
-                     : space == Space::global ? FindingKind::global_race
-                                              : FindingKind::shared_race;
-  if (!block_.found.is_new({kind, observed_[observed].insn, observed_[place].insn})) return;
-  const Warp& who = block_.warps[copies ? agent - warps_ : agent];
+  const uint32_t number = agent_of(other), place = place_of(other);
+  const bool is_object = number == Agents::most; // a live mbarrier
+  const Agent who = is_object ? Agent{} : block_.cluster->agents[number];
+  const bool is_async = !is_object && who.kind != Agent::Kind::warp;
+  const FindingKind kind = is_object                ? FindingKind::barrier
+                           : proxy                  ? FindingKind::proxy_race
+                           : is_async               ? FindingKind::async_hazard
+                           : space == Space::global ? FindingKind::global_race
+                                                    : FindingKind::shared_race;
+  if (!w.block->found.is_new({kind, observed_[observed].insn, observed_[place].insn})) return;
   const Meta& meta = p.meta[p.observed[place].insn];
-  std::string text = std::string(writes ? " writes" : " reads") + place_text(space, address) + " that thread " +
-                     tuple(thread_of(who, lane_of(other))) +
-                     (copies         ? " copies to"
-                      : other_writes ? " has written"
-                                     : " has read") +
-                     " at PTX line " + std::to_string(meta.line) + " '" +
-                     std::string(p.module->source_line(meta.line)) + "'";
-  if (std::string source = p.module->describe(meta.location); !source.empty()) text += ", " + source;
-  text += copies ? ": the copy may not be done (wait for it, and let a barrier tell the other threads)"
-                 : ": nothing orders the two (a barrier between them would)";
+  std::string line =
+      " at PTX line " + std::to_string(meta.line) + " '" + std::string(p.module->source_line(meta.line)) + "'";
+  if (std::string source = p.module->describe(meta.location); !source.empty()) line += ", " + source;
+  std::string text = how == How::read          ? " reads"
+                     : how == How::write       ? " writes"
+                     : how == How::async_read  ? " starts an operation that reads"
+                     : how == How::async_write ? " starts an operation that writes"
+                                               : " uses an mbarrier in";
+  text += place_text(space, address);
+  if (is_object) {
+    text += ", where an mbarrier is that has been initialised" + line +
+            ": until mbarrier.inval only mbarrier instructions may touch it";
+  } else if (is_async && !proxy) {
+    text += std::string(" that an operation started") + line + (other_writes ? " may still write" : " may still read") +
+            ": wait for it first (" + wait_for(who.kind) + "), and let a barrier tell the other threads";
+  } else {
+    const BlockState& block = *block_.cluster->blocks[who.rank];
+    text += " that thread " + tuple(thread_of(block.warps[who.index], lane_of(other)));
+    if (&block != w.block) text += " of block " + tuple(block.index);
+    text += (other_writes ? " has written" : " has read") + line;
+    text += proxy ? ": it is ordered before, but not for the asynchronous proxy: fence.proxy.async is missing between"
+                  : ": nothing orders the two (a barrier between them would)";
+  }
   report(kind, w, lane, observed, place, text);
 }
 
 void Sanitizer::unwritten(const Warp& w, uint32_t lane, uint32_t observed, uint64_t address, Space space) {
-  if (!block_.found.is_new({FindingKind::uninitialised, observed_[observed].insn, none})) return;
+  if (!w.block->found.is_new({FindingKind::uninitialised, observed_[observed].insn, none})) return;
   report(FindingKind::uninitialised, w, lane, observed, none,
          " reads" + place_text(space, address) +
              (space == Space::global ? " that has never been written" : " that nothing in its block has written"));
@@ -331,13 +408,13 @@ void Sanitizer::report(FindingKind kind, const Warp& w, uint32_t lane, uint32_t 
   const Program& p = *block_.launch->program;
   uint32_t place = p.observed[observed].insn, other_place = other == none ? none : p.observed[other].insn;
   FindingLog::Key key{kind, place, other_place};
-  if (!block_.found.is_new(key)) return;
+  if (!w.block->found.is_new(key)) return;
   Finding f = finding_at(w, &p.code[place], lane, kind, what);
   if (other != none) {
     f.other_ptx_line = p.meta[other_place].line;
     f.other_source = p.module->describe(p.meta[other_place].location);
   }
-  block_.found.add(key, index_, std::move(f));
+  w.block->found.add(key, w.block->order, std::move(f));
 }
 
 } // namespace tilejit::runtime::simulator

@@ -1,9 +1,12 @@
-// sanitize.h - finds races, uninitialised reads and misused copies while a block runs.
+// sanitize.h - finds races, uninitialised reads and misused asynchronous operations while a block runs.
 //
 // Every access to shared memory leaves a record of who made it and when: the agent (clocks.h), its epoch, the lane, the
 // instruction. An access that is not ordered after the record it meets is a race. There is one plane of records for the
 // last write of each granule, and one for the last reads of each agent, made when it first reads. A granule is as large
 // as the program's smallest access.
+//
+// Asynchronous operations leave the records of what they will access when they are issued, under an agent and epoch
+// that only a wait for their completion orders: whoever comes too early meets them as it would meet another thread's.
 //
 // A record is a single word, so that the usual case, all lanes meeting records of one agent and epoch, is a few vector
 // comparisons.
@@ -13,19 +16,25 @@
 #include "runtime/simulator/observe.h"
 #include "runtime/simulator/sanitize_global.h"
 
+#include <array>
+#include <deque>
+#include <map>
 #include <memory>
+#include <span>
 #include <unordered_map>
 
 namespace tilejit::runtime::simulator {
 
 struct BlockState;
+struct Token; // async.h
 
 class Sanitizer {
 public:
   explicit Sanitizer(BlockState& block);
-  void begin(uint64_t linear_index);
-  void end(); ///< all threads of the block have ended
+  void begin(uint64_t linear_index); ///< after all blocks of the cluster have their Agents
+  void end();                        ///< all threads of the cluster have ended
 
+  /// The memory is this block's, the warp may be one of another block of the cluster.
   void shared(const Warp& w, uint32_t observed, const Access& a);
   void global(const Warp& w, uint32_t observed, const Access& a);
   /// cp.async: `number` counts the copies of the warp.
@@ -33,11 +42,39 @@ public:
   /// The copies of a warp up to `number` have been waited for.
   void copies_done(const Warp& w, uint32_t number);
 
+  // Order among threads.
   void lanes_ordered(const Warp& w, uint32_t mask);
   void fence(const Warp& w, uint32_t mask);
-  void arrive(const Warp& w, uint32_t mask, uint32_t barrier);
-  void leave(const Warp& w, uint32_t mask, uint32_t barrier);
+  void proxy_fence(const Warp& w, uint32_t mask);
+  void arrive(const Warp& w, uint32_t mask, uint32_t barrier) { release(barriers_[barrier], w, mask); }
+  void leave(const Warp& w, uint32_t mask, uint32_t barrier) { acquire(barriers_[barrier], w, mask); }
   void completed(uint32_t barrier) { barriers_[barrier].clear(); }
+  /// barrier.cluster, and all that is like it: without `releases` only what has been fenced before is given away.
+  void arrive_at(Moment& moment, const Warp& w, uint32_t mask, bool releases);
+  void leave_from(const Moment& moment, const Warp& w, uint32_t mask) { acquire(moment, w, mask); }
+
+  /// The lanes of `mask` come to an instruction that has something to do with registers of a wgmma.
+  void registers(const Warp& w, uint32_t mask, const RegisterEvent& event);
+
+  // mbarriers (sanitize_async.cpp); `address` is in this block's shared memory.
+  void mbarrier_init(const Warp& w, const Insn* ip, uint32_t lane, uint32_t address);
+  void mbarrier_inval(const Warp& w, const Insn* ip, uint32_t lane, uint32_t address);
+  void mbarrier_arrive(const Warp& w, const Insn* ip, uint32_t mask, uint32_t address, bool releases);
+  void mbarrier_completed(uint32_t address); ///< a phase of it
+  void mbarrier_left(const Warp& w, const Insn* ip, uint32_t mask, uint32_t address);
+
+  // Asynchronous operations of this block's warps.
+  void issued(Token& token);
+  void completed(const Token& token);
+  void bulk_committed(const Warp& w, uint32_t mask);
+  /// All but the last `pending` groups of the lanes are done, or with `reads` have read their sources.
+  void bulk_left(const Warp& w, uint32_t mask, uint32_t pending, bool reads);
+  /// wgmma: product `number` of the warpgroup, counted from 1, and the chunks of 16 bytes that the warp's part reads.
+  /// All four warps have the chunks of B; they are only needed of the first that issues it.
+  void product_issued(const Warp& w, const Insn* ip, uint64_t number, std::span<const uint32_t> a,
+                      std::span<const uint32_t> b);
+  void products_committed(const Warp& w);
+  void products_left(const Warp& w, uint32_t pending); ///< all but the last `pending` groups are done
 
   using Record = uint64_t; ///< 0: none
   static constexpr uint32_t lane_bits = 5, strong_bit = 5, place_first = 6, place_bits = 22, agent_first = 28,
@@ -54,7 +91,7 @@ public:
 
 private:
   struct WarpTime {
-    Clock clock, fenced; ///< fenced: what is ordered before the warp's last fence
+    Moment now, fenced; ///< fenced: what is ordered before the warp's last fence
     uint32_t epoch = 1;
     uint32_t sync[32]{}; ///< by lane: up to where it is ordered after its warp
     uint32_t least_sync = 0;
@@ -71,24 +108,80 @@ private:
     std::unique_ptr<Record[]> records;
     bool used = false;
   };
+  /// An access of an asynchronous operation, on behalf of the thread that has issued it.
+  struct AsyncAccess {
+    const Warp& w;
+    uint32_t lane = 0, place = 0; ///< place: Program::observed
+    uint32_t agent = 0, epoch = 0;
+    bool writes = false;
+    bool generic = false; ///< it goes through the generic proxy
+    bool strong = false;
+  };
+  struct MbarrierTime {
+    uint32_t agent = 0;
+    uint32_t first_epoch = 0; ///< of phase 0: it goes on where an mbarrier at the same place has ended
+    uint32_t phases = 0;      ///< completed
+    Record init = 0;
+    Moment arrived, done;
+    std::vector<std::pair<uint64_t, uint32_t>> pending; ///< tokens and their epochs
+    bool live = false;
+  };
+  struct BulkOperation {
+    uint32_t number = 0, lane = 0, group = 0; ///< group 0: not committed
+    bool read = false;                        ///< its source has been waited for
+  };
+  /// wgmma of a warp that it has not waited for.
+  struct ProductIssues {
+    struct Issue {
+      uint64_t number = 0;
+      uint32_t insn = 0, group = 0; ///< group 0: not committed
+    };
+    std::vector<Issue> waiting;
+    uint32_t groups = 0;
+    uint32_t fences = 0;                                ///< wgmma.fence so far
+    std::vector<std::pair<uint32_t, uint32_t>> touched; ///< watched registers: `fences` when they were, and where
+  };
+  /// What a product of a warpgroup has met: one record of each agent and epoch.
+  struct ProductReads {
+    uint64_t number = 0;
+    uint32_t issued = 0;                          ///< by how many warps
+    std::vector<std::pair<Record, uint64_t>> met; ///< and its address
+  };
 
-  ClockEntry release(const Warp& w, uint32_t mask);
+  uint32_t agent(const Warp& w) const;
+  static WarpTime& time_of(const Warp& w);
+  uint32_t queue(Agent::Kind kind, const Warp& w);
+  void give(Clock& clock, const Warp& w, uint32_t mask);
+  void release(Moment& moment, const Warp& w, uint32_t mask);
+  void acquire(const Moment& moment, const Warp& w, uint32_t mask);
   void order(const Warp& w, uint32_t mask, uint32_t epoch);
   bool ordered(const Warp& w, const WarpTime& t, uint32_t lane, Record r) const;
   bool ordered_for_all(const Warp& w, const WarpTime& t, Record r) const;
-  Record* plane(uint32_t agent);
+  uint32_t reader(uint32_t agent);
   void check_write(const Warp& w, const WarpTime& t, uint32_t observed, uint32_t lane, uint64_t first, uint64_t count,
                    bool strong);
   void check_read(const Warp& w, const WarpTime& t, uint32_t observed, uint32_t lane, uint64_t first, uint64_t count,
-                  bool strong, Record mine, Record* reads);
+                  bool strong, Record mine, uint32_t reader);
   bool check_contiguous(const Warp& w, const WarpTime& t, const Record* records, uint32_t each,
                         bool may_be_empty) const;
   void same_place(const Warp& w, uint32_t observed, const Access& a);
-  void synchronize(const Warp& w, WarpTime& t, const Observed& o, const Access& a);
-  void race(const Warp& w, uint32_t lane, uint32_t observed, Record other, bool other_writes, bool writes,
-            uint64_t address, Space space = Space::shared);
-  void unwritten(const Warp& w, uint32_t lane, uint32_t observed, uint64_t address, Space space = Space::shared);
+  void synchronize(const Warp& w, const Observed& o, const Access& a);
   GlobalPage& global_page(uint64_t number);
+
+  // Asynchronous accesses.
+  bool is_generic(Record r) const;
+  void check_async(const AsyncAccess& a, Record other, bool other_writes, uint64_t address, Space space);
+  void async_shared(const AsyncAccess& a, uint64_t address, uint64_t bytes);
+  void async_global(const AsyncAccess& a, uint64_t address, uint64_t bytes);
+  MbarrierTime* used_mbarrier(const Warp& w, const Insn* ip, uint32_t lane, uint32_t address);
+  uint32_t observed_at(const Insn* ip) const;
+  bool known_for_async(const AsyncAccess& a, Record r);
+
+  // Findings.
+  enum class How : uint8_t { read, write, async_read, async_write, use };
+  void conflict(const Warp& w, uint32_t lane, uint32_t observed, How how, Record other, bool other_writes,
+                uint64_t address, Space space, bool proxy = false);
+  void unwritten(const Warp& w, uint32_t lane, uint32_t observed, uint64_t address, Space space = Space::shared);
   void report(FindingKind kind, const Warp& w, uint32_t lane, uint32_t observed, uint32_t other,
               const std::string& what);
 
@@ -104,10 +197,18 @@ private:
   uint32_t line_shift_ = 0; ///< granule -> line of 128 bytes
   std::vector<WarpTime> times_;
   Plane writes_;
-  std::vector<Plane> reads_;      ///< by warp
-  std::vector<uint32_t> readers_; ///< by line: warps that have read since it was last written as a whole
-  std::vector<Clock> barriers_;
-  std::unordered_map<uint64_t, Clock> addresses_; ///< of strong accesses
+  std::vector<Plane> reads_;        ///< by reader
+  std::vector<uint32_t> reader_of_; ///< by agent; none: it has not read
+  std::vector<uint64_t> readers_;   ///< by line: those that have read since it was last written as a whole
+  std::vector<Moment> barriers_;
+  std::unordered_map<uint64_t, Moment> addresses_; ///< of strong accesses
+
+  std::array<std::vector<uint32_t>, 6> queues_;    ///< by Agent::Kind and warp: agents
+  std::map<uint32_t, MbarrierTime> mbarriers_;     ///< by address
+  std::vector<std::vector<BulkOperation>> bulk_;   ///< by warp: what has not been waited for
+  std::vector<uint32_t> bulk_issued_;              ///< by warp
+  std::vector<std::deque<ProductReads>> products_; ///< by warpgroup
+  std::vector<ProductIssues> product_issues_;      ///< by warp
 
   uint32_t global_shift_ = 2;
   GlobalTouches touches_;

@@ -1,7 +1,7 @@
 // sanitize_global.cpp - see sanitize_global.h.
 #include "runtime/simulator/sanitize_global.h"
 
-#include "runtime/simulator/block.h"
+#include "runtime/simulator/cluster.h"
 
 #include <algorithm>
 #include <bit>
@@ -78,7 +78,8 @@ void GlobalHistory::merge(uint64_t block, GlobalTouches& touches) {
       const uint64_t address = number * GlobalPage::bytes + (g << shift);
       auto touch = [&](uint64_t record, uint8_t plain) {
         return Touch{block + 1, Sanitizer::place_of(record),
-                     Sanitizer::agent_of(record) * 32 + Sanitizer::lane_of(record), !(page.flags[g] & plain)};
+                     touches.warps[Sanitizer::agent_of(record)] * 32 + Sanitizer::lane_of(record),
+                     !(page.flags[g] & plain)};
       };
       Touch write, read;
       if (page.writes[g]) write = touch(page.writes[g], GlobalPage::plain_write);
@@ -155,18 +156,18 @@ GlobalPage& Sanitizer::global_page(uint64_t number) {
 
 void Sanitizer::global(const Warp& w, uint32_t observed, const Access& a) {
   const Observed& o = observed_[observed];
-  WarpTime& t = times_[w.index];
+  WarpTime& t = time_of(w);
   known_ = nothing_known;
   const bool writes = o.kind != Observed::Kind::read && o.kind != Observed::Kind::copy;
   const bool reads = o.kind != Observed::Kind::write;
   if (o.strong) {
-    synchronize(w, t, o, a);
+    synchronize(w, o, a);
     for (uint32_t m = a.mask; m; m &= m - 1)
       block_.launch->global->synchronize(index_, a.at[std::countr_zero(m)], reads, writes && (o.release || fenced_),
                                          touches_.acquired);
   }
   const GlobalMemory& memory = *block_.launch->memory;
-  const Record mine = record(w.index, t.epoch, observed, o.strong);
+  const Record mine = record(agent(w), t.epoch, observed, o.strong);
   t.touched = true;
   uint64_t begin = 1, end = 0; // the allocation of the last lane
   bool written = false, whole = false;
@@ -195,7 +196,7 @@ void Sanitizer::global(const Warp& w, uint32_t observed, const Access& a) {
         if (ordered_for_all(w, t, r))
           known_ = r >> agent_first;
         else if (!ordered(w, t, lane, r) && !(o.strong && r >> strong_bit & 1))
-          race(w, lane, observed, r, other_writes, writes, at, Space::global);
+          conflict(w, lane, observed, writes ? How::write : How::read, r, other_writes, at, Space::global);
       };
       check(page.writes[g], true);
       if (writes) check(page.reads[g], false);

@@ -29,6 +29,7 @@ struct GlobalPage {
 struct GlobalTouches {
   std::unordered_map<uint64_t, GlobalPage> pages; ///< by address / bytes
   std::set<uint64_t> acquired;                    ///< blocks that released what this one acquired
+  std::vector<uint32_t> warps;                    ///< by agent: the warp that has acted
 };
 
 /// The blocks of a launch with each other.

@@ -86,6 +86,17 @@ void each_piece(Token& t, const BoxRow& row, uint32_t offset, bool writes, F f) 
 
 } // namespace
 
+std::vector<BoxPiece> pieces_of(const Token& t) {
+  std::vector<BoxPiece> pieces;
+  uint32_t bytes = bytes_of_element(t.map.element), step = std::max<uint32_t>(t.map.element_strides[0], 1);
+  each_row(t, [&](const BoxRow& row, uint32_t offset) {
+    const uint32_t each = step == 1 ? std::max(row.last - row.first, 1u) : 1;
+    for (uint32_t i = row.first; i < row.last; i += each)
+      pieces.push_back({row.global + uint64_t{i} * step * bytes, offset + i * bytes, each * bytes});
+  });
+  return pieces;
+}
+
 void load_box(Token& t) {
   t.data.resize(t.bytes);
   if (t.kind == Token::Kind::tensor_store) {

@@ -37,6 +37,14 @@ struct MatrixDescriptor {
   }
 };
 
+/// The chunks of 16 bytes that core matrices lie in.
+void add_chunks(uint64_t bits, bool transpose, uint32_t first, uint32_t last, std::vector<uint32_t>& chunks) {
+  const MatrixDescriptor d(bits);
+  for (uint32_t m = first; m < last; ++m)
+    for (uint32_t g = 0; g < 2; ++g)
+      for (uint32_t r = 0; r < 8; ++r) chunks.push_back(d.address(m, g, r, transpose));
+}
+
 /// A matrix of `groups` times 8 rows, all of it in bounds. Where groups are whole patterns of the swizzle apart, one
 /// period of addresses says them all.
 void locate(Warp* w, const Insn* ip, uint64_t bits, bool transpose, uint32_t groups, SharedMatrix& to) {
@@ -135,6 +143,19 @@ uint32_t complete_first(BlockState& block, uint32_t warpgroup, uint32_t limit) {
   return count;
 }
 
+/// Shows the sanitizer what the product reads of shared memory. What is outside of it the product itself reports.
+void show(Warp* w, const PendingProduct& p, uint64_t number) {
+  static thread_local std::vector<uint32_t> a, b;
+  const ProductWords& words = words_at(p.ip);
+  a.clear();
+  b.clear();
+  const uint32_t n = w->index % 4;
+  if (!(words.flags & product_register_a)) add_chunks(p.a, words.flags & product_transpose_a, 2 * n, 2 * n + 2, a);
+  if (p.issued == 0) add_chunks(p.b, words.flags & product_transpose_b, 0, words.n / 8, b);
+  for (auto* chunks : {&a, &b}) std::erase_if(*chunks, [&](uint32_t at) { return at + 16 > w->shared_bytes; });
+  w->block->sanitizer->product_issued(*w, p.ip, number, a, b);
+}
+
 bool needs_all_lanes(const Warp* w) { return w->live & ~w->active; }
 
 const Insn* issue(Warp* w, const Insn* ip) {
@@ -157,6 +178,7 @@ const Insn* issue(Warp* w, const Insn* ip) {
   PendingProduct& p = q.products[place];
   if (p.ip != ip) fail(w, ip, "the warps of a warpgroup issue different wgmma instructions");
   p.files[n] = w->file;
+  if (w->block->sanitizer) show(w, p, q.issued[n]);
   p.issued |= 1u << n;
   if (p.issued == 15)
     for (uint32_t other = 0; other < 4; ++other) {
@@ -171,6 +193,7 @@ const Insn* commit(Warp* w, const Insn* ip) {
   if (needs_all_lanes(w)) return wait_for_lanes(w, ip, w->live);
   ProductQueue& q = queue_of(w);
   uint32_t n = w->index % 4, number = ++q.groups[n];
+  if (w->block->sanitizer) w->block->sanitizer->products_committed(*w);
   for (uint64_t i = 0; i < q.issued[n] - std::min(q.issued[n], q.done); ++i)
     if (q.products[i].group == 0) q.products[i].group = number;
   return after(ip);
@@ -189,6 +212,7 @@ const Insn* wait(Warp* w, const Insn* ip) {
     ++count;
   }
   while (count > 0) count -= complete_first(*w->block, w->index / 4, count);
+  if (w->block->sanitizer) w->block->sanitizer->products_left(*w, ip->imm);
   return after(ip);
 }
 

@@ -1,5 +1,6 @@
 // A matrix product as Hopper kernels do it: a producer warp fills a ring of stages by tensor copies, a warpgroup
-// multiplies them, mbarriers tell each other. In order, in a hundred random orders, and with its waits left out.
+// multiplies them, mbarriers tell each other. In order, in a hundred random orders, under the sanitizers, and with each
+// step of its protocol left out.
 #include "runtime/simulator/tensormap.h"
 #include "tests/runtime/simulator/simulate.h"
 
@@ -15,9 +16,17 @@ namespace {
 
 constexpr uint32_t rows = 64, columns = 64, depth = 512, step = 64, stages = 2;
 
-/// C (64 x 64, f32) = A (64 x 512) B^T (64 x 512), bf16. Threads 0 to 127 multiply, 128 to 255 load. `wait_full`: what
-/// the consumers do before they read a stage.
-std::string pipeline(const std::string& wait_full) {
+/// The steps of the protocol; a bug is a step that is empty, or one put elsewhere.
+struct Protocol {
+  std::string wait_full = "F: mbarrier.try_wait.parity.shared.b64 %p4, [%r3], %r6; @!%p4 bra F;",
+              wait_empty = "E: mbarrier.try_wait.parity.shared.b64 %p4, [%r4], %r6; @!%p4 bra E;", expected = "16384",
+              fence = "wgmma.fence.sync.aligned;", commit = "wgmma.commit_group.sync.aligned;",
+              wait_products = "wgmma.wait_group.sync.aligned 0;", release = "@%p7 mbarrier.arrive.shared.b64 _, [%r4];",
+              early_release, before_products, proxy_fence;
+};
+
+/// C (64 x 64, f32) = A (64 x 512) B^T (64 x 512), bf16. Threads 0 to 127 multiply, 128 to 255 load.
+std::string pipeline(const Protocol& p = {}) {
   std::string d = "{%d0";
   for (int i = 1; i < 32; ++i) d += ", %d" + std::to_string(i);
   d += "}";
@@ -38,24 +47,23 @@ setp.ne.u32 %p3, %r0, 128; @%p3 bra END;
 mov.b64 %rd1, map_a; cvta.param.u64 %rd1, %rd1; mov.b64 %rd2, map_b; cvta.param.u64 %rd2, %rd2;
 PRODUCE: and.b32 %r2, %r1, 1; mad.lo.u32 %r3, %r2, 8, %r20; mad.lo.u32 %r4, %r2, 8, %r21; mad.lo.u32 %r5, %r2, 16384, %r22;
 shr.u32 %r6, %r1, 1; and.b32 %r6, %r6, 1; xor.b32 %r6, %r6, 1;
-E: mbarrier.try_wait.parity.shared.b64 %p4, [%r4], %r6; @!%p4 bra E;
-mbarrier.arrive.expect_tx.shared.b64 _, [%r3], 16384; shl.b32 %r7, %r1, 6; add.u32 %r8, %r5, 8192;
+)" + p.wait_empty + "\nmbarrier.arrive.expect_tx.shared.b64 _, [%r3], " +
+                     p.expected + R"(; shl.b32 %r7, %r1, 6; add.u32 %r8, %r5, 8192;
 cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%r5], [%rd1, {%r7, 0}], [%r3];
 cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%r8], [%rd2, {%r7, 0}], [%r3];
 add.u32 %r1, %r1, 1; setp.lt.u32 %p5, %r1, 8; @%p5 bra PRODUCE; bra END;
 CONSUMER: setmaxnreg.inc.sync.aligned.u32 232; setp.ne.u32 %p6, 0, 0; and.b32 %r12, %r0, 31; setp.eq.u32 %p7, %r12, 0;
 CONSUME: and.b32 %r2, %r1, 1; mad.lo.u32 %r3, %r2, 8, %r20; mad.lo.u32 %r4, %r2, 8, %r21; mad.lo.u32 %r5, %r2, 16384, %r22;
 shr.u32 %r6, %r1, 1; and.b32 %r6, %r6, 1;
-)" + wait_full + R"(
+)" + p.wait_full + "\n" +
+                     p.before_products + p.proxy_fence + R"(
 shr.u32 %r9, %r5, 4; cvt.u64.u32 %rd3, %r9; or.b64 %rd3, %rd3, 4611686293305294848; add.u64 %rd4, %rd3, 512;
-wgmma.fence.sync.aligned;
-)";
+)" + p.fence + "\n";
   for (int k = 0; k < 4; ++k)
     text += "add.u64 %rd5, %rd3, " + std::to_string(2 * k) + "; add.u64 %rd6, %rd4, " + std::to_string(2 * k) +
             "; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " + d +
             ", %rd5, %rd6, %p6, 1, 1, 0, 0; setp.eq.u32 %p6, 0, 0;\n";
-  text += R"(wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0;
-@%p7 mbarrier.arrive.shared.b64 _, [%r4];
+  text += p.early_release + "\n" + p.commit + "\n" + p.wait_products + "\n" + p.release + R"(
 add.u32 %r1, %r1, 1; setp.lt.u32 %p5, %r1, 8; @%p5 bra CONSUME;
 ld.param.u64 %rd7, [out]; mad.wide.u32 %rd7, %r0, 128, %rd7;
 )";
@@ -63,7 +71,6 @@ ld.param.u64 %rd7, [out]; mad.wide.u32 %rd7, %r0, 128, %rd7;
     text += "st.global.b32 [%rd7+" + std::to_string(4 * i) + "], %d" + std::to_string(i) + ";\n";
   return text + "END: ret; }";
 }
-const std::string wait = "F: mbarrier.try_wait.parity.shared.b64 %p4, [%r3], %r6; @!%p4 bra F;";
 
 struct Product {
   std::shared_ptr<SimulatorDevice> device = open_simulator("sm_90a");
@@ -120,14 +127,65 @@ struct Product {
 
 TEST_CASE("a product through a ring of stages is right, in every order") {
   Product p;
-  REQUIRE(p.error(pipeline(wait)) < 1e-4);
+  REQUIRE(p.error(pipeline()) < 1e-4);
   REQUIRE(p.device->findings().empty());
   std::vector<std::shared_ptr<Buffer>> buffers{p.out};
-  std::string text = pipeline(wait);
+  std::string text = pipeline();
   REQUIRE(!compare_seeds(*p.device, buffers, [&] { p.device->launch_ptx(text, p.launch); }, 100).has_value());
 }
 
-TEST_CASE("without the wait for a full stage the ring overruns its phase") {
+TEST_CASE("the sanitizers find nothing in it, in any order") {
   Product p;
-  REQUIRE_THROWS_WITH(p.error(pipeline("")), Catch::Matchers::Contains("1 arrivals on an mbarrier that waits for 0"));
+  p.device->set_instruments({.sanitize = true});
+  REQUIRE(p.error(pipeline()) < 1e-4);
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    p.device->set_seed(seed);
+    REQUIRE(p.error(pipeline()) < 1e-4);
+  }
+  for (const Finding& f : p.device->findings()) UNSCOPED_INFO(f.message);
+  REQUIRE(p.device->findings().empty());
+}
+
+TEST_CASE("each step of the protocol that is left out is found, in order and in random orders") {
+  Product p;
+  p.device->set_instruments({.sanitize = true});
+  /// Whether a finding of that kind is among those of a launch without a seed, and of as many of 10 with one.
+  auto finds = [&](const Protocol& protocol, FindingKind kind, int seeded = 10) {
+    int found = 0;
+    for (uint64_t seed = 0; seed <= 10; ++seed) {
+      p.device->clear_findings();
+      p.device->set_seed(seed ? std::optional(seed) : std::nullopt);
+      try {
+        p.device->launch_ptx(pipeline(protocol), p.launch);
+      } catch (const FindingError&) { // a phase that is overrun ends the launch
+      }
+      bool here = false;
+      for (const Finding& f : p.device->findings()) {
+        here = here || f.kind == kind;
+        if (seed == 0) UNSCOPED_INFO(f.message);
+      }
+      if (seed == 0 && !here) return false;
+      found += seed != 0 && here;
+    }
+    UNSCOPED_INFO(found << " of 10 seeds");
+    return found >= seeded;
+  };
+  const std::string release = Protocol{}.release;
+  CHECK(finds({.wait_full = ""}, FindingKind::async_hazard));
+  CHECK(finds({.wait_empty = ""}, FindingKind::async_hazard));
+  CHECK(finds({.wait_products = ""}, FindingKind::async_hazard));
+  CHECK(finds({.wait_products = "wgmma.wait_group.sync.aligned 1;"}, FindingKind::async_hazard));
+  CHECK(finds({.fence = ""}, FindingKind::async_hazard));
+  CHECK(finds({.release = "", .early_release = release}, FindingKind::async_hazard));
+  CHECK(finds({.expected = "8192"}, FindingKind::async_hazard));
+  CHECK(finds({.release = ""}, FindingKind::deadlock));
+  CHECK(finds({.expected = "20480"}, FindingKind::deadlock));
+  // The consumers change the stage before they multiply it.
+  Protocol change{.before_products =
+                      "mad.lo.u32 %r13, %r0, 4, %r5; ld.shared.b32 %r14, [%r13]; st.shared.b32 [%r13], %r14;\n"
+                      "bar.sync 1, 128;\n"};
+  CHECK(finds(change, FindingKind::proxy_race));
+  change.proxy_fence = "fence.proxy.async.shared::cta; bar.sync 1, 128;";
+  CHECK(!finds(change, FindingKind::proxy_race, 0));
+  CHECK(p.device->findings().empty());
 }

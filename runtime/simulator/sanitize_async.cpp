@@ -1,0 +1,367 @@
+// sanitize_async.cpp - see sanitize.h: mbarriers, and what asynchronous operations read and write.
+//
+// An operation's accesses are checked when it is issued, by what is ordered before the thread that issues it; those of
+// the asynchronous proxy (bulk and tensor copies, wgmma) must come after a proxy fence besides where the generic proxy
+// has written. PTX ISA "Async proxy", "Proxies". Their own writes are seen by whoever has waited for them: completion
+// includes the fence. Reads need only be ordered before writes.
+#include "runtime/simulator/cluster.h"
+#include "runtime/simulator/swizzle.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace tilejit::runtime::simulator {
+namespace {
+
+template <class F>
+void each_block(const Token& t, F f) {
+  for (uint32_t m = t.blocks; m; m &= m - 1)
+    f(*t.block->cluster->blocks[static_cast<size_t>(std::countr_zero(m))]->sanitizer);
+}
+
+} // namespace
+
+/// The entry of Program::observed for an instruction.
+uint32_t Sanitizer::observed_at(const Insn* ip) const {
+  const Program& p = *block_.launch->program;
+  auto insn = static_cast<uint32_t>(ip - p.code.data());
+  auto it = std::lower_bound(p.observed.begin(), p.observed.end(), insn,
+                             [](const Observed& o, uint32_t at) { return o.insn < at; });
+  return static_cast<uint32_t>(it - p.observed.begin());
+}
+
+// --- mbarriers -------------------------------------------------------------------------------------------------------
+
+void Sanitizer::mbarrier_init(const Warp& w, const Insn* ip, uint32_t lane, uint32_t address) {
+  WarpTime& t = time_of(w);
+  const uint32_t place = observed_at(ip);
+  const uint64_t first = address >> shift_, count = uint64_t{8} >> shift_;
+  known_ = nothing_known;
+  check_write(w, t, place, lane, first, count, false);
+  // No clock ever covers this record: whatever is no mbarrier instruction conflicts with it.
+  std::fill_n(writes_.records.get() + first, count, record(Agents::most, 1, place, false) | lane);
+  MbarrierTime& m = mbarriers_[address];
+  const uint32_t used = m.first_epoch + m.phases;
+  m = {};
+  m.agent = block_.cluster->agents.number(Agent::Kind::mbarrier, block_.rank, address);
+  m.first_epoch = used;
+  m.init = record(agent(w), t.epoch, place, false) | lane;
+  m.live = true;
+  t.touched = true;
+}
+
+void Sanitizer::mbarrier_inval(const Warp& w, const Insn* ip, uint32_t lane, uint32_t address) {
+  MbarrierTime* m = used_mbarrier(w, ip, lane, address);
+  if (!m) return;
+  WarpTime& t = time_of(w);
+  m->live = false;
+  m->phases += 1; // what was still to come is not what comes in the next one's first phase
+  std::fill_n(writes_.records.get() + (address >> shift_), uint64_t{8} >> shift_,
+              record(agent(w), t.epoch, observed_at(ip), false) | lane);
+  t.touched = true;
+}
+
+/// Its initialisation must be ordered before this use. Null: there is none, and the instruction says so.
+Sanitizer::MbarrierTime* Sanitizer::used_mbarrier(const Warp& w, const Insn* ip, uint32_t lane, uint32_t address) {
+  auto it = mbarriers_.find(address);
+  if (it == mbarriers_.end() || !it->second.live) return nullptr;
+  if (!ordered(w, time_of(w), lane, it->second.init))
+    conflict(w, lane, observed_at(ip), How::use, it->second.init, true, address, Space::shared);
+  return &it->second;
+}
+
+void Sanitizer::mbarrier_arrive(const Warp& w, const Insn* ip, uint32_t mask, uint32_t address, bool releases) {
+  if (MbarrierTime* m = used_mbarrier(w, ip, static_cast<uint32_t>(std::countr_zero(mask)), address))
+    arrive_at(m->arrived, w, mask, releases);
+}
+
+void Sanitizer::mbarrier_completed(uint32_t address) {
+  MbarrierTime& m = mbarriers_[address];
+  m.done = m.arrived;
+  ++m.phases;
+}
+
+void Sanitizer::mbarrier_left(const Warp& w, const Insn* ip, uint32_t mask, uint32_t address) {
+  MbarrierTime* m = used_mbarrier(w, ip, static_cast<uint32_t>(std::countr_zero(mask)), address);
+  if (!m) return;
+  acquire(m->done, w, mask);
+  if (m->agent == Agents::nobody) return;
+  uint32_t done = m->first_epoch + m->phases; // but for what should have come in these phases and has not
+  for (const auto& [token, epoch] : m->pending) done = std::min(done, epoch - 1);
+  Moment& now = time_of(w).now;
+  now.before.raise(m->agent, done);
+  now.proxied.raise(m->agent, done);
+}
+
+// --- accesses --------------------------------------------------------------------------------------------------------
+
+bool Sanitizer::is_generic(Record r) const {
+  return agent_of(r) != Agents::most && block_.cluster->agents[agent_of(r)].is_generic();
+}
+
+/// Records of this agent and epoch, whichever lane left them, are no conflict for the access; it remembers that.
+bool Sanitizer::known_for_async(const AsyncAccess& a, Record r) {
+  if (r >> agent_first == known_) return true;
+  const WarpTime& t = time_of(a.w);
+  if (!ordered_for_all(a.w, t, r)) return false;
+  if (!a.generic && is_generic(r) && epoch_of(r) > t.now.proxied.epoch(agent_of(r))) return false;
+  known_ = r >> agent_first;
+  return true;
+}
+
+void Sanitizer::check_async(const AsyncAccess& a, Record other, bool other_writes, uint64_t address, Space space) {
+  if (other == 0 || known_for_async(a, other) || (a.strong && other >> strong_bit & 1)) return;
+  const WarpTime& t = time_of(a.w);
+  const How how = a.writes ? How::async_write : How::async_read;
+  if (!ordered(a.w, t, a.lane, other))
+    conflict(a.w, a.lane, a.place, how, other, other_writes, address, space);
+  else if (other_writes && !a.generic && is_generic(other) &&
+           !t.now.proxied.covers(agent_of(other), epoch_of(other), lane_of(other)))
+    conflict(a.w, a.lane, a.place, how, other, true, address, space, true);
+}
+
+void Sanitizer::async_shared(const AsyncAccess& a, uint64_t address, uint64_t bytes) {
+  if (a.agent == Agents::nobody) return;
+  known_ = nothing_known;
+  const Record mine = record(a.agent, a.epoch, a.place, a.strong) | a.lane;
+  const uint32_t own = a.writes ? 0 : reader(a.agent);
+  const uint64_t first = address >> shift_, end = first + (bytes >> shift_), line_mask = (1u << line_shift_) - 1;
+  for (uint64_t begin = first; begin < end;) { // line by line
+    const uint64_t line = begin >> line_shift_, count = std::min(end, (line + 1) << line_shift_) - begin;
+    auto check = [&](const Record* records, bool written) {
+      const Record differ = loops_.differ(records, count);
+      if (differ == 0 && records[0] == 0 && (a.writes || !written)) return;
+      if (differ >> agent_first == 0 && records[0] != 0 && known_for_async(a, records[0])) return;
+      for (uint64_t g = 0; g < count; ++g) {
+        if (records[g] == 0 && written && !a.writes) unwritten(a.w, a.lane, a.place, (begin + g) << shift_);
+        check_async(a, records[g], written, (begin + g) << shift_, Space::shared);
+      }
+    };
+    check(writes_.records.get() + begin, true);
+    if (a.writes)
+      for (uint64_t m = readers_[line]; m; m &= m - 1)
+        check(reads_[static_cast<size_t>(std::countr_zero(m))].records.get() + begin, false);
+    std::fill_n((a.writes ? writes_ : reads_[own]).records.get() + begin, count, mine);
+    if (!a.writes)
+      readers_[line] |= uint64_t{1} << own;
+    else if ((begin & line_mask) == 0 && count > line_mask)
+      readers_[line] = 0;
+    begin += count;
+  }
+}
+
+void Sanitizer::async_global(const AsyncAccess& a, uint64_t address, uint64_t bytes) {
+  const GlobalMemory& memory = *block_.launch->memory;
+  const GlobalMemory::Range r = memory.find(address);
+  if (a.agent == Agents::nobody || r.begin == r.end || address + bytes > r.end) return; // the copy itself reports it
+  const bool has_values = memory.is_initialised(address, address + bytes);
+  if (block_.launch->global->written_allocation(address).end == 0) {
+    if (!a.writes && !has_values) unwritten(a.w, a.lane, a.place, address, Space::global);
+    return;
+  }
+  known_ = nothing_known;
+  const Record mine = record(a.agent, a.epoch, a.place, a.strong) | a.lane;
+  const uint64_t last = (address + bytes - 1) >> global_shift_;
+  for (uint64_t granule = address >> global_shift_; granule <= last; ++granule) {
+    const uint64_t at = granule << global_shift_;
+    GlobalPage& page = global_page(at / GlobalPage::bytes);
+    const uint64_t g = at % GlobalPage::bytes >> global_shift_;
+    check_async(a, page.writes[g], true, at, Space::global);
+    if (a.writes) check_async(a, page.reads[g], false, at, Space::global);
+    if (!a.writes && !page.writes[g] && !has_values) page.flags[g] |= GlobalPage::unwritten_read;
+    (a.writes ? page.writes : page.reads)[g] = mine;
+    if (!a.strong) page.flags[g] |= a.writes ? GlobalPage::plain_write : GlobalPage::plain_read;
+  }
+}
+
+// --- operations ------------------------------------------------------------------------------------------------------
+
+void Sanitizer::issued(Token& t) {
+  const Warp& w = *t.warp;
+  const bool reduces = t.reduction != Reduction::none;
+  AsyncAccess a{.w = w, .lane = t.lane, .place = observed_at(t.ip), .agent = Agents::nobody};
+  if (t.barrier != none)
+    each_block(t, [&](Sanitizer& s) {
+      MbarrierTime* m = s.used_mbarrier(w, t.ip, t.lane, t.barrier);
+      if (!m || m->agent == Agents::nobody || t.kind == Token::Kind::copies_arrive) return;
+      a.agent = m->agent;
+      a.epoch = m->first_epoch + m->phases + 1;
+      a.writes = true;
+      a.generic = t.kind == Token::Kind::store;
+      a.strong = reduces;
+      m->pending.emplace_back(t.id, a.epoch);
+      block_.cluster->agents[m->agent].warp = w.index;
+      s.async_shared(a, t.shared, t.bytes);
+    });
+  a.strong = false;
+  switch (t.kind) {
+  case Token::Kind::to_shared:
+    a.writes = false;
+    if (t.from_shared)
+      async_shared(a, t.source, t.bytes);
+    else
+      async_global(a, t.global, t.bytes);
+    break;
+  case Token::Kind::tensor_load:
+    a.writes = false;
+    for (const BoxPiece& p : pieces_of(t)) async_global(a, p.global, p.bytes);
+    break;
+  case Token::Kind::to_global:
+  case Token::Kind::tensor_store: {
+    a.epoch = ++bulk_issued_[w.index];
+    bulk_[w.index].push_back({.number = a.epoch, .lane = t.lane});
+    AsyncAccess to = a;
+    a.agent = queue(Agent::Kind::bulk_reads, w);
+    to.agent = queue(Agent::Kind::bulk_writes, w);
+    to.writes = true;
+    to.strong = reduces;
+    if (t.kind == Token::Kind::to_global) {
+      async_shared(a, t.shared, t.bytes);
+      async_global(to, t.global, t.bytes);
+      break;
+    }
+    const std::vector<BoxPiece> pieces = pieces_of(t);
+    for (const BoxPiece& p : pieces) async_global(to, p.global, p.bytes);
+    uint32_t done = 0; // of the packed box, in chunks of 16 bytes: what lies outside of the tensor is not read
+    for (const BoxPiece& p : pieces) {
+      const uint32_t end = (p.offset + p.bytes + 15) / 16 * 16;
+      for (uint32_t at = std::max(done, p.offset / 16 * 16); at < end; at += 16)
+        async_shared(a, swizzled(t.shared + at, t.map.swizzle), 16);
+      done = std::max(done, end);
+    }
+    break;
+  }
+  default: break;
+  }
+}
+
+void Sanitizer::completed(const Token& t) {
+  if (t.barrier == none) return;
+  each_block(t, [&](Sanitizer& s) {
+    auto it = s.mbarriers_.find(t.barrier);
+    if (it == s.mbarriers_.end()) return;
+    std::erase_if(it->second.pending, [&](const auto& p) { return p.first == t.id; });
+    if (t.kind == Token::Kind::copies_arrive && t.copies)
+      it->second.arrived.before.raise(queue(Agent::Kind::copies, *t.warp), t.copies);
+  });
+}
+
+void Sanitizer::bulk_committed(const Warp& w, uint32_t mask) {
+  for (BulkOperation& o : bulk_[w.index])
+    if (o.group == 0 && mask >> o.lane & 1) o.group = w.async->bulk_groups[o.lane];
+}
+
+void Sanitizer::bulk_left(const Warp& w, uint32_t mask, uint32_t pending, bool reads) {
+  std::vector<BulkOperation>& operations = bulk_[w.index];
+  if (bulk_issued_[w.index] == 0) return;
+  auto covered = [&](const BulkOperation& o) {
+    return mask >> o.lane & 1 && o.group != 0 && o.group + pending <= w.async->bulk_groups[o.lane];
+  };
+  for (BulkOperation& o : operations) o.read = o.read || covered(o);
+  if (!reads) std::erase_if(operations, covered);
+  // A lane knows of its own operations, and of the others' as far as all have been waited for.
+  Moment& now = time_of(w).now;
+  auto raise = [&](Agent::Kind kind, bool only_unread) {
+    const uint32_t agent = queue(kind, w);
+    uint32_t all = bulk_issued_[w.index];
+    for (const BulkOperation& o : operations)
+      if (!only_unread || !o.read) all = std::min(all, o.number - 1);
+    for (Clock* clock : {&now.before, &now.proxied}) clock->raise(agent, all);
+    for (uint32_t m = mask; m; m &= m - 1) {
+      auto lane = static_cast<uint32_t>(std::countr_zero(m));
+      uint32_t done = bulk_issued_[w.index];
+      for (const BulkOperation& o : operations)
+        if (o.lane == lane && (!only_unread || !o.read)) done = std::min(done, o.number - 1);
+      for (Clock* clock : {&now.before, &now.proxied}) clock->raise(agent, lane, done);
+    }
+  };
+  raise(Agent::Kind::bulk_reads, true);
+  if (!reads) raise(Agent::Kind::bulk_writes, false);
+}
+
+void Sanitizer::product_issued(const Warp& w, const Insn* ip, uint64_t number, std::span<const uint32_t> a_chunks,
+                               std::span<const uint32_t> b_chunks) {
+  lanes_ordered(w, w.live);
+  const AsyncAccess a{.w = w,
+                      .place = observed_at(ip),
+                      .agent = queue(Agent::Kind::products, w),
+                      .epoch = static_cast<uint32_t>(number)};
+  product_issues_[w.index].waiting.push_back({.number = number, .insn = observed_[a.place].insn});
+  for (uint32_t at : a_chunks) async_shared(a, at, 16);
+  std::deque<ProductReads>& products = products_[w.index / 4];
+  auto it = std::find_if(products.begin(), products.end(), [&](const ProductReads& p) { return p.number == number; });
+  if (it == products.end()) {
+    it = products.insert(products.end(), ProductReads{.number = number});
+    const Record mine = record(a.agent, a.epoch, a.place, false);
+    const uint32_t own = reader(a.agent);
+    for (uint32_t at : b_chunks) {
+      const uint64_t first = at >> shift_, count = uint64_t{16} >> shift_;
+      for (uint64_t g = first; g < first + count; ++g) {
+        const Record r = writes_.records[g];
+        if (!it->met.empty() && (it->met.back().first ^ r) >> agent_first == 0) continue;
+        auto same = [&](const auto& m) { return (m.first ^ r) >> agent_first == 0; };
+        if (std::none_of(it->met.begin(), it->met.end(), same)) it->met.emplace_back(r, g << shift_);
+      }
+      std::fill_n(reads_[own].records.get() + first, count, mine);
+      readers_[first >> line_shift_] |= uint64_t{1} << own;
+    }
+  }
+  known_ = nothing_known;
+  for (const auto& [r, address] : it->met) {
+    if (r == 0) unwritten(w, 0, a.place, address);
+    check_async(a, r, true, address, Space::shared);
+  }
+  if (++it->issued == 4) products.erase(it);
+}
+
+void Sanitizer::products_committed(const Warp& w) {
+  ProductIssues& p = product_issues_[w.index];
+  ++p.groups;
+  for (ProductIssues::Issue& i : p.waiting)
+    if (i.group == 0) i.group = p.groups;
+}
+
+void Sanitizer::products_left(const Warp& w, uint32_t pending) {
+  ProductIssues& p = product_issues_[w.index];
+  uint64_t done = 0;
+  std::erase_if(p.waiting, [&](const ProductIssues::Issue& i) {
+    if (i.group == 0 || i.group + pending > p.groups) return false;
+    done = std::max(done, i.number);
+    return true;
+  });
+  if (done == 0) return;
+  Moment& now = time_of(w).now;
+  for (Clock* clock : {&now.before, &now.proxied})
+    clock->raise(queue(Agent::Kind::products, w), static_cast<uint32_t>(done));
+}
+
+void Sanitizer::registers(const Warp& w, uint32_t mask, const RegisterEvent& event) {
+  const Program& p = *block_.launch->program;
+  ProductIssues& own = product_issues_[w.index];
+  const auto lane = static_cast<uint32_t>(std::countr_zero(mask));
+  auto line = [&](uint32_t place) {
+    const uint32_t number = p.meta[observed_[place].insn].line;
+    return "PTX line " + std::to_string(number) + " '" + std::string(p.module->source_line(number)) + "'";
+  };
+  for (uint32_t product : event.pending)
+    for (const ProductIssues::Issue& i : own.waiting) {
+      if (i.insn != p.products[product]) continue;
+      const uint32_t place = observed_at(&p.code[i.insn]);
+      report(FindingKind::async_hazard, w, lane, event.observed, place,
+             " touches registers of the product that " + line(place) +
+                 " has started: wait for it first (wgmma.wait_group)");
+    }
+  own.touched.resize(p.watched_registers, {0, none});
+  for (uint32_t reg : event.unfenced) {
+    const auto& [fences, place] = own.touched[reg];
+    if (fences != own.fences) continue;
+    report(FindingKind::async_hazard, w, lane, event.observed, place,
+           place == none
+               ? " starts a product before any wgmma.fence"
+               : " starts a product on registers that " + line(place) + " touches: wgmma.fence is missing between");
+  }
+  if (event.fences) ++own.fences;
+  for (uint32_t reg : event.touches) own.touched[reg] = {own.fences, event.observed};
+}
+
+} // namespace tilejit::runtime::simulator
