@@ -89,6 +89,7 @@ void Lowering::run(std::string& errors) {
   choose_granules();
   find_stored_parameters();
   find_watched_registers();
+  if (p_->instruments.sanitize) undefined_ = find_undefined(f_, cfg_, liveness_);
   if (f_.is_entry) {
     p_->static_shared = shared_.static_bytes;
     p_->param_bytes = f_.param_bytes;
@@ -483,6 +484,7 @@ void Lowering::block(uint32_t b) {
   mode_ = p_->default_mode;
   emit(c_.head, {.imm = first_block_ + b, .aux = (varying_ ? 0u : 1u) | (loop ? 2u : 0u)});
   observe_block(first_block_ + b);
+  if (b == 0) begin_undefined();
   p_->block_instructions.push_back(block.end - block.begin);
   auto& classes = p_->block_classes.emplace_back();
   classes.fill(0);
@@ -494,6 +496,7 @@ void Lowering::block(uint32_t b) {
     scratch_used_ = 0;
     guarded_ = i.guard != none;
     guard_ = guarded_ ? Guard{place(i.guard), i.guard_negated ? ~0u : 0u} : Guard{};
+    observe_undefined(n);
     observe_registers(n);
     instruction(i);
   }

@@ -2,6 +2,7 @@
 // every instruction without running it (counters.h).
 #include "runtime/simulator/lowering.h"
 #include "runtime/simulator/observe.h"
+#include "runtime/simulator/tensormap.h"
 
 #include <algorithm>
 #include <bit>
@@ -39,6 +40,11 @@ void Lowering::find_stored_parameters() {
     if (it == slots.end()) slots.push_back(static_cast<uint32_t>(offset));
     return uint64_t{1} << index;
   };
+  // A tensor map that is a parameter begins with the address of its tensor (tensormap.h).
+  auto is_map = [&](const Operand& o) {
+    const Variable& v = m_.variables[o.index];
+    return v.space == Space::param && f_.is_entry && v.bytes == sizeof(TensorMap) && v.align >= 64 && o.value == 0;
+  };
   auto leaves = [&](const Operand& o, auto&& visit, auto&& self) -> void {
     if (o.is(Operand::Kind::vector) || o.is(Operand::Kind::pair) || o.is(Operand::Kind::list))
       for (const Operand& e : f_.elements(o)) self(e, visit, self);
@@ -67,7 +73,7 @@ void Lowering::find_stored_parameters() {
               if (o.is(Operand::Kind::reg) && o.use != Operand::Use::write && !loads) sources |= from[o.index];
               if (o.is(Operand::Kind::variable) && m_.variables[o.index].space != Space::shared &&
                   m_.variables[o.index].space != Space::local)
-                sources |= anywhere;
+                sources |= is_map(o) ? slot(m_.variables[o.index].offset) : anywhere;
             },
             leaves);
       }
@@ -85,15 +91,24 @@ void Lowering::find_stored_parameters() {
             leaves);
     }
   }
-  uint64_t stored = f_.is_entry ? 0 : anywhere;
+  uint64_t stored = f_.is_entry ? 0 : anywhere, maps = 0;
+  for (const Variable& v : m_.variables)
+    for (size_t bit = 0; bit < slots.size(); ++bit)
+      if (v.function == function_ && v.space == Space::param && v.bytes == sizeof(TensorMap) && v.offset == slots[bit])
+        maps |= uint64_t{1} << bit;
   for (const Instruction& i : f_.body) {
     bool copies = class_of(i) == InstructionClass::async_copy && f_.operand(i, 'd');
     bool stores = i.form == Form::st || i.form == Form::red || i.form == Form::atom || i.form == Form::atom_cas ||
                   i.form == Form::call || copies;
     if (!stores || i.space() == Space::shared || i.space() == Space::local || i.space() == Space::param) continue;
     const Operand* a = f_.operand(i, copies ? 'd' : 'a');
-    bool known = a && a->is(Operand::Kind::address) && a->base == Operand::Kind::reg;
-    stored |= known && i.form != Form::call ? from[a->index] : anywhere;
+    uint64_t through = anywhere;
+    if (a && a->is(Operand::Kind::address) && i.form != Form::call) {
+      if (a->base == Operand::Kind::reg) through = from[a->index];
+      if (a->base == Operand::Kind::variable && is_map(*a)) through = slot(m_.variables[a->index].offset);
+    }
+    if (i.text.find("tensor") != std::string_view::npos && through & ~maps) through = anywhere; // a pointer to a map
+    stored |= through;
   }
   if (stored & anywhere) p_->stores_anywhere = true;
   for (size_t bit = 0; bit < slots.size(); ++bit)
@@ -149,6 +164,39 @@ void Lowering::observe_registers(uint32_t instruction) {
          {.c = guard_.offset, .imm = static_cast<uint32_t>(p_->register_events.size()), .aux = guard_.turned});
     p_->register_events.push_back(std::move(event));
   }
+}
+
+void Lowering::emit_undefined(UndefinedEvent event, const Guard& guard) {
+  event.observed = static_cast<uint32_t>(p_->observed.size());
+  p_->observed.push_back({.kind = Observed::Kind::async, .insn = static_cast<uint32_t>(p_->code.size())});
+  emit(observing_handlers().undefined,
+       {.c = guard.offset, .imm = static_cast<uint32_t>(p_->undefined_events.size()), .aux = guard.turned});
+  p_->undefined_events.push_back(std::move(event));
+}
+void Lowering::begin_undefined() {
+  if (undefined_.tracked.empty()) return;
+  UndefinedEvent event{.begins = true};
+  for (uint32_t r : undefined_.tracked) event.destinations.push_back(undefined_masks_[r] = tail(4, 4));
+  for (uint32_t r : undefined_.at_begin) event.sources.push_back(undefined_masks_[r]);
+  emit_undefined(std::move(event), {});
+}
+/// In front of an instruction: registers without a value that it uses, and what it makes of them.
+void Lowering::observe_undefined(uint32_t instruction) {
+  auto it = std::lower_bound(undefined_.steps.begin(), undefined_.steps.end(), instruction,
+                             [](const UndefinedStep& s, uint32_t i) { return s.instruction < i; });
+  if (it == undefined_.steps.end() || it->instruction != instruction) return;
+  UndefinedEvent event{.result = it->result};
+  for (uint32_t r : it->sources) event.sources.push_back(r == none ? none : undefined_masks_[r]);
+  for (uint32_t r : it->destinations) event.destinations.push_back(undefined_masks_[r]);
+  for (uint32_t r : it->matters) event.matters.emplace_back(undefined_masks_[r], f_.registers[r].name);
+  for (uint32_t r : it->matters_if) event.matters_if.emplace_back(undefined_masks_[r], f_.registers[r].name);
+  if (it->guard != none) event.guard = {undefined_masks_[it->guard], f_.registers[it->guard].name};
+  if (it->result == UndefinedResult::select || !it->matters_if.empty()) {
+    const Guard p = predicate(*f_.operand(f_.body[instruction], 'p'));
+    event.predicate = p.offset;
+    event.turned = p.turned;
+  }
+  emit_undefined(std::move(event), guard_);
 }
 
 void Lowering::observe_lanes(Observed::Kind kind) {

@@ -10,6 +10,7 @@
 #include "runtime/simulator/handlers.h"
 #include "runtime/simulator/liveness.h"
 #include "runtime/simulator/product_registers.h"
+#include "runtime/simulator/undefined.h"
 #include "runtime/simulator/uniform.h"
 
 #include <initializer_list>
@@ -99,6 +100,9 @@ private:
   void observe_lanes(Observed::Kind kind);
   void observe_branch();
   void observe_registers(uint32_t instruction);
+  void observe_undefined(uint32_t instruction);
+  void begin_undefined();
+  void emit_undefined(UndefinedEvent event, const Guard& guard);
   void choose_granules();
   void find_stored_parameters();
   void find_watched_registers();
@@ -153,6 +157,8 @@ private:
   Cfg cfg_;
   Uniformity uniformity_;
   Liveness liveness_;
+  UndefinedRegisters undefined_;                    ///< likewise
+  std::map<uint32_t, uint32_t> undefined_masks_;    ///< by register: places
   ProductHazards product_hazards_;                  ///< with the sanitizer
   std::map<uint32_t, uint32_t> products_, watched_; ///< by instruction, by register: their numbers in the program
   RowAllocation allocation_;

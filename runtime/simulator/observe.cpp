@@ -176,6 +176,37 @@ const Insn* registers(Warp* w, const Insn* ip) {
   return ip + 1;
 }
 
+const Insn* undefined(Warp* w, const Insn* ip) {
+  const uint32_t lanes = w->active & (mask_at(w, ip->c) ^ ip->aux);
+  const UndefinedEvent& e = w->block->launch->program->undefined_events[ip->imm];
+  auto mask = [&](uint32_t offset) -> uint32_t& { return *reinterpret_cast<uint32_t*>(w->file + offset); };
+  auto source = [&](uint32_t offset) { return offset == none ? 0 : mask(offset); };
+  if (e.guard.first != none && mask(e.guard.first) & w->active)
+    w->block->sanitizer->undefined(*w, mask(e.guard.first) & w->active, e.observed, e.guard.second);
+  const uint32_t holds = mask(e.predicate) ^ e.turned;
+  for (const auto& [offset, name] : e.matters)
+    if (mask(offset) & lanes) w->block->sanitizer->undefined(*w, mask(offset) & lanes, e.observed, name);
+  for (const auto& [offset, name] : e.matters_if)
+    if (mask(offset) & lanes & holds)
+      w->block->sanitizer->undefined(*w, mask(offset) & lanes & holds, e.observed, name);
+  uint32_t result = 0;
+  switch (e.result) {
+  case UndefinedResult::defined: break;
+  case UndefinedResult::any:
+    for (uint32_t s : e.sources) result |= source(s);
+    break;
+  case UndefinedResult::all:
+    result = ~0u;
+    for (uint32_t s : e.sources) result &= source(s);
+    break;
+  case UndefinedResult::select: result = (source(e.sources[0]) & holds) | (source(e.sources[1]) & ~holds); break;
+  }
+  for (uint32_t d : e.destinations) mask(d) = (mask(d) & ~lanes) | (result & lanes);
+  if (e.begins)
+    for (uint32_t s : e.sources) mask(s) |= lanes;
+  return ip + 1;
+}
+
 } // namespace
 
 const ObservingLoops& observing_loops() {
@@ -186,7 +217,7 @@ const ObservingLoops& observing_loops() {
 }
 
 const ObservingHandlers& observing_handlers() {
-  static const ObservingHandlers all{access, lanes, branch, block, registers};
+  static const ObservingHandlers all{access, lanes, branch, block, registers, undefined};
   return all;
 }
 

@@ -20,7 +20,7 @@ struct Access {
 /// mask.
 struct ObservingHandlers {
   Fn access, lanes, branch, block; ///< block: imm = number of the basic block that begins
-  Fn registers;                    ///< imm = index in Program::register_events
+  Fn registers, undefined;         ///< imm = index in Program::register_events, undefined_events
 };
 const ObservingHandlers& observing_handlers();
 

@@ -119,6 +119,25 @@ struct RegisterEvent {
   std::vector<uint32_t> touches;  ///< watched registers
 };
 
+/// Whether a result has a value, where some sources may have none (undefined.h).
+enum class UndefinedResult : uint8_t {
+  defined, ///< from memory, other lanes, ...
+  any,     ///< undefined where any source is
+  all,     ///< where all are: bits of several registers are put together
+  select,  ///< where that of the two sources is that the predicate selects
+};
+/// What becomes of registers without a value in an instruction. Such registers have a mask each in the file: the lanes
+/// that hold no value.
+struct UndefinedEvent {
+  uint32_t observed = 0;
+  bool begins = false; ///< the function: those of `sources` have none, the others of `destinations` are not yet written
+  UndefinedResult result{};
+  std::vector<uint32_t> sources, destinations;                            ///< masks; none: a source that has a value
+  std::vector<std::pair<uint32_t, std::string_view>> matters, matters_if; ///< masks, names of registers
+  std::pair<uint32_t, std::string_view> guard{none, {}};                  ///< likewise, for all lanes that come here
+  uint32_t predicate = 0, turned = 0;                                     ///< of `select` and `matters_if`
+};
+
 struct Program {
   std::shared_ptr<const Module> module;
   uint32_t entry = none;
@@ -149,6 +168,7 @@ struct Program {
   Instruments instruments;
   std::vector<Observed> observed; ///< with instruments only
   std::vector<RegisterEvent> register_events;
+  std::vector<UndefinedEvent> undefined_events;
   std::vector<uint32_t> products; ///< wgmma: instructions, by number
   uint32_t watched_registers = 0;
   std::vector<StaticCounters> counters;    ///< with counters only: of every instruction of the PTX

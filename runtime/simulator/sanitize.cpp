@@ -403,6 +403,11 @@ void Sanitizer::unwritten(const Warp& w, uint32_t lane, uint32_t observed, uint6
              (space == Space::global ? " that has never been written" : " that nothing in its block has written"));
 }
 
+void Sanitizer::undefined(const Warp& w, uint32_t lanes, uint32_t observed, std::string_view name) {
+  report(FindingKind::uninitialised, w, static_cast<uint32_t>(std::countr_zero(lanes)), observed, none,
+         " uses register " + std::string(name) + ", to which nothing has given a value on the way here");
+}
+
 void Sanitizer::report(FindingKind kind, const Warp& w, uint32_t lane, uint32_t observed, uint32_t other,
                        const std::string& what) {
   const Program& p = *block_.launch->program;

@@ -21,6 +21,7 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <unordered_map>
 
 namespace tilejit::runtime::simulator {
@@ -53,6 +54,8 @@ public:
   void arrive_at(Moment& moment, const Warp& w, uint32_t mask, bool releases);
   void leave_from(const Moment& moment, const Warp& w, uint32_t mask) { acquire(moment, w, mask); }
 
+  /// Lanes use a register to which nothing has given a value.
+  void undefined(const Warp& w, uint32_t lanes, uint32_t observed, std::string_view name);
   /// The lanes of `mask` come to an instruction that has something to do with registers of a wgmma.
   void registers(const Warp& w, uint32_t mask, const RegisterEvent& event);
 

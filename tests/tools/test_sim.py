@@ -35,6 +35,26 @@ ret;
 """
 
 
+# Two warps hand each other a word through shared memory; BARRIER is what stands between.
+EXCHANGE = """.version 8.0
+.target sm_80
+.address_size 64
+.visible .entry exchange(.param .u64 o)
+{
+.reg .b32 %r<9>; .reg .b64 %rd<9>; .shared .align 4 .b8 words[256];
+.file 1 "exchange.cpp"
+ld.param.u64 %rd1, [o]; mov.u32 %r1, %tid.x; mov.u32 %r2, words; mad.lo.u32 %r3, %r1, 4, %r2;
+.loc 1 5 1
+st.shared.b32 [%r3], %r1;
+BARRIER
+.loc 1 7 1
+xor.b32 %r4, %r3, 128; ld.shared.b32 %r5, [%r4];
+mul.wide.u32 %rd2, %r1, 4; add.u64 %rd1, %rd1, %rd2; st.global.b32 [%rd1], %r5;
+ret;
+}
+"""
+
+
 class Sim(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -110,6 +130,28 @@ ret;
             self.assertIsNone(finding[member])
         run = self.sim("k.ptx", *self.arguments(), "--findings", "f.json", "--sanitize")
         self.assertEqual((run.returncode, json.loads((self.folder / "f.json").read_text())), (0, []))
+
+    def test_sanitizers(self):
+        (self.folder / "race.ptx").write_text(EXCHANGE.replace("BARRIER", ""))
+        (self.folder / "fine.ptx").write_text(EXCHANGE.replace("BARRIER", "bar.sync 0;"))
+        words = ["--entry", "exchange", "--grid", "1", "--block", "64", "--arg", "out:o.npy:i32:64", "--findings", "f.json"]
+        findings = lambda: json.loads((self.folder / "f.json").read_text())
+        run = self.sim("fine.ptx", *words, "--sanitize")
+        self.assertEqual((run.returncode, run.stderr, findings()), (0, "", []))
+        self.assertEqual(npy.read(self.folder / "o.npy")[0], [i ^ 32 for i in range(64)])
+        run = self.sim("race.ptx", *words)
+        self.assertEqual((run.returncode, findings()), (0, []))
+        run = self.sim("race.ptx", *words, "--sanitize")
+        self.assertEqual(run.returncode, 3)
+        self.assertIn("shared-race", run.stderr)
+        self.assertTrue((self.folder / "o.npy").exists())  # the launch went to its end
+        races = [f for f in findings() if f["kind"] == "shared-race"]
+        lines = EXCHANGE.splitlines()
+        store, load = (next(i for i, line in enumerate(lines, 1) if text in line) for text in ("st.shared", "ld.shared"))
+        self.assertEqual({f["ptx_line"] for f in races} | {f["other_ptx_line"] for f in races}, {store, load})
+        self.assertEqual({f["source"].split(":")[1] for f in races} | {f["other_source"].split(":")[1] for f in races}, {"5", "7"})
+        run = self.sim("none.ptx", *words, "--sanitize")
+        self.assertEqual(run.returncode, 2)
 
     def test_counters(self):
         run = self.sim("k.ptx", *self.arguments(), "--counters", "json")

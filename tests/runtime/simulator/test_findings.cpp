@@ -55,6 +55,29 @@ TEST_CASE("an aligned barrier in diverged code is a misused barrier, an unaligne
                      {}) == "");
 }
 
+TEST_CASE("barriers with counts that do not fit") {
+  // Two warps at one barrier, each with its own count.
+  auto text = [](const std::string& first, const std::string& second) {
+    return kernel_text({}, "mov.u32 %r0, %tid.x; setp.lt.u32 %p1, %r0, 32; @%p1 bra A;\nbar.sync 1, " + second +
+                               "; bra B;\nA: bar.sync 1, " + first + ";\nB:");
+  };
+  CHECK(found(text("64", "96"), 1, 64).kind == FindingKind::barrier);
+  Simulator sim;
+  CHECK(sim.error_of(text("64", "64"), 1, 64, {}) == "");
+  CHECK(found(kernel_text({}, "bar.sync 16;"), 1, 64).kind == FindingKind::barrier);
+}
+
+TEST_CASE("local memory has bounds, too") {
+  auto text = [](int offset) {
+    return kernel_text({}, ".local .align 8 .b8 own[64];\nmov.u32 %r0, %tid.x; mov.u32 %r1, own; st.local.b32 [%r1+" +
+                               std::to_string(offset) + "], %r0;");
+  };
+  Simulator sim;
+  CHECK(sim.error_of(text(60), 1, 32, {}) == "");
+  CHECK(found(text(64), 1, 32).kind == FindingKind::out_of_bounds);
+  CHECK(found(text(62), 1, 32).kind == FindingKind::misaligned);
+}
+
 TEST_CASE("findings as JSON") {
   CHECK(to_json({}) == "[]\n");
   Finding f{.kind = FindingKind::shared_race,
