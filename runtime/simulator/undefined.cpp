@@ -41,7 +41,9 @@ Result result_of(const Instruction& i) {
 class Finder {
 public:
   Finder(const Function& f, const Cfg& cfg, const Liveness& liveness) : f_(f), cfg_(cfg), tracked_(f.registers.size()) {
-    found_.at_begin = liveness.maybe_undefined;
+    for (uint32_t r : liveness.maybe_undefined)
+      if (std::none_of(f.parameters.begin(), f.parameters.end(), [&](const Parameter& p) { return p.reg == r; }))
+        found_.at_begin.push_back(r);
     for (uint32_t r : found_.at_begin) tracked_[r] = true;
   }
   UndefinedRegisters run() {
