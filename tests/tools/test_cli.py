@@ -138,6 +138,13 @@ class Run(Cli):
             self.good("run", "attention", *words, "--out", f"o={target}.npy", "--device", f"simulator:{target}")
             self.check(f"{target}.npy")
 
+    def test_sanitizers(self):
+        words = self.inputs()
+        self.good("run", "attention", *words, "--out", "o=o.npy", "--device", "simulator", "--sanitize", "--findings", "f.json")
+        self.assertEqual((self.folder / "f.json").read_text(), "[]\n")
+        self.check("o.npy")
+        self.bad("nowhere", "run", "attention", *words, "--out", "o=o.npy", "--device", "simulator", "--findings", "nowhere/f.json")
+
     def test_only_what_is_asked_for_is_written(self):
         words = self.inputs()
         before = set(self.folder.iterdir())
