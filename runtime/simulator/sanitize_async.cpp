@@ -217,7 +217,9 @@ void Sanitizer::issued(Token& t) {
     to.strong = reduces;
     if (t.kind == Token::Kind::to_global) {
       async_shared(a, t.shared, t.bytes);
-      async_global(to, t.global, t.bytes);
+      if (t.byte_mask == 0xffff) async_global(to, t.global, t.bytes);
+      for (uint32_t i = 0; i < t.bytes && t.byte_mask != 0xffff; ++i)
+        if (t.byte_mask >> i % 16 & 1) async_global(to, t.global + i, 1);
       break;
     }
     const std::vector<BoxPiece> pieces = pieces_of(t);
