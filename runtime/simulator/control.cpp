@@ -218,29 +218,38 @@ const Insn* bar_warp(Warp* w, const Insn* ip) {
 // --- cp.async --------------------------------------------------------------------------------------------------------
 
 void perform(Warp* w, const AsyncCopy& copy, uint32_t mask) {
+  if (copy.whole && copy.bytes == 16 && mask == ~0u) {
+    for (int lane = 0; lane < 32; ++lane) std::memcpy(w->shared + copy.to[lane], copy.from[lane], 16);
+    return;
+  }
   for (uint32_t m = mask; m; m &= m - 1) {
     int lane = std::countr_zero(m);
     uint8_t* to = w->shared + copy.to[lane];
-    if (copy.valid[lane] == 16 && copy.bytes == 16) {
-      std::memcpy(to, copy.from[lane], 16);
-      continue;
-    }
     if (copy.valid[lane]) std::memcpy(to, copy.from[lane], copy.valid[lane]);
     std::memset(to + copy.valid[lane], 0, copy.bytes - copy.valid[lane]);
   }
 }
+/// The lanes of `mask` that are at the same number of groups as the first of them.
+uint32_t lanes_in_step(const AsyncQueue& q, uint32_t mask) {
+  const uint32_t number = q.groups[std::countr_zero(mask)];
+  uint32_t differ = 0;
+  for (uint32_t n : q.groups) differ |= n ^ number;
+  if (differ == 0) return mask;
+  uint32_t same = 0;
+  for (uint32_t m = mask; m; m &= m - 1)
+    if (q.groups[std::countr_zero(m)] == number) same |= 1u << std::countr_zero(m);
+  return same;
+}
 /// What the lanes of `mask` have issued and not committed becomes a group.
 void commit(Warp* w, uint32_t mask) {
   AsyncQueue& q = *w->async;
-  for (uint32_t m = mask; m; m &= m - 1) ++q.groups[std::countr_zero(m)];
+  for (uint32_t lane = 0; lane < 32; ++lane) q.groups[lane] += mask >> lane & 1;
   size_t count = q.copies.size();
   for (size_t i = 0; i < count; ++i) {
     if (q.copies[i].group != 0) continue;
     uint32_t lanes = q.copies[i].mask & mask;
     if (!lanes) continue;
-    uint32_t number = q.groups[std::countr_zero(lanes)], same = 0;
-    for (uint32_t m = lanes; m; m &= m - 1)
-      if (q.groups[std::countr_zero(m)] == number) same |= 1u << std::countr_zero(m);
+    uint32_t number = q.groups[std::countr_zero(lanes)], same = lanes_in_step(q, lanes);
     if (same != q.copies[i].mask) { // lanes that have not committed, or are at another number
       AsyncCopy rest = q.copies[i];
       rest.mask &= ~same;
@@ -256,13 +265,19 @@ void wait(Warp* w, uint32_t mask, uint32_t pending, bool uncommitted) {
   AsyncQueue& q = *w->async;
   size_t kept = 0;
   uint32_t done = q.issued; // copies up to this one are done
+  const bool in_step = lanes_in_step(q, mask) == mask;
   for (size_t i = 0; i < q.copies.size(); ++i) {
     AsyncCopy& copy = q.copies[i];
+    const uint32_t lanes = copy.mask & mask;
+    auto is_ready = [&](uint32_t lane) {
+      return uncommitted || (copy.group != 0 && copy.group + pending <= q.groups[lane]);
+    };
     uint32_t ready = 0;
-    for (uint32_t m = copy.mask & mask; m; m &= m - 1) {
-      int lane = std::countr_zero(m);
-      if (uncommitted || (copy.group != 0 && copy.group + pending <= q.groups[lane])) ready |= 1u << lane;
-    }
+    if (in_step)
+      ready = lanes && is_ready(static_cast<uint32_t>(std::countr_zero(lanes))) ? lanes : 0;
+    else
+      for (uint32_t m = lanes; m; m &= m - 1)
+        if (is_ready(static_cast<uint32_t>(std::countr_zero(m)))) ready |= 1u << std::countr_zero(m);
     if (ready) perform(w, copy, ready);
     copy.mask &= ~ready;
     if (copy.mask) {

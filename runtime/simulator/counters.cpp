@@ -45,6 +45,10 @@ std::array<uint32_t, 2> wavefronts(const Access& a, uint32_t bytes) {
 }
 
 std::array<uint32_t, 2> sectors(const Access& a, uint32_t bytes) {
+  if (a.contiguous) { // what it spans, and every byte of that
+    const uint64_t begin = a.at[0], end = a.at[31] + bytes;
+    return {static_cast<uint32_t>((end + 31) / 32 - begin / 32), static_cast<uint32_t>((end - begin + 31) / 32)};
+  }
   uint64_t ids[64];
   uint32_t count = 0;
   auto note = [&](uint64_t id) {

@@ -165,26 +165,81 @@ struct Copysign : Ops2<T> { // the sign of a, the rest of b
 template <class T, bool less, bool nan, bool ftz>
 inline T extreme(T a, T b) {
   using Bits = LaneOf<T>;
-  Bits x = bits_as<Bits>(a), y = bits_as<Bits>(b);
-  Bits same = less ? x | y : x & y; // equal: only zeros differ in their bits
-  Bits r = (less ? a < b : a > b) ? x : (less ? b < a : b > a) ? y : same;
+  const Bits x = bits_as<Bits>(a), y = bits_as<Bits>(b);
   constexpr Bits canonical_nan = sizeof(T) == 4 ? Bits(nan32) : Bits(nan64);
+  Bits r = bits_as<Bits>((less ? a < b : a > b) ? a : b); // the machine's own: b where they are equal or one is NaN
+  r = a == b ? (less ? x | y : x & y) : r;                // only zeros differ in their bits then
+  r = b != b ? x : r;
   if constexpr (ftz) r = r & 0x7f800000 ? r : r & 0x80000000;
-  bool nan_a = a != a, nan_b = b != b;
-  if constexpr (nan) {
-    r = nan_a || nan_b ? canonical_nan : r;
-  } else {
-    Bits keep_a = x, keep_b = y;
-    if constexpr (ftz) keep_a = x & 0x7f800000 ? x : x & 0x80000000, keep_b = y & 0x7f800000 ? y : y & 0x80000000;
-    r = nan_a ? keep_b : nan_b ? keep_a : r;
-    r = nan_a && nan_b ? canonical_nan : r;
-  }
+  r = (nan ? a != a || b != b : a != a && b != b) ? canonical_nan : r;
   return bits_as<T>(r);
 }
 template <class T, bool less, bool nan, bool ftz>
 struct Extreme : Ops2<T> {
   static inline T apply(T a, T b) { return extreme<T, less, nan, ftz>(a, b); }
 };
+/// Of whole vectors: the compiler takes the steps of `extreme` apart into branches and makes twice as many of them.
+/// That counts: a maximum of a row of scores is a chain.
+#if defined(__AVX512F__)
+using Floats = __m512;
+inline Floats load_floats(const u32* a) { return _mm512_load_ps(a); }
+inline void store_floats(u32* d, Floats x) { _mm512_store_ps(d, x); }
+inline Floats all_floats(f32 x) { return _mm512_set1_ps(x); }
+template <bool less, bool ftz>
+inline Floats extreme(Floats a, Floats b) {
+  Floats r = less ? _mm512_min_ps(a, b) : _mm512_max_ps(a, b);
+  const __mmask16 equal = _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ), nan_b = _mm512_cmp_ps_mask(b, b, _CMP_UNORD_Q);
+  r = less ? _mm512_mask_or_ps(r, equal, a, b) : _mm512_mask_and_ps(r, equal, a, b);
+  r = _mm512_mask_mov_ps(r, nan_b, a);
+  if constexpr (ftz) {
+    const __mmask16 small = _mm512_testn_epi32_mask(_mm512_castps_si512(r), _mm512_set1_epi32(0x7f800000));
+    r = _mm512_mask_and_ps(r, small, r, _mm512_set1_ps(-0.0f));
+  }
+  return _mm512_mask_mov_ps(r, _mm512_mask_cmp_ps_mask(nan_b, a, a, _CMP_UNORD_Q), all_floats(bits_as<f32>(nan32)));
+}
+#elif defined(__AVX2__)
+using Floats = __m256;
+inline Floats load_floats(const u32* a) { return _mm256_load_ps(reinterpret_cast<const f32*>(a)); }
+inline void store_floats(u32* d, Floats x) { _mm256_store_ps(reinterpret_cast<f32*>(d), x); }
+inline Floats all_floats(f32 x) { return _mm256_set1_ps(x); }
+template <bool less, bool ftz>
+inline Floats extreme(Floats a, Floats b) {
+  Floats r = less ? _mm256_min_ps(a, b) : _mm256_max_ps(a, b); // b where they are equal
+  const Floats equal = _mm256_cmp_ps(a, b, _CMP_EQ_OQ), nan_b = _mm256_cmp_ps(b, b, _CMP_UNORD_Q);
+  r = less ? _mm256_or_ps(r, _mm256_and_ps(equal, a)) : _mm256_andnot_ps(_mm256_andnot_ps(a, equal), r);
+  r = _mm256_blendv_ps(r, a, nan_b);
+  if constexpr (ftz) {
+    const __m256i exponent = _mm256_and_si256(_mm256_castps_si256(r), _mm256_set1_epi32(0x7f800000));
+    const Floats small = _mm256_castsi256_ps(_mm256_cmpeq_epi32(exponent, _mm256_setzero_si256()));
+    r = _mm256_andnot_ps(_mm256_andnot_ps(all_floats(-0.0f), small), r);
+  }
+  return _mm256_blendv_ps(r, all_floats(bits_as<f32>(nan32)), _mm256_cmp_ps(r, r, _CMP_UNORD_Q));
+}
+#endif
+#if defined(__AVX2__)
+template <bool less, bool ftz, unsigned K>
+const Insn* extreme_rows(Warp* w, const Insn* ip) {
+  constexpr int step = sizeof(Floats) / 4;
+  for (u32 more = ip->imm;; --more) {
+    u32* d = row<f32>(w, ip->d);
+    const u32 *a = row<f32>(w, K & 1 ? ip->d : ip->a), *b = row<f32>(w, K & 2 ? ip->d : ip->b);
+    const Floats sa = K & 1 ? all_floats(scalar<f32>(w, ip->a)) : Floats{},
+                 sb = K & 2 ? all_floats(scalar<f32>(w, ip->b)) : Floats{};
+    for (int i = 0; i < 32; i += step)
+      store_floats(d + i, extreme<less, ftz>(K & 1 ? sa : load_floats(a + i), K & 2 ? sb : load_floats(b + i)));
+    ++ip;
+    if (more == 0) return ip;
+  }
+}
+#endif
+template <bool less, bool ftz>
+Fn pick_extreme(const Request& r) {
+#if defined(__AVX2__)
+  static constexpr Fn table[] = {extreme_rows<less, ftz, 0>, extreme_rows<less, ftz, 1>, extreme_rows<less, ftz, 2>};
+  if (!r.scalar && r.kinds < 3) return table[r.kinds];
+#endif
+  return pick2<Extreme<f32, less, false, ftz>>(r);
+}
 /// .xorsign.abs, and .abs alone.
 template <bool less, bool nan, bool ftz, bool xorsign>
 struct ExtremeAbs : Ops2<f32> {
@@ -486,7 +541,7 @@ Fn extreme_of(const Request& r) {
   if (r.types[0] == Type::f64) return seldom2<Extreme<f64, less, false, false>>(r);
   if (!abs) {
     if (nan) return ftz ? rows2<Extreme<f32, less, true, true>>(r) : rows2<Extreme<f32, less, true, false>>(r);
-    return ftz ? pick2<Extreme<f32, less, false, true>>(r) : pick2<Extreme<f32, less, false, false>>(r);
+    return ftz ? pick_extreme<less, true>(r) : pick_extreme<less, false>(r);
   }
   if (xorsign) {
     if (nan) return ftz ? rare2<ExtremeAbs<less, true, true, true>>(r) : rare2<ExtremeAbs<less, true, false, true>>(r);

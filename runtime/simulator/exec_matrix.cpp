@@ -54,6 +54,7 @@ Fn choose_mma(u32 groups) {
 // Eight rows of eight 16-bit elements. In a register lane l holds elements 2(l % 4) and 2(l % 4) + 1 of row l / 4, so a
 // register is the eight rows of 16 bytes one after the other.
 
+#if !defined(__AVX512F__)
 struct Matrix {
   __m128i row[8];
 };
@@ -78,12 +79,43 @@ inline Matrix transposed(const Matrix& m) {
   }
   return t;
 }
+#endif
+
+/// Eight rows become the two halves of a register, straight or transposed.
+template <bool transpose, class Row>
+inline void put_matrix(u32* d, Row row) {
+#if defined(__AVX512F__)
+  auto half = [&](u32 r) {
+    __m512i x = _mm512_castsi128_si512(row(r));
+    x = _mm512_inserti32x4(x, row(r + 1), 1);
+    x = _mm512_inserti32x4(x, row(r + 2), 2);
+    return _mm512_inserti32x4(x, row(r + 3), 3);
+  };
+  __m512i low = half(0), high = half(4);
+  if constexpr (transpose) { // element 8i + j is 8j + i of the two halves
+    const __m512i columns = _mm512_set_epi16(59, 51, 43, 35, 27, 19, 11, 3, 58, 50, 42, 34, 26, 18, 10, 2, 57, 49, 41,
+                                             33, 25, 17, 9, 1, 56, 48, 40, 32, 24, 16, 8, 0);
+    const __m512i t = _mm512_permutex2var_epi16(low, columns, high);
+    high = _mm512_permutex2var_epi16(low, _mm512_add_epi16(columns, _mm512_set1_epi16(4)), high);
+    low = t;
+  }
+  _mm512_store_si512(d, low);
+  _mm512_store_si512(d + 16, high);
+#else
+  Matrix m;
+  for (u32 r = 0; r < 8; ++r) m.row[r] = row(r);
+  if (transpose) m = transposed(m);
+  for (u32 r = 0; r < 8; ++r) _mm_store_si128(reinterpret_cast<__m128i*>(d + 4 * r), m.row[r]);
+#endif
+}
+
+inline __m128i load_row(const u32* from, u32 r) {
+  return _mm_load_si128(reinterpret_cast<const __m128i*>(from + 4 * r));
+}
 
 const Insn* movmatrix(Warp* w, const Insn* ip) {
-  Matrix m;
-  std::memcpy(&m, lanes_at(w, offsets_of(ip)[1]), 128);
-  m = transposed(m);
-  std::memcpy(lanes_at(w, offsets_of(ip)[0]), &m, 128);
+  const u32* s = lanes_at(w, offsets_of(ip)[1]);
+  put_matrix<true>(lanes_at(w, offsets_of(ip)[0]), [&](u32 r) { return load_row(s, r); });
   return ip + 2;
 }
 
@@ -124,15 +156,14 @@ const Insn* ldmatrix(Warp* w, const Insn* ip) {
   alignas(64) u64 at[32];
   u32 mask;
   const bool all = find_matrix_rows<8 * matrices>(w, ip, false, at, mask);
+  const u8* shared = w->shared;
   for (u32 k = 0; k < matrices; ++k) {
-    Matrix m;
-    for (u32 r = 0; r < 8; ++r) {
-      const u8* from = w->shared + at[8 * k + r];
-      m.row[r] =
-          all || mask >> (8 * k + r) & 1 ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)) : _mm_set1_epi8(-1);
-    }
-    if (transpose) m = transposed(m);
-    std::memcpy(lanes_at(w, offsets_of(ip)[k]), &m, 128);
+    u32* d = lanes_at(w, offsets_of(ip)[k]);
+    auto load = [&](u32 r) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(shared + at[8 * k + r])); };
+    if (__builtin_expect(all, true))
+      put_matrix<transpose>(d, load);
+    else
+      put_matrix<transpose>(d, [&](u32 r) { return mask >> (8 * k + r) & 1 ? load(r) : _mm_set1_epi8(-1); });
   }
   return ip + 2;
 }
@@ -143,12 +174,15 @@ const Insn* stmatrix(Warp* w, const Insn* ip) {
   u32 mask;
   const bool all = find_matrix_rows<8 * matrices>(w, ip, true, at, mask);
   for (u32 k = 0; k < matrices; ++k) {
-    Matrix m;
-    std::memcpy(&m, lanes_at(w, offsets_of(ip)[k]), 128);
-    if (transpose) m = transposed(m);
+    alignas(64) u32 rows[32];
+    const u32* s = lanes_at(w, offsets_of(ip)[k]);
+    if constexpr (transpose) {
+      put_matrix<true>(rows, [&](u32 r) { return load_row(s, r); });
+      s = rows;
+    }
     for (u32 r = 0; r < 8; ++r)
       if (all || mask >> (8 * k + r) & 1)
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(w->shared + at[8 * k + r]), m.row[r]);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(w->shared + at[8 * k + r]), load_row(s, r));
   }
   return ip + 2;
 }

@@ -1,241 +1,32 @@
 // exec_memory.cpp - loads, stores, atomics, cp.async. PTX ISA 9.7.9 "ld", "st", 9.7.13 "atom", "red", 9.7.9.25
 // "cp.async".
 //
-// Every address of a lane that executes is checked against the memory it must lie in; the error names it. A warp whose
-// lanes all hit one allocation is checked once. Stores and atomics take effect in the order of the lanes.
+// How lanes find their bytes, and how these move: exec_access.h. Stores and atomics take effect in the order of the
+// lanes.
 //
 // Main slot: a = address (row or scalar), imm = offset, c = guard, aux = its xor mask, d = flags. Next slot: up to 8
 // words with the rows of the elements (loads, stores), or see the handler.
-#include "runtime/simulator/control.h"
+#include "runtime/simulator/exec_access.h"
 #include "runtime/simulator/handlers.h"
 #include "runtime/simulator/memory.h"
-#include "runtime/simulator/memory_flags.h"
 #include "runtime/simulator/small_floats.h"
 
 namespace tilejit::runtime::simulator {
 namespace {
-
-struct alignas(64) Addresses {
-  u64 at[32];
-};
-
-inline void addresses(Warp* w, u32 flags, u32 base, u32 offset, Addresses& out) {
-  const u64 add = u64(s64(s32(offset)));
-  if (flags & address_row64) {
-    const u64* a = row<u64>(w, base);
-    LANES out.at[i] = a[i] + add;
-  } else if (flags & address_row32) {
-    const u32* a = row<u32>(w, base);
-    LANES out.at[i] = a[i] + offset;
-  } else {
-    const u64 a = *reinterpret_cast<const u64*>(w->file + base) + add;
-    LANES out.at[i] = a;
-  }
-}
-
-/// Where the memory of a space lies: offsets first .. last are those at which `bytes` bytes may begin.
-struct Extent {
-  u64 first = 0, last = 0; ///< last < first, as signed numbers: nowhere
-  u64 host = 0;            ///< address of offset 0
-  u64 stride = 0;          ///< from a lane's own memory to the next one's
-};
-template <Space space>
-inline Extent extent(Warp* w, u64 bytes) {
-  if constexpr (space == Space::shared)
-    return {0, w->shared_bytes - bytes, reinterpret_cast<u64>(w->shared)};
-  else if constexpr (space == Space::local)
-    return {0, w->local_bytes - bytes, reinterpret_cast<u64>(w->local), w->local_bytes};
-  else if constexpr (space == Space::param)
-    return {0, w->param_bytes - bytes, reinterpret_cast<u64>(w->params)};
-  else {
-    const u64 host = reinterpret_cast<u64>(w->arena);
-    if (s64(w->allocation_end - w->allocation_begin) < s64(bytes)) return {0, ~u64(0), host}; // none yet, or too small
-    return {w->allocation_begin, w->allocation_end - bytes, host};
-  }
-}
-/// By the signs of the distances to both ends; right for every address where first <= last, or first is 0 and last
-/// negative.
-inline bool holds(const Extent& e, u64 at) { return s64((at - e.first) | (e.last - at)) >= 0; }
-
-/// One lane's address, by the slow way: windows of generic addresses, other allocations than the last.
-template <Space space>
-u64 locate_lane(Warp* w, const Insn* ip, u32 lane, u64 at, u64 bytes, bool write) {
-  if (at & (bytes - 1)) fault(w, ip, Fault::misaligned, space, lane, at, bytes, write);
-  if constexpr (space == Space::generic) {
-    if (at - shared_window < window_bytes)
-      return locate_lane<Space::shared>(w, ip, lane, at - shared_window, bytes, write);
-    if (at - local_window < window_bytes)
-      return locate_lane<Space::local>(w, ip, lane, at - local_window, bytes, write);
-    if (at - param_window < window_bytes)
-      return locate_lane<Space::param>(w, ip, lane, at - param_window, bytes, write);
-  }
-  if (space == Space::param && write) fault(w, ip, Fault::out_of_bounds, space, lane, at, bytes, write);
-  Extent e = extent<space>(w, bytes);
-  if (!holds(e, at)) {
-    if constexpr (space == Space::shared)
-      if (u8* remote = remote_shared(w, at, bytes)) return reinterpret_cast<u64>(remote);
-    if ((space != Space::global && space != Space::generic) || !find_allocation(w, at, bytes))
-      fault(w, ip, Fault::out_of_bounds, space, lane, at, bytes, write);
-  }
-  return e.host + at + lane * e.stride;
-}
-
-/// Device addresses of the lanes of `mask`, checked and made into host ones. True: all lanes run, and each one's bytes
-/// follow those of the lane before; then only the first address is set.
-template <Space space, u64 bytes>
-[[gnu::noinline]] bool locate(Warp* w, const Insn* ip, u32 flags, u32 base, u32 offset, u32 mask, bool write,
-                              Addresses& a) {
-  addresses(w, flags, base, offset, a);
-  if (__builtin_expect(mask == ~0u, true)) {
-    const Extent e = extent<space>(w, bytes);
-    // Differences are negative where a bound is crossed; all lanes are looked at together, by their sign bits.
-    u64 crossed = 0, low = 0, jump = 0;
-    for (int i = 0; i < 32; ++i) crossed |= (a.at[i] - e.first) | (e.last - a.at[i]);
-    for (int i = 0; i < 32; ++i) low |= a.at[i];
-    for (int i = 0; i < 32; ++i) jump |= a.at[i] ^ (a.at[0] + u64(i) * bytes);
-    if (__builtin_expect(s64(crossed) >= 0 && (low & (bytes - 1)) == 0 && !(space == Space::param && write), true)) {
-      if (jump == 0 && space != Space::local) {
-        a.at[0] += e.host;
-        return true;
-      }
-      if constexpr (space == Space::local)
-        LANES a.at[i] += e.host + u64(i) * e.stride;
-      else
-        LANES a.at[i] += e.host;
-      return false;
-    }
-  }
-  for (u32 m = mask; m; m &= m - 1) {
-    const u32 lane = u32(__builtin_ctz(m));
-    a.at[lane] = locate_lane<space>(w, ip, lane, a.at[lane], bytes, write);
-  }
-  return false;
-}
-/// The same for a number of bytes that is known only now.
-template <Space space>
-bool locate_bytes(Warp* w, const Insn* ip, u32 flags, u32 base, u32 offset, u64 bytes, u32 mask, bool write,
-                  Addresses& a) {
-  return bytes == 16  ? locate<space, 16>(w, ip, flags, base, offset, mask, write, a)
-         : bytes == 8 ? locate<space, 8>(w, ip, flags, base, offset, mask, write, a)
-                      : locate<space, 4>(w, ip, flags, base, offset, mask, write, a);
-}
-
-template <class T>
-inline T read(u64 at) {
-  T x;
-  __builtin_memcpy(&x, reinterpret_cast<const void*>(at), sizeof(T));
-  return x;
-}
-template <class T>
-inline void write(u64 at, T x) {
-  __builtin_memcpy(reinterpret_cast<void*>(at), &x, sizeof(T));
-}
-inline __m128 read16(u64 at) { return _mm_loadu_ps(reinterpret_cast<const float*>(at)); }
-inline __m128 read8(u64 at) { return _mm_castpd_ps(_mm_load_sd(reinterpret_cast<const double*>(at))); }
-inline void write16(u64 at, __m128 x) { _mm_storeu_ps(reinterpret_cast<float*>(at), x); }
-inline float* four(Warp* w, u32 offset, int lane) { return reinterpret_cast<float*>(w->file + offset) + lane; }
-
-/// From memory into the rows of the n elements of each lane. Vectors of 32-bit elements go four lanes at a time, as
-/// transpositions.
-template <class T, int n>
-[[gnu::noinline]] void gather(Warp* w, const u32* rows, Addresses& a, u32 mask, bool contiguous) {
-  using Lane = LaneOf<T>;
-  if (mask != ~0u) {
-    for (u32 m = mask; m; m &= m - 1) {
-      u32 lane = u32(__builtin_ctz(m));
-      for (int e = 0; e < n; ++e) row<T>(w, rows[e])[lane] = Lane(read<T>(a.at[lane] + u64(e) * sizeof(T)));
-    }
-    return;
-  }
-  if constexpr (n == 1) {
-    Lane* d = row<T>(w, rows[0]);
-    if (contiguous) {
-      const auto* from = reinterpret_cast<const T*>(a.at[0]);
-      LANES d[i] = Lane(from[i]);
-    } else {
-      for (int i = 0; i < 32; ++i) d[i] = Lane(read<T>(a.at[i]));
-    }
-    return;
-  }
-  if (contiguous) {
-    const u64 first = a.at[0];
-    LANES a.at[i] = first + u64(i) * (sizeof(T) * n);
-  }
-  if constexpr (sizeof(T) == 4 && n == 4) {
-    for (int i = 0; i < 32; i += 4) {
-      __m128 x0 = read16(a.at[i]), x1 = read16(a.at[i + 1]), x2 = read16(a.at[i + 2]), x3 = read16(a.at[i + 3]);
-      _MM_TRANSPOSE4_PS(x0, x1, x2, x3);
-      _mm_store_ps(four(w, rows[0], i), x0), _mm_store_ps(four(w, rows[1], i), x1);
-      _mm_store_ps(four(w, rows[2], i), x2), _mm_store_ps(four(w, rows[3], i), x3);
-    }
-  } else if constexpr (sizeof(T) == 4 && n == 2) {
-    for (int i = 0; i < 32; i += 4) {
-      __m128 x01 = _mm_movelh_ps(read8(a.at[i]), read8(a.at[i + 1])),
-             x23 = _mm_movelh_ps(read8(a.at[i + 2]), read8(a.at[i + 3]));
-      _mm_store_ps(four(w, rows[0], i), _mm_shuffle_ps(x01, x23, 0x88));
-      _mm_store_ps(four(w, rows[1], i), _mm_shuffle_ps(x01, x23, 0xdd));
-    }
-  } else {
-    for (int e = 0; e < n; ++e) {
-      Lane* d = row<T>(w, rows[e]);
-      for (int i = 0; i < 32; ++i) d[i] = Lane(read<T>(a.at[i] + u64(e) * sizeof(T)));
-    }
-  }
-}
-/// The other way. Later lanes win where two write the same bytes.
-template <class T, int n>
-[[gnu::noinline]] void scatter(Warp* w, const u32* rows, Addresses& a, u32 mask, bool contiguous) {
-  if (mask != ~0u) {
-    for (u32 m = mask; m; m &= m - 1) {
-      u32 lane = u32(__builtin_ctz(m));
-      for (int e = 0; e < n; ++e) write<T>(a.at[lane] + u64(e) * sizeof(T), T(row<T>(w, rows[e])[lane]));
-    }
-    return;
-  }
-  if constexpr (n == 1) {
-    const auto* s = row<T>(w, rows[0]);
-    if (contiguous) {
-      auto* to = reinterpret_cast<T*>(a.at[0]);
-      LANES to[i] = T(s[i]);
-    } else {
-      for (int i = 0; i < 32; ++i) write<T>(a.at[i], T(s[i]));
-    }
-    return;
-  }
-  if (contiguous) {
-    const u64 first = a.at[0];
-    LANES a.at[i] = first + u64(i) * (sizeof(T) * n);
-  }
-  if constexpr (sizeof(T) == 4 && n == 4) {
-    for (int i = 0; i < 32; i += 4) {
-      __m128 x0 = _mm_load_ps(four(w, rows[0], i)), x1 = _mm_load_ps(four(w, rows[1], i));
-      __m128 x2 = _mm_load_ps(four(w, rows[2], i)), x3 = _mm_load_ps(four(w, rows[3], i));
-      _MM_TRANSPOSE4_PS(x0, x1, x2, x3);
-      write16(a.at[i], x0), write16(a.at[i + 1], x1), write16(a.at[i + 2], x2), write16(a.at[i + 3], x3);
-    }
-  } else if constexpr (sizeof(T) == 4 && n == 2) {
-    for (int i = 0; i < 32; i += 4) {
-      __m128 x0 = _mm_load_ps(four(w, rows[0], i)), x1 = _mm_load_ps(four(w, rows[1], i));
-      __m128 low = _mm_unpacklo_ps(x0, x1), high = _mm_unpackhi_ps(x0, x1);
-      write<u64>(a.at[i], bits_as<u64>(_mm_cvtsd_f64(_mm_castps_pd(low))));
-      _mm_storeh_pi(reinterpret_cast<__m64*>(a.at[i + 1]), low);
-      write<u64>(a.at[i + 2], bits_as<u64>(_mm_cvtsd_f64(_mm_castps_pd(high))));
-      _mm_storeh_pi(reinterpret_cast<__m64*>(a.at[i + 3]), high);
-    }
-  } else {
-    for (int i = 0; i < 32; ++i)
-      for (int e = 0; e < n; ++e) write<T>(a.at[i] + u64(e) * sizeof(T), T(row<T>(w, rows[e])[i]));
-  }
-}
 
 template <Space space, class T, int n>
 const Insn* load(Warp* w, const Insn* ip) {
   const u32 flags = ip->d, mask = w->active & (predicate(w, ip->c) ^ ip->aux);
   if (!mask) return ip + 2;
   const u32* rows = reinterpret_cast<const u32*>(ip + 1);
-  Addresses a;
-  const bool contiguous = locate<space, sizeof(T) * n>(w, ip, flags, ip->a, ip->imm, mask, false, a);
-  gather<T, n>(w, rows, a, mask, contiguous);
+  Together t;
+  if (mask == ~0u && locate<space, sizeof(T) * n>(w, flags, ip->a, ip->imm, t))
+    gather<T, n>(w, rows, t);
+  else {
+    Addresses a;
+    locate_lanes<space>(w, ip, flags, ip->a, ip->imm, sizeof(T) * n, mask, false, a);
+    gather_lanes<T, n>(w, rows, a, mask);
+  }
   if (sizeof(T) < 4 && flags & sign_extend)
     for (int e = 0; e < n; ++e) {
       LaneOf<T>* d = row<T>(w, rows[e]);
@@ -251,7 +42,8 @@ template <class T, int n>
 [[maybe_unused]] const Insn* load_scalar(Warp* w, const Insn* ip) {
   const u32* slots = reinterpret_cast<const u32*>(ip + 1);
   const u64 address = *reinterpret_cast<const u64*>(w->file + ip->a) + u64(s64(s32(ip->imm)));
-  const u64 at = locate_lane<Space::param>(w, ip, u32(__builtin_ctz(w->active)), address, sizeof(T) * n, false);
+  const u8* at = reinterpret_cast<const u8*>(
+      locate_lane<Space::param>(w, ip, u32(__builtin_ctz(w->active)), address, sizeof(T) * n, false));
   for (int e = 0; e < n; ++e) {
     T x = read<T>(at + u64(e) * sizeof(T));
     u64 wide = sizeof(T) < 4 && ip->d & sign_extend ? u64(u32(sizeof(T) == 1 ? s32(s8(x)) : s32(s16(x)))) : u64(x);
@@ -264,9 +56,15 @@ template <Space space, class T, int n>
 const Insn* store(Warp* w, const Insn* ip) {
   const u32 mask = w->active & (predicate(w, ip->c) ^ ip->aux);
   if (!mask) return ip + 2;
-  Addresses a;
-  const bool contiguous = locate<space, sizeof(T) * n>(w, ip, ip->d, ip->a, ip->imm, mask, true, a);
-  scatter<T, n>(w, reinterpret_cast<const u32*>(ip + 1), a, mask, contiguous);
+  const u32* rows = reinterpret_cast<const u32*>(ip + 1);
+  Together t;
+  if (mask == ~0u && locate<space, sizeof(T) * n>(w, ip->d, ip->a, ip->imm, t))
+    scatter<T, n>(w, rows, t);
+  else {
+    Addresses a;
+    locate_lanes<space>(w, ip, ip->d, ip->a, ip->imm, sizeof(T) * n, mask, true, a);
+    scatter_lanes<T, n>(w, rows, a, mask);
+  }
   return ip + 2;
 }
 
@@ -404,10 +202,7 @@ const Insn* atomic(Warp* w, const Insn* ip) {
   const u32 mask = w->active & (predicate(w, ip->c) ^ ip->aux);
   if (!mask) return ip + 2;
   Addresses a;
-  if (locate<space, sizeof(T)>(w, ip, ip->d, ip->a, ip->imm, mask, true, a)) {
-    const u64 first = a.at[0];
-    LANES a.at[i] = first + u64(i) * sizeof(T);
-  }
+  locate_lanes<space>(w, ip, ip->d, ip->a, ip->imm, sizeof(T), mask, true, a);
   apply<T, op>(w, ip + 1, a, mask);
   return ip + 2;
 }
@@ -418,6 +213,23 @@ const Insn* atomic(Warp* w, const Insn* ip) {
 // b = its offset, c = bytes of a lane, imm = row of the number of bytes to read (0: all), aux = predicate to ignore the
 // source (0: none).
 
+/// Host addresses of the lanes of `mask`, of a number of bytes that is known only now.
+template <Space space>
+void locate_bytes(Warp* w, const Insn* ip, u32 flags, u32 base, u32 offset, u32 bytes, u32 mask, bool write,
+                  Addresses& a) {
+  Together t;
+  if (mask == ~0u && (bytes == 16  ? locate<space, 16>(w, flags, base, offset, t)
+                      : bytes == 8 ? locate<space, 8>(w, flags, base, offset, t)
+                                   : locate<space, 4>(w, flags, base, offset, t))) {
+    const u64 first = reinterpret_cast<u64>(t.base);
+    if (t.contiguous)
+      LANES a.at[i] = first + u64(i) * bytes;
+    else
+      LANES a.at[i] = first + t.at[i];
+  } else
+    locate_lanes<space>(w, ip, flags, base, offset, bytes, mask, write, a);
+}
+
 const Insn* copy_async(Warp* w, const Insn* ip) {
   const u32 mask = w->active & (predicate(w, ip->c) ^ ip->aux);
   if (!mask) return ip + 2;
@@ -425,10 +237,7 @@ const Insn* copy_async(Warp* w, const Insn* ip) {
   const u32 bytes = more->c;
   Addresses to, from;
   const u64 shared = reinterpret_cast<u64>(w->shared);
-  if (locate_bytes<Space::shared>(w, ip, ip->d, ip->a, ip->imm, bytes, mask, true, to)) {
-    const u64 first = to.at[0];
-    LANES to.at[i] = first + u64(i) * bytes;
-  }
+  locate_bytes<Space::shared>(w, ip, ip->d, ip->a, ip->imm, bytes, mask, true, to);
   u32 valid[32], reads = mask, part = 0; // lanes that read something, lanes that read less than all
   LANES valid[i] = bytes;
   if (more->imm | more->aux) {
@@ -452,14 +261,13 @@ const Insn* copy_async(Warp* w, const Insn* ip) {
         fault(w, ip, Fault::out_of_bounds, Space::global, lane, from.at[lane], valid[lane], false);
       from.at[lane] += reinterpret_cast<u64>(w->arena);
     }
-  } else if (reads && locate_bytes<Space::global>(w, ip, more->d, more->a, more->b, bytes, reads, false, from)) {
-    const u64 first = from.at[0];
-    LANES from.at[i] = first + u64(i) * bytes;
-  }
+  } else if (reads)
+    locate_bytes<Space::global>(w, ip, more->d, more->a, more->b, bytes, reads, false, from);
   AsyncCopy& copy = new_copy(w);
   copy.mask = mask;
   copy.group = 0;
   copy.bytes = bytes;
+  copy.whole = part == 0;
   LANES copy.valid[i] = u8(valid[i]);
   LANES copy.to[i] = u32(to.at[i] - shared);
   __builtin_memcpy(copy.from, from.at, sizeof copy.from);
@@ -492,7 +300,7 @@ Fn access(u32 n, bool is_store) {
   return nullptr;
 }
 template <class T>
-Fn scalars(u32 n) {
+Fn scalars([[maybe_unused]] u32 n) {
   RARE((n == 1 ? load_scalar<T, 1> : n == 2 ? load_scalar<T, 2> : n == 4 ? load_scalar<T, 4> : nullptr));
 }
 template <class T>

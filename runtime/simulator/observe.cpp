@@ -16,8 +16,9 @@ uint32_t mask_at(const Warp* w, uint32_t offset) { return *reinterpret_cast<cons
 bool in_shared(uint64_t at) { return at - shared_window < window_bytes; }
 
 /// The addresses of an access; lanes whose access cannot be done are left out: the access itself reports them.
-void find(const Warp* w, uint32_t flags, uint32_t base, uint32_t offset, bool shared, uint32_t bytes, Access& a) {
-  const uint64_t align = std::bit_floor(bytes) - 1;
+inline void find(const Warp* w, uint32_t flags, uint32_t base, uint32_t offset, bool shared, uint32_t bytes,
+                 Access& a) {
+  const uint64_t align = bytes - 1; // a power of two
   if (shared && w->shared_bytes < bytes) {
     a.mask = 0;
     return;
@@ -26,12 +27,14 @@ void find(const Warp* w, uint32_t flags, uint32_t base, uint32_t offset, bool sh
   static const ObservingLoops& loops = observing_loops();
   uint32_t is = loops.addresses(w->file, flags, base, offset, bytes, align, end, a.at);
   a.contiguous = is & 1 && a.mask == ~0u;
+  a.one_line = is & 4 && a.mask == ~0u;
   if (is & 2) return;
   for (uint32_t m = a.mask; m; m &= m - 1) {
     int lane = std::countr_zero(m);
     if ((a.at[lane] & align) || a.at[lane] > end) a.mask &= ~(1u << lane);
   }
   a.contiguous = a.contiguous && a.mask == ~0u;
+  a.one_line = a.one_line && a.mask == ~0u;
 }
 
 void count(Traffic& t, bool shared, const Access& a, uint32_t bytes) {
@@ -44,7 +47,7 @@ void count(Traffic& t, bool shared, const Access& a, uint32_t bytes) {
 }
 
 /// One space's part of an access.
-void show(Warp* w, const Observed& o, uint32_t index, bool shared, Access& a) {
+inline void show(Warp* w, const Observed& o, uint32_t index, bool shared, Access& a) {
   BlockState& b = *w->block;
   if (!a.mask) return;
   if (!b.counters.empty()) count(shared ? b.counters[index].shared : b.counters[index].global, shared, a, o.bytes);
@@ -103,6 +106,7 @@ const Insn* access(Warp* w, const Insn* ip) {
     rest.mask &= ~a.mask;
     if (a.mask) {
       a.contiguous = a.contiguous && a.mask == ~0u;
+      a.one_line = a.one_line && a.mask == ~0u;
       for (uint64_t& at : a.at) at -= shared_window;
       for (uint32_t m = a.mask; m; m &= m - 1)
         if (a.at[std::countr_zero(m)] + o.bytes > w->shared_bytes) a.mask &= ~(1u << std::countr_zero(m));

@@ -39,6 +39,7 @@ void Sanitizer::begin(uint64_t linear_index) {
   addresses_.clear();
   touches_ = {};
   last_page_number_ = 0;
+  allocation_ = {};
   fenced_ = false;
   auto clear = [&](Plane& p) {
     if (p.used) std::fill_n(p.records.get(), granules_, Record{0});
@@ -134,21 +135,34 @@ bool Sanitizer::ordered(const Warp& w, const WarpTime& t, uint32_t lane, Record 
 }
 /// For whichever lane asks, and whichever lane left a record of this agent and epoch.
 bool Sanitizer::ordered_for_all(const Warp& w, const WarpTime& t, Record r) const {
-  return epoch_of(r) <= (agent_of(r) == w.index ? t.least_sync : t.clock.entries[agent_of(r)].epoch);
+  return epoch_of(r) <= epoch_before(w, t, agent_of(r));
+}
+uint32_t Sanitizer::epoch_before(const Warp& w, const WarpTime& t, uint32_t agent) const {
+  return agent == w.index ? t.least_sync : t.clock.entries[agent].epoch;
 }
 
-/// The usual cases of a contiguous access: everybody meets records of one agent and epoch that is ordered before, or
-/// his own.
-bool Sanitizer::check_contiguous(const Warp& w, const WarpTime& t, const Record* records, uint32_t each,
-                                 bool may_be_empty) const {
-  const Record first = records[0], differ = loops_.differ(records, uint64_t{32} << each);
-  if (first == 0 && !(may_be_empty && differ == 0)) return false;
-  if (differ >> agent_first == 0 && (first == 0 || ordered_for_all(w, t, first))) return true;
-  // An agent's number alone does not tell its record from none: an epoch has a bit besides.
-  if (epoch_of(differ) != 0 && !may_be_empty) return false;
-  return loops_.records[each].strange(records, Record{w.index} << agent_first, whose) == 0;
+/// The lanes of an access that the vector loops look at together: the first 8, 16 or all; 0: others.
+static uint32_t first_lanes(const Access& a) {
+  return a.mask == ~0u ? 32 : a.mask == 0xffff ? 16 : a.mask == 0xff ? 8 : 0;
 }
-
+/// Everything that the access meets in these records, 1 << each of them a lane and `shift` the log2 of the bytes of
+/// one, is ordered before it; false: it takes a look at each lane to say.
+bool Sanitizer::settled(const Warp& w, const WarpTime& t, const Record* records, const Access& a, uint32_t shift,
+                        uint32_t each, bool may_be_empty) const {
+  struct Context {
+    const Sanitizer* sanitizer;
+    const Warp* w;
+    const WarpTime* t;
+  };
+  const Context context{this, &w, &t};
+  auto epoch = [](const void* c, uint32_t agent) {
+    auto [sanitizer, w, t] = *static_cast<const Context*>(c);
+    return sanitizer->epoch_before(*w, *t, agent);
+  };
+  const Horizon horizon{record(w.index, 0, 0, false), may_be_empty, &context, epoch};
+  if (a.contiguous && loops_.records[each].settled_row(records + (a.at[0] >> shift), horizon)) return true;
+  return first_lanes(a) && loops_.records[each].settled(records, a.at, shift, first_lanes(a), horizon);
+}
 void Sanitizer::check_write(const Warp& w, const WarpTime& t, uint32_t observed, uint32_t lane, uint64_t first,
                             uint64_t count, bool strong) {
   const Record own = record(w.index, 0, 0, false) | lane;
@@ -185,6 +199,51 @@ void Sanitizer::check_read(const Warp& w, const WarpTime& t, uint32_t observed, 
   readers_[first >> line_shift_] |= 1u << w.index;
 }
 
+/// Lines of shared memory that an access touches: each once, or more often.
+template <class F>
+static void for_lines(const Access& a, uint32_t bytes, F f) {
+  if (a.one_line) return f(a.at[0] >> 7);
+  if (a.contiguous) {
+    for (uint64_t line = a.at[0] >> 7; line <= (a.at[31] + bytes - 1) >> 7; ++line) f(line);
+    return;
+  }
+  for (uint32_t m = a.mask; m; m &= m - 1) f(a.at[std::countr_zero(m)] >> 7);
+}
+/// Whether a write meets nothing that is not ordered before it; false: it takes a look at each lane to say.
+bool Sanitizer::settled_write(const Warp& w, const WarpTime& t, const Access& a, uint32_t bytes, uint32_t each) const {
+  auto fine = [&](const Plane& p) { return settled(w, t, p.records.get(), a, shift_, each, true); };
+  if (!fine(writes_)) return false;
+  uint32_t readers = 0;
+  for_lines(a, bytes, [&](uint64_t line) { readers |= readers_[line]; });
+  for (uint32_t m = readers; m; m &= m - 1)
+    if (!fine(reads_[std::countr_zero(m)])) return false;
+  return true;
+}
+/// Leaves `mine` with the number of each lane in the records of the access.
+void Sanitizer::mark(Record* records, const Access& a, uint32_t shift, uint32_t each, Record mine) const {
+  if (a.contiguous)
+    loops_.records[each].put(records + (a.at[0] >> shift), mine);
+  else if (first_lanes(a))
+    loops_.records[each].mark(records, a.at, shift, first_lanes(a), mine);
+  else
+    for (uint32_t m = a.mask; m; m &= m - 1) {
+      auto lane = static_cast<uint32_t>(std::countr_zero(m));
+      std::fill_n(records + (a.at[lane] >> shift), uint64_t{1} << each, mine | lane);
+    }
+}
+
+/// Lanes of one access that have written the same bytes, which began at `base` + its addresses.
+void Sanitizer::overlapping(const Warp& w, uint32_t observed, const Record* records, const Access& a, uint32_t shift,
+                            uint64_t base, Space space) {
+  if (a.contiguous || loops_.own(records, a.at, shift, first_lanes(a))) return;
+  for (uint32_t m = a.mask; m; m &= m - 1) {
+    auto lane = static_cast<uint32_t>(std::countr_zero(m));
+    Record r = records[a.at[lane] >> shift];
+    if (lane_of(r) != lane)
+      race(w, lane_of(r), observed, (r & ~Record{31}) | lane, true, true, base + a.at[lane], space);
+  }
+}
+
 /// Two lanes of one store at one place: which of them wins is not defined, unless they agree.
 void Sanitizer::same_place(const Warp& w, uint32_t observed, const Access& a) {
   const Observed& o = block_.launch->program->observed[observed];
@@ -218,43 +277,37 @@ void Sanitizer::shared(const Warp& w, uint32_t observed, const Access& a) {
   const uint64_t count = o.bytes >> shift_;
   const auto each = static_cast<uint32_t>(std::countr_zero(count));
   bool reads = o.kind == Observed::Kind::read || o.kind == Observed::Kind::matrix_read;
-  if (a.contiguous) {
-    const uint64_t first = a.at[0] >> shift_, all = 32 * count;
-    const uint64_t line = first >> line_shift_, lines = (first + all - 1) >> line_shift_;
-    uint32_t readers = 0;
-    for (uint64_t l = line; l <= lines; ++l) readers |= readers_[l];
-    Record* written = writes_.records.get() + first;
-    if (reads && check_contiguous(w, t, written, each, false)) {
-      loops_.records[each].put(plane(w.index) + first, mine);
-      for (uint64_t l = line; l <= lines; ++l) readers_[l] |= 1u << w.index;
-      return;
-    }
-    bool fine = !reads && check_contiguous(w, t, written, each, true);
-    for (uint32_t m = readers; m && fine; m &= m - 1)
-      fine = check_contiguous(w, t, reads_[std::countr_zero(m)].records.get() + first, each, true);
-    if (fine) {
-      loops_.records[each].put(written, mine);
-      bool whole = (first & ((1u << line_shift_) - 1)) == 0 && (all & ((1u << line_shift_) - 1)) == 0;
-      for (uint64_t l = line; whole && l <= lines; ++l) readers_[l] = 0;
-      return;
-    }
-  }
+  Record* written = writes_.records.get();
   if (reads) {
     Record* own = plane(w.index);
+    if (settled(w, t, written, a, shift_, each, false)) {
+      mark(own, a, shift_, each, mine);
+      for_lines(a, o.bytes, [&](uint64_t line) { readers_[line] |= 1u << w.index; });
+      return;
+    }
     for (uint32_t m = a.mask; m; m &= m - 1) {
       auto lane = static_cast<uint32_t>(std::countr_zero(m));
       check_read(w, t, observed, lane, a.at[lane] >> shift_, count, o.strong, mine, own);
     }
     return;
   }
+  if (settled_write(w, t, a, o.bytes, each)) {
+    mark(written, a, shift_, each, mine);
+    if (!a.contiguous) {
+      if (!first_lanes(a) || !loops_.own(written, a.at, shift_, first_lanes(a))) same_place(w, observed, a);
+      return;
+    }
+    const uint64_t first = a.at[0], last = a.at[31] + o.bytes;
+    if (first % 128 == 0 && last % 128 == 0) // whole lines: their readers are done with
+      std::fill(readers_.begin() + static_cast<int64_t>(first >> 7), readers_.begin() + static_cast<int64_t>(last >> 7),
+                0u);
+    return;
+  }
   for (uint32_t m = a.mask; m; m &= m - 1) {
     auto lane = static_cast<uint32_t>(std::countr_zero(m));
     check_write(w, t, observed, lane, a.at[lane] >> shift_, count, o.strong);
   }
-  for (uint32_t m = a.mask; m; m &= m - 1) {
-    auto lane = static_cast<uint32_t>(std::countr_zero(m));
-    std::fill_n(writes_.records.get() + (a.at[lane] >> shift_), count, mine | lane);
-  }
+  mark(written, a, shift_, each, mine);
   if (!a.contiguous) same_place(w, observed, a);
 }
 
@@ -265,11 +318,18 @@ void Sanitizer::copy(const Warp& w, uint32_t observed, const Access& to, uint32_
   known_ = nothing_known;
   const uint64_t count = block_.launch->program->observed[observed].bytes >> shift_;
   const Record mine = record(warps_ + w.index, number, observed, false);
+  const auto each = static_cast<uint32_t>(std::countr_zero(count));
+  Record* written = writes_.records.get();
+  if (settled_write(w, t, to, static_cast<uint32_t>(count << shift_), each)) {
+    mark(written, to, shift_, each, mine);
+    overlapping(w, observed, written, to, shift_, 0, Space::shared);
+    return;
+  }
   for (uint32_t m = to.mask; m; m &= m - 1) {
     auto lane = static_cast<uint32_t>(std::countr_zero(m));
     uint64_t first = to.at[lane] >> shift_;
     check_write(w, t, observed, lane, first, count, false);
-    std::fill_n(writes_.records.get() + first, count, mine | lane);
+    std::fill_n(written + first, count, mine | lane);
   }
 }
 void Sanitizer::copies_done(const Warp& w, uint32_t number) {

@@ -75,14 +75,22 @@ private:
   ClockEntry release(const Warp& w, uint32_t mask);
   void order(const Warp& w, uint32_t mask, uint32_t epoch);
   bool ordered(const Warp& w, const WarpTime& t, uint32_t lane, Record r) const;
+  /// Up to where an agent's accesses are ordered before all lanes of the warp.
+  uint32_t epoch_before(const Warp& w, const WarpTime& t, uint32_t agent) const;
   bool ordered_for_all(const Warp& w, const WarpTime& t, Record r) const;
   Record* plane(uint32_t agent);
   void check_write(const Warp& w, const WarpTime& t, uint32_t observed, uint32_t lane, uint64_t first, uint64_t count,
                    bool strong);
   void check_read(const Warp& w, const WarpTime& t, uint32_t observed, uint32_t lane, uint64_t first, uint64_t count,
                   bool strong, Record mine, Record* reads);
-  bool check_contiguous(const Warp& w, const WarpTime& t, const Record* records, uint32_t each,
-                        bool may_be_empty) const;
+  bool settled(const Warp& w, const WarpTime& t, const Record* records, const Access& a, uint32_t shift, uint32_t each,
+               bool may_be_empty) const;
+  bool settled_write(const Warp& w, const WarpTime& t, const Access& a, uint32_t bytes, uint32_t each) const;
+  void mark(Record* records, const Access& a, uint32_t shift, uint32_t each, Record mine) const;
+  void overlapping(const Warp& w, uint32_t observed, const Record* records, const Access& a, uint32_t shift,
+                   uint64_t base, Space space);
+  bool global_together(const Warp& w, const WarpTime& t, uint32_t observed, const Access& a, Record mine);
+  bool find_allocation(uint64_t address);
   void same_place(const Warp& w, uint32_t observed, const Access& a);
   void synchronize(const Warp& w, WarpTime& t, const Observed& o, const Access& a);
   void race(const Warp& w, uint32_t lane, uint32_t observed, Record other, bool other_writes, bool writes,
@@ -113,7 +121,13 @@ private:
   GlobalTouches touches_;
   uint64_t last_page_number_ = 0;
   GlobalPage* last_page_ = nullptr;
-  bool fenced_ = false; ///< some thread of the block has executed a fence
+  struct Allocation {
+    uint64_t begin = 0, end = 0;
+    bool written = false; ///< the kernel may write it
+    bool whole = false;   ///< all of it has values
+  };
+  Allocation allocation_; ///< the last that was looked at
+  bool fenced_ = false;   ///< some thread of the block has executed a fence
 };
 
 } // namespace tilejit::runtime::simulator

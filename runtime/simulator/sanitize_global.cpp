@@ -153,6 +153,48 @@ GlobalPage& Sanitizer::global_page(uint64_t number) {
   return page;
 }
 
+/// Looks at the allocation that holds the address; false: there is none.
+bool Sanitizer::find_allocation(uint64_t address) {
+  if (address - allocation_.begin < allocation_.end - allocation_.begin) return true;
+  const GlobalMemory& memory = *block_.launch->memory;
+  const GlobalMemory::Range r = memory.find(address);
+  if (r.begin == r.end) return false;
+  allocation_ = {r.begin, r.end, block_.launch->global->written_allocation(address).end != 0,
+                 memory.is_initialised(r.begin, r.end)};
+  return true;
+}
+
+/// The usual case, an access of all lanes to one page that meets nothing it is not ordered after. False: it takes a
+/// look at each lane to say, and nothing has been done.
+bool Sanitizer::global_together(const Warp& w, const WarpTime& t, uint32_t observed, const Access& a, Record mine) {
+  const Observed& o = observed_[observed];
+  const bool writes = o.kind != Observed::Kind::read && o.kind != Observed::Kind::copy;
+  const bool reads = o.kind != Observed::Kind::write;
+  if (a.mask != ~0u || o.strong || !find_allocation(a.at[0])) return false;
+  uint64_t low = a.at[0], high = a.at[31];
+  if (!a.contiguous)
+    for (uint64_t at : a.at) low = std::min(low, at), high = std::max(high, at);
+  high += o.bytes;
+  if (low < allocation_.begin || high > allocation_.end) return false;
+  if (reads && !allocation_.whole) return false;
+  if (!allocation_.written) return true;
+  const uint64_t number = low / GlobalPage::bytes, base = number * GlobalPage::bytes;
+  if (high > base + GlobalPage::bytes) return false;
+  Access within = a;
+  for (uint64_t& at : within.at) at -= base;
+  const auto each = static_cast<uint32_t>(std::countr_zero(std::max<uint64_t>(o.bytes >> global_shift_, 1)));
+  GlobalPage& page = global_page(number);
+  if (!settled(w, t, page.writes.data(), within, global_shift_, each, true)) return false;
+  if (writes && !settled(w, t, page.reads.data(), within, global_shift_, each, true)) return false;
+  if (reads) mark(page.reads.data(), within, global_shift_, each, mine);
+  if (writes) mark(page.writes.data(), within, global_shift_, each, mine);
+  const uint8_t flag = writes ? GlobalPage::plain_write : GlobalPage::plain_read;
+  for (uint32_t lane = 0; lane < 32; ++lane)
+    for (uint64_t k = 0; k < uint64_t{1} << each; ++k) page.flags[(within.at[lane] >> global_shift_) + k] |= flag;
+  if (writes) overlapping(w, observed, page.writes.data(), within, global_shift_, base, Space::global);
+  return true;
+}
+
 void Sanitizer::global(const Warp& w, uint32_t observed, const Access& a) {
   const Observed& o = observed_[observed];
   WarpTime& t = times_[w.index];
@@ -168,18 +210,12 @@ void Sanitizer::global(const Warp& w, uint32_t observed, const Access& a) {
   const GlobalMemory& memory = *block_.launch->memory;
   const Record mine = record(w.index, t.epoch, observed, o.strong);
   t.touched = true;
-  uint64_t begin = 1, end = 0; // the allocation of the last lane
-  bool written = false, whole = false;
+  if (global_together(w, t, observed, a, mine)) return;
   for (uint32_t m = a.mask; m; m &= m - 1) {
     auto lane = static_cast<uint32_t>(std::countr_zero(m));
     const uint64_t at = a.at[lane];
-    if (at < begin || at >= end) {
-      GlobalMemory::Range r = memory.find(at);
-      if (r.begin == r.end) continue; // the access itself reports it
-      begin = r.begin, end = r.end;
-      written = block_.launch->global->written_allocation(at).end != 0;
-      whole = memory.is_initialised(begin, end);
-    }
+    if (!find_allocation(at)) continue; // the access itself reports it
+    const auto [begin, end, written, whole] = allocation_;
     if (at + o.bytes > end) continue;
     if (!written) {
       if (!whole && !memory.is_initialised(at, at + o.bytes)) unwritten(w, lane, observed, at, Space::global);

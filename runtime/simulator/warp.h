@@ -42,6 +42,7 @@ struct AsyncCopy {
   uint32_t group = 0;                ///< 0: not yet committed; else the number that its lanes' commit gave it
   uint32_t bytes = 0;                ///< of a lane: 4, 8, 16
   uint32_t number = 0, observed = 0; ///< for the sanitizer: how many the warp had issued, Program::observed
+  bool whole = false;                ///< every lane reads all of its bytes
   uint8_t valid[32];                 ///< bytes that are read; the rest is zero
   uint32_t to[32];                   ///< shared addresses
   const uint8_t* from[32];

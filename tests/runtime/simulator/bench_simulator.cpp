@@ -148,6 +148,7 @@ double measure(Simulator& sim, Workload w, double seconds) {
   if (w.name.find(chosen) == w.name.npos) return 0;
   w.instructions = count_instructions(w.body);
   const int blocks = 16;
+  static const auto global = sim.upload(std::vector<uint32_t>(blocks * 256 * 16)); // 64 bytes for each thread
   auto text = [&](int trips) {
     return kernel_text({"u64"},
                        ".reg .f32 %s<64>;\n" + thread_index + clear_buffer() + w.setup + "mov.u32 %r190, 0;\nLOOP:\n" +
@@ -163,7 +164,7 @@ double measure(Simulator& sim, Workload w, double seconds) {
     auto module = sim.device->load(kernel);
     Launch launch;
     launch.grid = {blocks, 1, 1};
-    launch.parameters = {uint64_t{0}};
+    launch.parameters = {global->address()};
     auto begin = std::chrono::steady_clock::now();
     double cpu_begin = cpu_seconds();
     sim.device->launch(*module, launch);
@@ -307,6 +308,29 @@ int main(int argc, char** argv) {
                    "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%r3, %r4, %r5, %r6}, [%r103];", 64,
                    "mov.u32 %r103, buffer; mad.lo.u32 %r103, %r2, 16, %r103;\n"),
           seconds);
+  // %rd41: a word of each thread's own, %rd42: the same in another order in the warp, %rd43: 16 bytes.
+  const std::string global =
+      "ld.param.u64 %rd40, [p0]; mad.wide.u32 %rd41, %r0, 4, %rd40; mad.wide.u32 %rd43, %r0, 16, %rd40; and.b32 %r101, "
+      "%r2, 31; mul.lo.u32 %r101, %r101, 11; and.b32 %r101, %r101, 31; and.b32 %r102, %r0, -32; or.b32 %r101, %r101, "
+      "%r102; mad.wide.u32 %rd42, %r101, 4, %rd40; mov.u32 %r103, buffer; mad.lo.u32 %r103, %r2, 16, %r103;\n";
+  auto twice = [](const std::string& before, const std::string& after) {
+    return before + "]" + after + "; " + before + "+16384]" + after + ";";
+  };
+  measure(sim, repeated("alone: ld.global.b32, contiguous", twice("ld.global.b32 %r3, [%rd41", ""), 32, global),
+          seconds);
+  measure(sim, repeated("alone: ld.global.b32, permuted", twice("ld.global.b32 %r3, [%rd42", ""), 32, global), seconds);
+  measure(sim, repeated("alone: st.global.b32, contiguous", twice("st.global.b32 [%rd41", ", %r3"), 32, global),
+          seconds);
+  measure(sim, repeated("alone: ld.global.v4.b32", "ld.global.v4.b32 {%r3, %r4, %r5, %r6}, [%rd43];", 64, global),
+          seconds);
+  measure(
+      sim,
+      repeated("alone: cp.async, 16 bytes, four a group",
+               "cp.async.cg.shared.global [%r103], [%rd43], 16; cp.async.cg.shared.global [%r103+4096], [%rd43], 16; "
+               "cp.async.cg.shared.global [%r103+8192], [%rd43], 16; cp.async.cg.shared.global [%r103+12288], "
+               "[%rd43], 16; cp.async.commit_group; cp.async.wait_group 0;",
+               8, global),
+      seconds);
   std::printf("geometric mean: sanitized %.2f, counted %.2f\n", geometric_mean(slowdowns[0]),
               geometric_mean(slowdowns[1]));
 }

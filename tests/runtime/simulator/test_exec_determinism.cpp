@@ -33,26 +33,67 @@ const char* const mixed = R"(
     mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%r25, %r26}, {%r3, %r4, %r5, %r6}, {%r4, %r5}, {%r3, %r6};
 )";
 
-/// A line for each result of `mixed`: its register, and a hash of what all threads have in it.
-std::string digest_of_this_process() {
-  Simulator sim;
+/// Bytes on all ways through shared memory: lanes in and out of order, at the same place, of all widths. %r60 on: what
+/// they find. Buffer: 16 bytes a thread, of which `barrier` parts writers and readers.
+std::string moves(const std::string& barrier) {
+  return R"(
+    mul.lo.u32 %r3, %r0, 0x9e3779b9; xor.b32 %r4, %r3, 0x5bd1e995; mul.hi.u32 %r5, %r3, %r4; prmt.b32 %r6, %r3, %r5, 0x2610;
+    mov.u32 %r30, buffer; mul.lo.u32 %r31, %r2, 11; and.b32 %r31, %r31, 127; mad.lo.u32 %r31, %r31, 16, %r30;
+    mad.lo.u32 %r32, %r2, 16, %r30; xor.b32 %r33, %r32, 0x2f0; and.b32 %r34, %r2, 105; mad.lo.u32 %r34, %r34, 4, %r30;
+    st.shared.v4.b32 [%r31], {%r3, %r4, %r5, %r6}; )" +
+         barrier + R"( ld.shared.v4.b32 {%r60, %r61, %r62, %r63}, [%r33]; ld.shared.v2.b32 {%r64, %r65}, [%r33+8];
+    ld.shared.b32 %r66, [%r33+4]; ld.shared.s8 %r67, [%r33+3]; ld.shared.u16 %r68, [%r33+6]; ld.shared.b32 %r69, [%r32];
+    ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r70, %r71, %r72, %r73}, [%r33];
+    ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%r74, %r75, %r76, %r77}, [%r33]; )" +
+         barrier +
+         R"( st.shared.b32 [%r34], %r3; st.shared.v2.b32 [%r33+8], {%r4, %r5}; st.shared.b16 [%r31+2], %r6; )" +
+         barrier + R"( ld.shared.b32 %r78, [%r34]; ld.shared.b64 %rd20, [%r31]; cvt.u32.u64 %r79, %rd20; )" + barrier +
+         R"(
+    ld.param.u64 %rd21, [p1]; mad.wide.u32 %rd21, %r2, 16, %rd21; cp.async.cg.shared.global [%r33], [%rd21], 16;
+    cp.async.ca.shared.global [%r33+2048], [%rd21], 8; cp.async.commit_group; cp.async.wait_group 0; )" +
+         barrier + R"( ld.shared.v4.b32 {%r80, %r81, %r82, %r83}, [%r31]; ld.global.v2.b32 {%r84, %r85}, [%rd21+8];
+)";
+}
+const std::string buffer = ".shared .align 16 .b8 buffer[4096];";
+
+/// Hash of what the threads have in each register.
+std::string digest_of(Simulator& sim, const std::string& body, const std::vector<std::string>& results) {
   const uint32_t blocks = 64, threads = 128;
-  std::vector<std::string> results;
-  for (int i = 5; i <= 41; ++i)
-    if (i <= 25 || i >= 30) results.push_back("%f" + std::to_string(i));
-  for (int i = 10; i <= 26; ++i) results.push_back("%r" + std::to_string(i));
-  std::string text = thread_index + mixed + "mov.u32 %r41, %r0;\n";
+  std::string text = thread_index + body + "mov.u32 %r41, %r0;\n";
   for (const std::string& result : results)
     text += "mov.b32 %r40, " + result + ";\n" + element("%rd1", 0, "%r41", 4) +
             "st.global.b32 [%rd1], %r40; add.u32 %r41, %r41, " + std::to_string(blocks * threads) + ";\n";
-  auto out = sim.upload(std::vector<uint32_t>(results.size() * blocks * threads));
-  sim.run(kernel_text({"u64"}, text), blocks, threads, {out->address()});
+  std::vector<uint32_t> source(4 * threads);
+  Random random;
+  for (uint32_t& word : source) word = random();
+  auto out = sim.upload(std::vector<uint32_t>(results.size() * blocks * threads)), in = sim.upload(source);
+  sim.run(kernel_text({"u64", "u64"}, text, "sm_90a", buffer), blocks, threads, {out->address(), in->address()});
   auto words = sim.download<uint32_t>(*out);
   std::string lines;
   for (size_t r = 0; r < results.size(); ++r) {
     uint64_t hash = 0xcbf29ce484222325;
     for (size_t i = 0; i < blocks * threads; ++i) hash = (hash ^ words[r * blocks * threads + i]) * 0x100000001b3;
     lines += results[r] + "=" + std::to_string(hash) + "\n";
+  }
+  return lines;
+}
+
+/// A line for each result, and one for each finding in `moves` without its barriers.
+std::string digest_of_this_process() {
+  Simulator sim;
+  std::vector<std::string> results, moved;
+  for (int i = 5; i <= 41; ++i)
+    if (i <= 25 || i >= 30) results.push_back("%f" + std::to_string(i));
+  for (int i = 10; i <= 26; ++i) results.push_back("%r" + std::to_string(i));
+  for (int i = 60; i <= 85; ++i) moved.push_back("%r" + std::to_string(i));
+  std::string lines = digest_of(sim, mixed, results) + digest_of(sim, moves("bar.sync 0;"), moved);
+  auto& instrument = dynamic_cast<SimulatorDevice&>(*sim.device);
+  instrument.set_instruments({.sanitize = true});
+  for (const char* barrier : {"bar.sync 0;", "bar.warp.sync -1;"}) {
+    digest_of(sim, moves(barrier), moved);
+    lines += "findings " + std::to_string(instrument.findings().size()) + "\n";
+    for (const Finding& f : instrument.findings()) lines += f.message + "\n";
+    instrument.clear_findings();
   }
   return lines;
 }
@@ -91,6 +132,7 @@ TEST_CASE("every instruction-set level and any number of threads give the same b
     }
     CHECK(digest_with(std::string("TILEJIT_SIMULATOR_ISA=") + level) == baseline);
   }
+  CHECK_THAT(baseline, Catch::Contains("findings 1\n"));
   for (const char* threads : {"1", "2", "3", "7"})
     CHECK(digest_with(std::string("TILEJIT_SIMULATOR_THREADS=") + threads) == baseline);
 }
