@@ -128,11 +128,13 @@ uint32_t scalar_or_lane(const Warp* w, uint32_t offset, bool row) {
 
 void complete(BlockState& b, uint32_t id) {
   Barrier& barrier = b.barriers[id];
+  uint32_t leaving = 0;
   for (Warp& w : b.warps)
     for (uint32_t i = 0; i < w.split_count; ++i) {
       Split& s = w.splits[i];
       if (s.wait != Wait::barrier || s.id != id) continue;
       s.wait = Wait::nothing;
+      leaving += static_cast<uint32_t>(std::popcount(s.mask));
       if (b.sanitizer) b.sanitizer->leave(w, s.mask, id);
       if (!s.at) continue;
       bool is_popc = s.at->imm == 0, value = s.at->imm == 1 ? barrier.popc == barrier.votes : barrier.popc != 0;
@@ -143,7 +145,7 @@ void complete(BlockState& b, uint32_t id) {
         *d = value ? *d | s.mask : *d & ~s.mask;
     }
   barrier = {};
-  if (b.sanitizer) b.sanitizer->completed(id);
+  if (b.sanitizer) b.sanitizer->completed(id, leaving == b.threads);
 }
 bool is_complete(const BlockState& b, const Barrier& barrier) {
   if (barrier.threads == 0) return false;

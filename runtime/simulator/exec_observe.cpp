@@ -15,34 +15,38 @@ u32 classify(const u32* a, u32 add, u32 shift, u64 align, u64 end, u64* out) {
                 high = _mm512_add_epi32(_mm512_load_si512(a + 16), _mm512_set1_epi32(s32(add)));
   const __m512i first = _mm512_set1_epi32(s32(a[0] + add)),
                 steps = _mm512_sll_epi32(numbers, _mm_cvtsi32_si128(s32(shift)));
-  const __m512i last = _mm512_set1_epi32(s32(end < ~0u ? u32(end) : ~0u)), odd = _mm512_set1_epi32(s32(align)),
-                line = _mm512_set1_epi32(~127);
-  auto misses = [&](__m512i x) { return _mm512_cmpgt_epu32_mask(x, last) | _mm512_test_epi32_mask(x, odd); };
-  auto leaves = [&](__m512i x) { return _mm512_test_epi32_mask(_mm512_xor_si512(x, first), line); };
   const __m512i from = _mm512_add_epi32(first, steps);
-  const u32 jump = _mm512_cmpneq_epi32_mask(low, from) |
-                   _mm512_cmpneq_epi32_mask(high, _mm512_add_epi32(from, _mm512_set1_epi32(s32(16u << shift))));
+  const __m512i jump =
+      _mm512_or_si512(_mm512_xor_si512(low, from),
+                      _mm512_xor_si512(high, _mm512_add_epi32(from, _mm512_set1_epi32(s32(16u << shift)))));
+  const __m512i far = _mm512_or_si512(_mm512_xor_si512(low, first), _mm512_xor_si512(high, first));
+  const u32 wrong =
+      _mm512_cmpgt_epu32_mask(_mm512_max_epu32(low, high), _mm512_set1_epi32(s32(end < ~0u ? u32(end) : ~0u))) |
+      _mm512_test_epi32_mask(_mm512_or_si512(low, high), _mm512_set1_epi32(s32(align)));
   _mm512_store_si512(out, _mm512_cvtepu32_epi64(_mm512_castsi512_si256(low)));
   _mm512_store_si512(out + 8, _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(low, 1)));
   _mm512_store_si512(out + 16, _mm512_cvtepu32_epi64(_mm512_castsi512_si256(high)));
   _mm512_store_si512(out + 24, _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(high, 1)));
-  return (jump == 0 ? 1 : 0) | ((misses(low) | misses(high)) == 0 ? 2 : 0) |
-         ((leaves(low) | leaves(high)) == 0 ? 4 : 0);
+  return (_mm512_test_epi32_mask(jump, jump) == 0 ? 1 : 0) | (wrong == 0 ? 2 : 0) |
+         (_mm512_test_epi32_mask(far, _mm512_set1_epi32(~127)) == 0 ? 4 : 0);
 }
 u32 classify(const u64* a, u64 add, u32 shift, u64 align, u64 end, u64* out) {
   const __m512i numbers = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7), first = _mm512_set1_epi64(s64(a[0] + add));
   const __m128i count = _mm_cvtsi32_si128(s32(shift));
-  u32 jump = 0, wrong = 0, far = 0;
+  __m512i jump = _mm512_setzero_si512(), far = jump, all = jump, most = jump;
   for (u32 i = 0; i < 32; i += 8) {
     const __m512i x = _mm512_add_epi64(_mm512_load_si512(a + i), _mm512_set1_epi64(s64(add)));
     const __m512i steps = _mm512_sll_epi64(_mm512_add_epi64(numbers, _mm512_set1_epi64(i)), count);
-    jump |= _mm512_cmpneq_epi64_mask(x, _mm512_add_epi64(first, steps));
-    wrong |= _mm512_cmpgt_epu64_mask(x, _mm512_set1_epi64(s64(end))) |
-             _mm512_test_epi64_mask(x, _mm512_set1_epi64(s64(align)));
-    far |= _mm512_test_epi64_mask(_mm512_xor_si512(x, first), _mm512_set1_epi64(~127ll));
+    jump = _mm512_or_si512(jump, _mm512_xor_si512(x, _mm512_add_epi64(first, steps)));
+    far = _mm512_or_si512(far, _mm512_xor_si512(x, first));
+    all = _mm512_or_si512(all, x);
+    most = _mm512_max_epu64(most, x);
     _mm512_store_si512(out + i, x);
   }
-  return (jump == 0 ? 1 : 0) | (wrong == 0 ? 2 : 0) | (far == 0 ? 4 : 0);
+  const u32 wrong = _mm512_cmpgt_epu64_mask(most, _mm512_set1_epi64(s64(end))) |
+                    _mm512_test_epi64_mask(all, _mm512_set1_epi64(s64(align)));
+  return (_mm512_test_epi64_mask(jump, jump) == 0 ? 1 : 0) | (wrong == 0 ? 2 : 0) |
+         (_mm512_test_epi64_mask(far, _mm512_set1_epi64(~127ll)) == 0 ? 4 : 0);
 }
 #else
 template <class A>
@@ -99,14 +103,26 @@ inline bool is_before(const Horizon& h, u64 r) {
   return u32(r >> epoch_first) <= h.epoch(h.context, u32(r >> agent_first) & 0xfff);
 }
 
+/// Whether the records of 32 lanes are of one agent and epoch.
+template <u32 each>
+inline bool alike(const u64* records) {
+#if defined(__AVX512F__)
+  const __m512i first = _mm512_set1_epi64(s64(records[0]));
+  __m512i differ = _mm512_setzero_si512();
+  for (u32 i = 0; i < 32 * each; i += 8)
+    differ = _mm512_or_si512(differ, _mm512_xor_si512(_mm512_loadu_si512(records + i), first));
+  return _mm512_test_epi64_mask(differ, _mm512_set1_epi64(s64(~0ull << agent_first))) == 0;
+#else
+  u64 differ = 0;
+  for (u32 i = 0; i < 32 * each; ++i) differ |= records[i] ^ records[0];
+  return differ >> agent_first == 0;
+#endif
+}
 /// The usual cases: everybody meets records of one agent and epoch, or his own.
 template <u32 each>
 bool settled_row(const u64* records, const Horizon& h) {
-  const u64 first = records[0];
-  u64 differ = 0, strange = 0;
-  for (u32 i = 0; i < 32 * each; ++i) differ |= records[i] ^ first;
-  if (differ >> agent_first == 0 && (first == 0 ? h.may_be_empty : is_before(h, first))) return true;
-  u64 empty = 0;
+  if (alike<each>(records) && (records[0] == 0 ? h.may_be_empty : is_before(h, records[0]))) return true;
+  u64 strange = 0, empty = 0;
   for (u64 lane = 0; lane < 32; ++lane)
     for (u32 k = 0; k < each; ++k) {
       const u64 r = records[lane * each + k];

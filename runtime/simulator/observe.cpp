@@ -16,8 +16,8 @@ uint32_t mask_at(const Warp* w, uint32_t offset) { return *reinterpret_cast<cons
 bool in_shared(uint64_t at) { return at - shared_window < window_bytes; }
 
 /// The addresses of an access; lanes whose access cannot be done are left out: the access itself reports them.
-inline void find(const Warp* w, uint32_t flags, uint32_t base, uint32_t offset, bool shared, uint32_t bytes,
-                 Access& a) {
+[[gnu::always_inline]] inline void find(const Warp* w, uint32_t flags, uint32_t base, uint32_t offset, bool shared,
+                                        uint32_t bytes, Access& a) {
   const uint64_t align = bytes - 1; // a power of two
   if (shared && w->shared_bytes < bytes) {
     a.mask = 0;
@@ -47,7 +47,7 @@ void count(Traffic& t, bool shared, const Access& a, uint32_t bytes) {
 }
 
 /// One space's part of an access.
-inline void show(Warp* w, const Observed& o, uint32_t index, bool shared, Access& a) {
+[[gnu::always_inline]] inline void show(Warp* w, const Observed& o, uint32_t index, bool shared, Access& a) {
   BlockState& b = *w->block;
   if (!a.mask) return;
   if (!b.counters.empty()) count(shared ? b.counters[index].shared : b.counters[index].global, shared, a, o.bytes);

@@ -101,6 +101,11 @@ void Sanitizer::leave(const Warp& w, uint32_t mask, uint32_t barrier) {
   order(w, mask, barriers_[barrier].entries[w.index].epoch);
 }
 
+void Sanitizer::completed(uint32_t barrier, bool all) {
+  barriers_[barrier].clear();
+  if (all) std::fill(readers_.begin(), readers_.end(), 0u);
+}
+
 void Sanitizer::fence(const Warp& w, uint32_t mask) {
   WarpTime& t = times_[w.index];
   fenced_ = true;

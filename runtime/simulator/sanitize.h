@@ -37,7 +37,8 @@ public:
   void fence(const Warp& w, uint32_t mask);
   void arrive(const Warp& w, uint32_t mask, uint32_t barrier);
   void leave(const Warp& w, uint32_t mask, uint32_t barrier);
-  void completed(uint32_t barrier) { barriers_[barrier].clear(); }
+  /// `all`: all threads of the block were at it; what they have read is ordered before everything to come.
+  void completed(uint32_t barrier, bool all);
 
   using Record = uint64_t; ///< 0: none
   static constexpr uint32_t lane_bits = 5, strong_bit = 5, place_first = 6, place_bits = 22, agent_first = 28,

@@ -189,8 +189,12 @@ bool Sanitizer::global_together(const Warp& w, const WarpTime& t, uint32_t obser
   if (reads) mark(page.reads.data(), within, global_shift_, each, mine);
   if (writes) mark(page.writes.data(), within, global_shift_, each, mine);
   const uint8_t flag = writes ? GlobalPage::plain_write : GlobalPage::plain_read;
-  for (uint32_t lane = 0; lane < 32; ++lane)
-    for (uint64_t k = 0; k < uint64_t{1} << each; ++k) page.flags[(within.at[lane] >> global_shift_) + k] |= flag;
+  const uint32_t runs = a.contiguous ? 1 : 32; // of granules
+  const uint64_t run = a.contiguous ? uint64_t{32} << each : uint64_t{1} << each;
+  for (uint32_t i = 0; i < runs; ++i) {
+    uint8_t* flags = page.flags.data() + (within.at[i] >> global_shift_);
+    for (uint64_t k = 0; k < run; ++k) flags[k] |= flag;
+  }
   if (writes) overlapping(w, observed, page.writes.data(), within, global_shift_, base, Space::global);
   return true;
 }
