@@ -165,9 +165,27 @@ bool settled(const u64* records, const u64* at, u32 shift, u32 lanes, const Hori
   alignas(64) u64 first[32];
   u32 open = 0; // lanes that are not yet known to be fine
 #if defined(__AVX512F__)
+  const __m512i lead = _mm512_set1_epi64(s64(records[at[0] >> shift]));
+  __m512i unlike = _mm512_setzero_si512();
   for (u32 lane = 0; lane < lanes; lane += 8) {
     const __m512i r = firsts(records, at, shift, lane);
+    unlike = _mm512_or_si512(unlike, _mm512_xor_si512(r, lead));
     _mm512_store_si512(first + lane, r);
+  }
+  const bool alike = _mm512_test_epi64_mask(unlike, _mm512_set1_epi64(s64(~0ull << agent_first))) == 0;
+#else
+  const u64 lead = records[at[0] >> shift];
+  u64 unlike = 0;
+  for (u32 lane = 0; lane < lanes; ++lane) {
+    first[lane] = records[at[lane] >> shift];
+    unlike |= first[lane] ^ lead;
+  }
+  const bool alike = unlike >> agent_first == 0;
+#endif
+  if (alike && (first[0] == 0 ? h.may_be_empty : is_before(h, first[0]))) return true; // most often
+#if defined(__AVX512F__)
+  for (u32 lane = 0; lane < lanes; lane += 8) {
+    const __m512i r = _mm512_load_si512(first + lane);
     const __m512i mine = _mm512_or_si512(_mm512_set1_epi64(s64(h.self)), lane_numbers(lane));
     const u32 strange = own ? _mm512_test_epi64_mask(_mm512_xor_si512(r, mine), _mm512_set1_epi64(s64(own))) : 0xff;
     const u32 empty = _mm512_testn_epi64_mask(r, r);
@@ -175,10 +193,8 @@ bool settled(const u64* records, const u64* at, u32 shift, u32 lanes, const Hori
   }
 #else
   for (u32 lane = 0; lane < lanes; ++lane) {
-    const u64 r = records[at[lane] >> shift];
-    first[lane] = r;
-    const bool mine = own && ((r ^ (h.self | lane)) & own) == 0;
-    open |= u32(r == 0 ? !h.may_be_empty : !mine) << lane;
+    const bool mine = own && ((first[lane] ^ (h.self | lane)) & own) == 0;
+    open |= u32(first[lane] == 0 ? !h.may_be_empty : !mine) << lane;
   }
 #endif
   while (open) { // an agent at a time

@@ -38,7 +38,7 @@ void Sanitizer::begin(uint64_t linear_index) {
   for (Clock& c : barriers_) c.clear();
   addresses_.clear();
   touches_ = {};
-  last_page_number_ = 0;
+  last_pages_ = {};
   allocation_ = {};
   fenced_ = false;
   auto clear = [&](Plane& p) {

@@ -13,6 +13,7 @@
 #include "runtime/simulator/observe.h"
 #include "runtime/simulator/sanitize_global.h"
 
+#include <array>
 #include <memory>
 #include <unordered_map>
 
@@ -120,8 +121,11 @@ private:
 
   uint32_t global_shift_ = 2;
   GlobalTouches touches_;
-  uint64_t last_page_number_ = 0;
-  GlobalPage* last_page_ = nullptr;
+  struct PageOf {
+    uint64_t number = 0;
+    GlobalPage* page = nullptr;
+  };
+  std::array<PageOf, 16> last_pages_; ///< by the lowest bits of their numbers
   struct Allocation {
     uint64_t begin = 0, end = 0;
     bool written = false; ///< the kernel may write it

@@ -140,7 +140,8 @@ void GlobalHistory::race(uint64_t block, const Touch& now, bool writes, const To
 // --- inside a block --------------------------------------------------------------------------------------------------
 
 GlobalPage& Sanitizer::global_page(uint64_t number) {
-  if (number == last_page_number_) return *last_page_;
+  PageOf& last = last_pages_[number % last_pages_.size()];
+  if (last.page && last.number == number) return *last.page;
   GlobalPage& page = touches_.pages[number];
   if (page.flags.empty()) {
     size_t granules = GlobalPage::bytes >> global_shift_;
@@ -148,8 +149,7 @@ GlobalPage& Sanitizer::global_page(uint64_t number) {
     page.reads.resize(granules);
     page.flags.resize(granules);
   }
-  last_page_number_ = number;
-  last_page_ = &page;
+  last = {number, &page};
   return page;
 }
 
