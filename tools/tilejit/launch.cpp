@@ -2,6 +2,7 @@
 #include "tools/tilejit/launch.h"
 
 #include "runtime/files.h"
+#include "runtime/simulator/tensormap.h"
 #include "tools/tilejit/arguments.h"
 
 #include <charconv>
@@ -102,14 +103,28 @@ const Prepared& array_named(const Arrays& arrays, const std::string& name) {
   throw InputError(unknown_name("array", name, known));
 }
 
+LaunchArgument resolve(const LaunchTensorMap& map, const Prepared& array) {
+  uint64_t size = array.elements.size();
+  if (map.offset >= size)
+    throw InputError("the tensor map over '" + map.array + "': its offset of " + std::to_string(map.offset) +
+                     " bytes is beyond the array, which has " + std::to_string(size));
+  auto bytes = runtime::simulator::encode_tensormap({.type = std::string(name_of(array.type)),
+                                                     .address = array.buffer->address() + map.offset,
+                                                     .dims = map.dims,
+                                                     .strides = map.strides,
+                                                     .box = map.box,
+                                                     .element_strides = map.element_strides,
+                                                     .swizzle = map.swizzle,
+                                                     .fill_nan = map.fill_nan});
+  return {.bytes = {bytes.begin(), bytes.end()}, .align = 64};
+}
+
 /// Bytes of a parameter, and how they are aligned in a struct.
 LaunchArgument resolve(const LaunchArgument& argument, const Arrays& arrays) {
   switch (argument.kind) {
   case LaunchArgument::Kind::bytes: return argument;
   case LaunchArgument::Kind::array: return LaunchArgument::value(array_named(arrays, argument.array).buffer->address());
-  case LaunchArgument::Kind::tensor_map:
-    throw InputError("the tensor map over '" + argument.map.array +
-                     "': the simulator does not run kernels that take one");
+  case LaunchArgument::Kind::tensor_map: return resolve(argument.map, array_named(arrays, argument.map.array));
   case LaunchArgument::Kind::structure: break;
   }
   LaunchArgument whole;

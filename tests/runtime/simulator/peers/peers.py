@@ -1,0 +1,75 @@
+# peers.py - cases for run_cases.cpp: kernels of another compiler, what they are launched on, and what is to come out.
+#
+#   cases = Cases(sys.argv[1])
+#   with cases.case("softmax") as case:
+#       x = case.array("x", values)                # a NumPy array; type="bf16" where device memory has such elements
+#       case.launch("softmax", ptx, entry, grid=..., block=..., shared=..., args=[x, case.i32(700)])
+#       case.expect(x, expected, most=1e-6)        # |got - expected| / |expected|
+import contextlib
+import json
+import pathlib
+import sys
+
+SKIPPED = 77
+
+
+def skip(what):
+    print(what)
+    sys.exit(SKIPPED)
+
+
+class Cases:
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+
+    @contextlib.contextmanager
+    def case(self, name, target="sm_90a"):
+        folder = self.folder / name
+        folder.mkdir()
+        case = Case(folder, target)
+        yield case
+        case.write()
+
+
+class Case:
+    def __init__(self, folder, target):
+        self.folder = folder
+        self.target = target
+        self.arrays = {}
+        self.steps = []
+        self.checks = []
+
+    def array(self, name, values, type=None):
+        """An array in device memory that lives from launch to launch; gives the argument that is its address."""
+        import numpy
+        numpy.save(self.folder / f"{name}.npy", numpy.ascontiguousarray(values))
+        self.arrays[name] = {"inout": f"{name}.npy", **({"type": type} if type else {})}
+        return {"array": name}
+
+    @staticmethod
+    def rounded(values, type):
+        """Numbers that bf16 or f16 can hold, as float32."""
+        import numpy
+        if type == "f16":
+            return values.astype(numpy.float16).astype(numpy.float32)
+        bits = values.astype(numpy.float32).view(numpy.uint32).astype(numpy.uint64)
+        bits = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16 << 16
+        return bits.astype(numpy.uint32).view(numpy.float32)
+
+    def launch(self, name, ptx, entry, args, grid, block, shared=0, cluster=None):
+        step = f"{len(self.steps)}-{name}"
+        launch = {"entry": entry, "grid": list(grid), "block": list(block), "shared": shared, "arrays": self.arrays, "args": args}
+        if cluster:
+            launch["cluster"] = list(cluster)
+        (self.folder / f"{step}.ptx").write_text(ptx)
+        (self.folder / f"{step}.json").write_text(json.dumps(launch))
+        self.steps.append(step)
+
+    def expect(self, array, expected, most):
+        import numpy
+        name = array["array"]
+        numpy.save(self.folder / f"{name}.expected.npy", numpy.ascontiguousarray(expected))
+        self.checks.append({"got": f"{name}.npy", "expected": f"{name}.expected.npy", "most": most})
+
+    def write(self):
+        (self.folder / "case.json").write_text(json.dumps({"target": self.target, "steps": self.steps, "checks": self.checks}))
