@@ -58,7 +58,9 @@ class Case:
 
     def launch(self, name, ptx, entry, args, grid, block, shared=0, cluster=None):
         step = f"{len(self.steps)}-{name}"
-        launch = {"entry": entry, "grid": list(grid), "block": list(block), "shared": shared, "arrays": self.arrays, "args": args}
+        text = json.dumps(args)
+        used = {name: array for name, array in self.arrays.items() if f'"{name}"' in text}
+        launch = {"entry": entry, "grid": list(grid), "block": list(block), "shared": shared, "arrays": used, "args": args}
         if cluster:
             launch["cluster"] = list(cluster)
         (self.folder / f"{step}.ptx").write_text(ptx)
