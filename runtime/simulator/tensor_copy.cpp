@@ -44,21 +44,19 @@ void each_row(const Token& t, F f) {
   const TensorMap& map = t.map;
   uint32_t bytes = bytes_of_element(map.element), count = box_elements(map, 0);
   uint32_t index[5]{};
-  auto step = [&](uint32_t d) { return std::max<int64_t>(map.element_strides[d], 1); };
   for (uint32_t offset = 0; offset < t.bytes; offset += count * bytes) {
     BoxRow row;
     int64_t begin = t.coordinates[0], size = static_cast<int64_t>(map.dims[0]);
     row.global = map.address + static_cast<uint64_t>(begin * static_cast<int64_t>(bytes));
     bool inside = true;
     for (uint32_t d = 1; d < map.rank(); ++d) {
-      int64_t at = t.coordinates[d] + step(d) * index[d];
+      int64_t at = t.coordinates[d] + int64_t{step(map, d)} * index[d];
       inside = inside && at >= 0 && at < static_cast<int64_t>(map.dims[d]);
       row.global += static_cast<uint64_t>(at) * map.strides[d - 1];
     }
     if (inside) {
-      auto up = [&](int64_t x) { return x <= 0 ? 0 : std::min<int64_t>((x + step(0) - 1) / step(0), count); };
-      row.first = static_cast<uint32_t>(up(-begin));
-      row.last = std::max(row.first, static_cast<uint32_t>(up(size - begin)));
+      row.first = static_cast<uint32_t>(std::clamp<int64_t>(-begin, 0, count));
+      row.last = std::max(row.first, static_cast<uint32_t>(std::clamp<int64_t>(size - begin, 0, count)));
     }
     f(row, offset);
     for (uint32_t d = 1; d < map.rank(); ++d) {
@@ -69,19 +67,15 @@ void each_row(const Token& t, F f) {
 }
 /// Calls f(host address in global memory, place in the packed box, bytes) for what of a row is in the tensor.
 template <class F>
-void each_piece(Token& t, const BoxRow& row, uint32_t offset, bool writes, F f) {
+void with_piece(Token& t, const BoxRow& row, uint32_t offset, bool writes, F f) {
   if (row.first == row.last) return;
-  uint32_t bytes = bytes_of_element(t.map.element), step = std::max<uint32_t>(t.map.element_strides[0], 1);
-  uint64_t begin = row.global + uint64_t{row.first} * step * bytes,
-           size = (uint64_t{row.last - row.first - 1} * step + 1) * bytes;
+  uint32_t bytes = bytes_of_element(t.map.element), size = (row.last - row.first) * bytes;
+  uint64_t begin = row.global + uint64_t{row.first} * bytes;
   Warp* w = t.warp;
   if (begin < w->allocation_begin || begin + size > w->allocation_end)
     if (!find_allocation(w, begin, size))
       fault(w, t.ip, Fault::out_of_bounds, Space::global, t.lane, begin, size, writes);
-  uint8_t* host = t.block->launch->memory->host(begin);
-  if (step == 1) return f(host, offset + row.first * bytes, static_cast<uint32_t>(size));
-  for (uint32_t i = row.first; i < row.last; ++i)
-    f(host + uint64_t{i - row.first} * step * bytes, offset + i * bytes, bytes);
+  f(t.block->launch->memory->host(begin), offset + row.first * bytes, size);
 }
 
 } // namespace
@@ -97,7 +91,7 @@ void load_box(Token& t) {
   uint32_t count = box_elements(t.map, 0);
   each_row(t, [&](const BoxRow& row, uint32_t offset) {
     if (row.first > 0 || row.last < count) fill(t.data.data() + offset, count, t.map);
-    each_piece(t, row, offset, false,
+    with_piece(t, row, offset, false,
                [&](const uint8_t* from, uint32_t at, uint32_t n) { std::memcpy(t.data.data() + at, from, n); });
   });
 }
@@ -105,7 +99,7 @@ void load_box(Token& t) {
 void store_box(Token& t) {
   if (t.kind == Token::Kind::tensor_store) {
     each_row(t, [&](const BoxRow& row, uint32_t offset) {
-      each_piece(t, row, offset, true, [&](uint8_t* to, uint32_t at, uint32_t n) {
+      with_piece(t, row, offset, true, [&](uint8_t* to, uint32_t at, uint32_t n) {
         if (t.reduction == Reduction::none)
           std::memcpy(to, t.data.data() + at, n);
         else

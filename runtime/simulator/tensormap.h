@@ -32,10 +32,13 @@ static_assert(sizeof(TensorMap) == 128);
 
 /// Bytes of an element; 0 where there is no such type.
 uint32_t bytes_of_element(uint8_t element);
+/// From one element of a box to the next along a dimension. The innermost has no such stride: the map's is ignored.
+inline uint32_t step(const TensorMap& map, uint32_t dim) {
+  return dim > 0 && map.element_strides[dim] ? map.element_strides[dim] : 1;
+}
 /// Elements of a box along a dimension: what it spans, taken in steps.
 inline uint32_t box_elements(const TensorMap& map, uint32_t dim) {
-  uint32_t step = map.element_strides[dim] ? map.element_strides[dim] : 1;
-  return (map.box[dim] + step - 1) / step;
+  return (map.box[dim] + step(map, dim) - 1) / step(map, dim);
 }
 /// Bytes of a box in shared memory.
 uint64_t box_bytes(const TensorMap& map);
@@ -47,7 +50,7 @@ struct TensorMapDescription {
   uint64_t address = 0;                       ///< of element 0
   std::vector<uint64_t> dims;                 ///< innermost first, 1 to 5
   std::vector<uint64_t> strides;              ///< bytes, of dims 1 and up
-  std::vector<uint32_t> box, element_strides; ///< element_strides empty: 1
+  std::vector<uint32_t> box, element_strides; ///< element_strides empty: 1; the innermost is ignored
   uint32_t swizzle = 0;                       ///< bytes: 0, 32, 64, 128
   bool fill_nan = false;                      ///< what is out of bounds; else it is zero
 };

@@ -123,6 +123,52 @@ TEST_CASE("a launch file: arrays, structs with natural alignment, results") {
   CHECK(values_of<int16_t>(s.data) == std::vector<int16_t>{268, 278, 288, 298});
 }
 
+TEST_CASE("a tensor map by value: offset, element strides, fill, swizzle") {
+  runtime::TemporaryFolder folder;
+  std::string at = folder.path() + "/";
+  std::vector<float> x(16 * 12); // rows of 16 elements
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i);
+  write(at + "x.npy", file_of<float>("<f4", x));
+  // The map begins in row 2 and sees 10 rows of 12; a box has rows 8, 10 and 12, which is beyond it, each from
+  // element 4.
+  std::ofstream(at + "launch.json") << R"({"entry": "k", "block": [32],
+    "arrays": {"x": {"in": "x.npy"}, "o": {"out": "o.npy", "type": "f32", "shape": [3, 8]}},
+    "args": [{"array": "o"}, {"tensormap": {"array": "x", "offset": 128, "dims": [12, 10], "strides": [64], "box": [8, 6],
+              "element_strides": [1, 2], "fill": "nan", "swizzle": 32}}]})";
+  std::string ptx = kernel_text({"u64", "align 64 .b8"}, R"(
+    .shared .align 128 .b8 box[96]; .shared .align 8 .b64 bar;
+    mov.u32 %r0, %tid.x; setp.eq.u32 %p1, %r0, 0; mov.b64 %rd1, p1; cvta.param.u64 %rd1, %rd1;
+    @%p1 mbarrier.init.shared.b64 [bar], 1;
+    @%p1 fence.proxy.async;
+    bar.sync 0;
+    @%p1 mbarrier.arrive.expect_tx.shared.b64 _, [bar], 96;
+    @%p1 cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [box], [%rd1, {4, 6}], [bar];
+W:  mbarrier.try_wait.parity.shared.b64 %p2, [bar], 0;
+    @!%p2 bra W;
+    setp.ge.u32 %p3, %r0, 24;
+    @%p3 ret;
+    mov.u32 %r1, box; mad.lo.u32 %r1, %r0, 4, %r1; ld.shared.b32 %r2, [%r1];
+    )" + runtime::simulator::test::element("%rd2", 0, "%r0", 4) +
+                                                             "st.global.b32 [%rd2], %r2;");
+  ptx.replace(ptx.find("p1)"), 3, "p1[128])");
+  Launch launch = read_launch(at + "launch.json");
+  auto device = runtime::open_simulator();
+  write_outputs(launch, run_launch(*device, ptx, launch));
+  auto o = values_of<float>(runtime::read_npy_file(at + "o.npy").data);
+  for (int row = 0; row < 3; ++row)
+    for (int i = 0; i < 8; ++i) {
+      int lies_at = 8 * row + (row / 4 % 2 ? i ^ 4 : i); // 32 bytes: chunks change places in every second 128 bytes
+      if (row < 2)
+        CHECK(o[lies_at] == static_cast<float>(16 * (2 + 6 + 2 * row) + 4 + i));
+      else
+        CHECK(std::isnan(o[lies_at]));
+    }
+  launch.arguments[1].map.offset = 4096;
+  CHECK_THROWS_WITH(run_launch(*device, ptx, launch), Catch::Contains("beyond the array"));
+  launch.arguments[1].map.offset = 8;
+  CHECK_THROWS_WITH(run_launch(*device, ptx, launch), Catch::Contains("multiple of 16"));
+}
+
 TEST_CASE("launch files that are wrong") {
   runtime::TemporaryFolder folder;
   auto message = [&](const std::string& text) -> std::string {

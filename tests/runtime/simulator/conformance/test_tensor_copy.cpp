@@ -16,7 +16,7 @@ struct Box {
   std::vector<uint32_t> box;
   std::vector<int32_t> at;
   uint32_t swizzle = 0;
-  std::vector<uint32_t> steps; ///< empty: 1
+  std::vector<uint32_t> steps; ///< empty: 1; the innermost is ignored, as the driver's manual has it
   bool nan = false;
 };
 
@@ -39,10 +39,8 @@ std::string coordinates(const Box& b) {
   for (size_t i = 0; i < b.at.size(); ++i) text += (i ? ", " : "") + std::to_string(b.at[i]);
   return text + "}";
 }
-uint32_t elements(const Box& b, size_t d) {
-  uint32_t step = b.steps.empty() ? 1 : b.steps[d];
-  return (b.box[d] + step - 1) / step;
-}
+uint32_t step(const Box& b, size_t d) { return d == 0 || b.steps.empty() ? 1 : b.steps[d]; }
+uint32_t elements(const Box& b, size_t d) { return (b.box[d] + step(b, d) - 1) / step(b, d); }
 
 /// Loads the box into shared memory that holds 0x77 bytes, and gives shared memory; or with `store` the tensor after
 /// shared memory of words 0, 1, 2, ... was stored.
@@ -110,7 +108,7 @@ void each_element(const Box& b, F f) {
     bool inside = true;
     uint64_t offset = 0;
     for (size_t d = 0; d < index.size(); ++d) {
-      int64_t at = b.at[d] + static_cast<int64_t>(index[d]) * (b.steps.empty() ? 1 : b.steps[d]);
+      int64_t at = b.at[d] + static_cast<int64_t>(index[d]) * step(b, d);
       inside = inside && at >= 0 && at < static_cast<int64_t>(b.dims[d]);
       offset += static_cast<uint64_t>(at) * t.strides[d];
     }
@@ -158,8 +156,9 @@ const std::vector<Box> boxes{
     {{20, 9, 7}, {16, 4, 4}, {6, 6, 5}, 64, {}, true},
     {{12, 5, 6, 4}, {8, 3, 4, 2}, {5, 3, -1, 3}, 32},
     {{12, 5, 6, 4, 3}, {8, 2, 3, 2, 3}, {-1, 4, 4, 1, 1}},
-    {{64, 20}, {32, 8}, {3, 1}, 64, {2, 3}},
-    {{64, 20}, {64, 8}, {-5, 13}, 128, {4, 1}},
+    {{64, 20}, {16, 8}, {3, 1}, 64, {2, 3}},
+    {{20, 9, 7}, {16, 4, 6}, {-3, 2, 1}, 64, {1, 2, 4}, true},
+    {{64, 20}, {32, 8}, {-5, 13}, 128, {4, 1}},
 };
 
 } // namespace

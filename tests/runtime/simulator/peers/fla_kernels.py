@@ -21,7 +21,9 @@ try:
     torch.cuda.get_device_properties = lambda device=None: types.SimpleNamespace(
         shared_memory_per_block_optin=227 * 1024, shared_memory_per_block=48 * 1024, multi_processor_count=132)
     recorder = Recorder(90)
+    from fla.ops.delta_rule import chunk as delta_rule
     from fla.ops.delta_rule import chunk_delta_rule
+    from fla.ops.gated_delta_rule import chunk as gated_delta_rule
     from fla.ops.gated_delta_rule import chunk_gated_delta_rule
     from fla.ops.kda import chunk_kda
     from fla.ops.simple_gla import chunk_simple_gla
@@ -29,21 +31,19 @@ except ImportError as missing:
     peers.skip(f"flash-linear-attention is not installed ({missing}): pip install flash-linear-attention torch triton numpy")
 
 
-def recurrence(q, k, v, scale, beta=None, decay=None, delta=False, initial=None):
-    """Step by step in double precision. q, k: [t, heads, d]; v: [t, heads, dv]; decay, of each step or of each step and
-    channel, as logarithm. Gives the result [t, heads, dv] and the last state [heads, d, dv]."""
-    t, heads, d = q.shape
-    state = np.zeros((heads, d, v.shape[-1])) if initial is None else initial.copy()
-    out = np.empty(v.shape)
-    for i in range(t):
+def recurrence(q, k, v, scale, initial, beta=None, decay=None, delta=False):
+    """Step by step. q, k: [t, heads, d]; v: [t, heads, dv]; initial: [heads, d, dv]; decay, of each step or of each step
+    and channel, as logarithm. Gives the result [t, heads, dv] and the last state."""
+    state, out = initial, []
+    for i in range(len(q)):
         if decay is not None:
-            state *= np.exp(decay[i]).reshape(heads, -1, 1)
-        value = v[i] - np.einsum("hd,hdv->hv", k[i], state) if delta else v[i]
+            state = state * decay[i].exp().reshape(len(state), -1, 1)
+        value = v[i] - torch.einsum("hd,hdv->hv", k[i], state) if delta else v[i]
         if beta is not None:
             value = beta[i][:, None] * value
-        state += k[i][:, :, None] * value[:, None, :]
-        out[i] = np.einsum("hd,hdv->hv", q[i] * scale, state)
-    return out, state
+        state = state + k[i][:, :, None] * value[:, None, :]
+        out.append(torch.einsum("hd,hdv->hv", q[i] * scale, state))
+    return torch.stack(out), state
 
 
 random = np.random.default_rng(7)
@@ -62,7 +62,8 @@ def bf16(x):
 
 
 def exact(x):
-    return x[0].double().numpy()
+    """In double precision, without the batch."""
+    return x[0].double().requires_grad_()
 
 
 cases = peers.Cases(sys.argv[1])
@@ -72,20 +73,45 @@ beta = bf16(1 / (1 + np.exp(-numbers(t, heads))))
 decay = torch.tensor(-np.exp(numbers(t, heads) - 3), dtype=torch.float32)[None]
 channels = torch.tensor(-np.exp(numbers(t, heads, d) - 3), dtype=torch.float32)[None]
 initial = torch.tensor(numbers(1, heads, d, d), dtype=torch.float32)
+d_out, d_state = bf16(numbers(t, heads, d)), torch.tensor(numbers(1, heads, d, d), dtype=torch.float32)
 scale = d ** -0.5
+MOST = 1e-2  # bf16: inputs of the products inside and results
 
 
-def check(name, function, most, *inputs, **reference):
+def check(name, function, delta=False, known=(), backward=None, **named):
+    """`backward`: the module and the name of the function that gives gradients, and which these are; the library turns
+    them into other types after it."""
+    leaves = {"q": q, "k": k, "v": v, **named}
+    exacts = {which: exact(x) for which, x in {**leaves, "initial": initial}.items()}
+    leaves = {which: x.clone().requires_grad_(backward is not None) for which, x in leaves.items()}
+    start = initial.clone().requires_grad_(backward is not None)
+    decays = {"g": leaves.pop("decay")} if "decay" in leaves else {}
     with cases.case(name) as case:
         recorder.begin(case)
-        out, state = function(*inputs, scale=scale, initial_state=initial, output_final_state=True)
-        expected, last = recurrence(exact(q), exact(k), exact(v), scale, initial=exact(initial), **reference)
-        case.expect(recorder.argument(out), expected, most)
-        case.expect(recorder.argument(state), last, most)
+        for kind in known:
+            case.know(kind)
+        out, state = function(**leaves, **decays, scale=scale, initial_state=start, output_final_state=True)
+        expected, last = recurrence(**exacts, scale=scale, delta=delta)
+        case.expect(recorder.argument(out), expected.detach().numpy(), MOST)
+        case.expect(recorder.argument(state), last.detach().numpy(), MOST)
+        if not backward:
+            return
+        module, differentiate, order = backward
+        made = []
+        library = getattr(module, differentiate)
+        setattr(module, differentiate, lambda **inputs: made.append(library(**inputs)) or made[-1])
+        torch.autograd.backward((out, state), (d_out, d_state))
+        torch.autograd.backward((expected, last), (d_out[0].double(), d_state[0].double()))
+        for which, gradient in zip(order, made[0]):
+            if which:
+                case.expect(recorder.argument(gradient), exacts[which].grad.numpy(), MOST)
 
 
-with torch.no_grad():
-    check("gated_delta_rule", chunk_gated_delta_rule, 1e-2, q, k, v, decay, beta, beta=exact(beta), decay=exact(decay), delta=True)
-    check("delta_rule", chunk_delta_rule, 1e-2, q, k, v, beta, beta=exact(beta), delta=True)
-    check("kda", chunk_kda, 1e-2, q, k, v, channels, beta, beta=exact(beta), decay=exact(channels), delta=True)
-    check("simple_gla", chunk_simple_gla, 1e-2, q, k, v, decay, decay=exact(decay))
+# Sums across lanes are contracted to an fma on one side only: lanes that hold the same sum differ in the last bit, and
+# all of them store it to one address. The gradient of k is a sum that the host forms.
+check("gated_delta_rule", chunk_gated_delta_rule, delta=True, beta=beta, decay=decay, known=["shared-race"],
+      backward=(gated_delta_rule, "chunk_gated_delta_rule_bwd", ("q", None, "v", "beta", None, "initial")))
+check("delta_rule", chunk_delta_rule, delta=True, beta=beta, known=["shared-race"],
+      backward=(delta_rule, "chunk_delta_rule_bwd", ("q", None, "v", "beta", "initial")))
+check("kda", chunk_kda, delta=True, beta=beta, decay=channels)
+check("simple_gla", chunk_simple_gla, decay=decay)

@@ -63,17 +63,6 @@ def schedule(blocks, heads, t, d, causal):
     return (blocks * heads, 1, 1), arguments + [{"i32": heads // at_once}] + divisor(1)
 
 
-def reference(q, k, v, scale, causal):
-    """In double precision: out[t, heads, d] and the logarithm of each row's sum, [heads, t]."""
-    s = np.einsum("ihd,jhd->hij", q, k) * scale
-    if causal:
-        s = np.where(np.tri(len(q), dtype=bool), s, -np.inf)
-    largest = s.max(-1, keepdims=True)
-    p = np.exp(s - largest)
-    total = p.sum(-1, keepdims=True)
-    return np.einsum("hij,jhd->ihd", p / total, v), (largest + np.log(total))[..., 0]
-
-
 def attention(cases, d, causal, t=300, heads=2):
     ptx, rows, columns = compiled(t, heads, d, causal)
     entry = re.search(r"\.entry (\w+)", ptx)[1]
@@ -81,7 +70,7 @@ def attention(cases, d, causal, t=300, heads=2):
     random = np.random.default_rng(d + causal)
     scale = d ** -0.5
     with cases.case(f"forward_d{d}{'_causal' if causal else ''}") as case:
-        values = [case.rounded(random.standard_normal((t, heads, d)), "bf16") for _ in range(3)]
+        values = [peers.rounded(random.standard_normal((t, heads, d)), "bf16") for _ in range(3)]
         q, k, v = (case.array(name, x, "bf16") for name, x in zip("qkv", values))
         out = case.array("out", np.full((t, heads, d), np.nan, np.float32), "bf16")
         lse = case.array("lse", np.full((heads, t), np.nan, np.float32))
@@ -97,7 +86,7 @@ def attention(cases, d, causal, t=300, heads=2):
         args += [tensor_map(q, rows), tensor_map(k, columns), tensor_map(v, columns), tensor_map(out, rows)]
         args += [{"f32": scale * math.log2(math.e)}, {"bytes": "00"}, {"bytes": "00"}, *order]
         case.launch("forward", ptx, entry, args, grid, (threads, 1, 1), shared=227 * 1024)
-        expected, sums = reference(*values, scale, causal)
+        expected, sums = peers.attention(*values, scale, causal)
         case.expect(out, expected, most=5e-3)  # bf16: probabilities and result
         case.expect(lse, sums, most=1e-6)
 

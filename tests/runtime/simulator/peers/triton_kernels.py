@@ -1,16 +1,16 @@
-# Kernels in Triton, compiled to PTX without a GPU: `python3 triton_kernels.py FOLDER` writes FOLDER/NAME.ptx and, for
-# each, a line "NAME ENTRY ARCHITECTURE THREADS SHARED_BYTES" to FOLDER/index. Exit code 77: Triton is not installed.
-import os
+# Kernels in Triton, compiled to PTX without a GPU: `python3 triton_kernels.py FOLDER`, see peers.py.
+import contextlib
 import sys
 
+import peers
+
 try:
+    import numpy as np
     import triton
     import triton.language as tl
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-except ImportError:
-    print("Triton is not installed: pip install triton")
-    sys.exit(77)
+    from triton_recorder import Array, Recorder
+except ImportError as missing:
+    peers.skip(f"Triton is not installed ({missing}): pip install triton numpy")
 
 
 @triton.jit
@@ -53,6 +53,80 @@ def product_tma(a, b, c, M, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.con
     for k in range(0, K, BK):
         acc = tl.dot(da.load([m, k]), db.load([k, n]), acc)
     dc.store([m, n], acc)
+
+
+@triton.jit
+def layer_norm(x, weight, bias, out, mean, n, eps, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    total = tl.zeros((BLOCK,), tl.float32)
+    for first in range(0, n, BLOCK):
+        i = first + tl.arange(0, BLOCK)
+        total += tl.load(x + row * n + i, mask=i < n, other=0.0).to(tl.float32)
+    middle = tl.sum(total, 0) / n
+    squares = tl.zeros((BLOCK,), tl.float32)
+    for first in range(0, n, BLOCK):
+        i = first + tl.arange(0, BLOCK)
+        v = tl.load(x + row * n + i, mask=i < n, other=0.0).to(tl.float32)
+        squares += tl.where(i < n, (v - middle) * (v - middle), 0.0)
+    factor = tl.rsqrt(tl.sum(squares, 0) / n + eps)
+    tl.store(mean + row, middle)
+    for first in range(0, n, BLOCK):
+        i = first + tl.arange(0, BLOCK)
+        v = tl.load(x + row * n + i, mask=i < n, other=0.0).to(tl.float32)
+        v = (v - middle) * factor * tl.load(weight + i, mask=i < n) + tl.load(bias + i, mask=i < n)
+        tl.store(out + row * n + i, v, mask=i < n)
+
+
+@triton.jit
+def split_product(a, b, c, M, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    # Blocks along the third axis share the sums of a tile.
+    m = tl.program_id(0) * BM + tl.arange(0, BM)
+    n = tl.program_id(1) * BN + tl.arange(0, BN)
+    acc = tl.zeros((BM, BN), dtype=tl.float32)
+    for first in range(tl.program_id(2) * BK, K, BK * tl.num_programs(2)):
+        k = first + tl.arange(0, BK)
+        x = tl.load(a + m[:, None] * K + k[None, :], mask=(m[:, None] < M) & (k[None, :] < K), other=0.0)
+        y = tl.load(b + k[:, None] * N + n[None, :], mask=(k[:, None] < K) & (n[None, :] < N), other=0.0)
+        acc = tl.dot(x, y, acc)
+    tl.atomic_add(c + m[:, None] * N + n[None, :], acc, mask=(m[:, None] < M) & (n[None, :] < N), sem="relaxed")
+
+
+@triton.jit
+def integer_product(a, b, c, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    m = tl.arange(0, BM)
+    n = tl.arange(0, BN)
+    acc = tl.zeros((BM, BN), dtype=tl.int32)
+    for first in range(0, K, BK):
+        k = first + tl.arange(0, BK)
+        acc = tl.dot(tl.load(a + m[:, None] * K + k[None, :]), tl.load(b + n[None, :] * K + k[:, None]), acc)
+    tl.store(c + m[:, None] * BN + n[None, :], acc)
+
+
+@triton.jit
+def attention_tma(q, k, v, out, T, scale, BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr):
+    head = tl.program_id(1).to(tl.int64) * T * D
+    first_row = tl.program_id(0) * BM
+    dq = tl.make_tensor_descriptor(q + head, [T, D], [D, 1], [BM, D])
+    dk = tl.make_tensor_descriptor(k + head, [T, D], [D, 1], [BN, D])
+    dv = tl.make_tensor_descriptor(v + head, [T, D], [D, 1], [BN, D])
+    do = tl.make_tensor_descriptor(out + head, [T, D], [D, 1], [BM, D])
+    rows = dq.load([first_row, 0])
+    m = first_row + tl.arange(0, BM)
+    largest = tl.full((BM,), -1e30, tl.float32)
+    total = tl.zeros((BM,), tl.float32)
+    acc = tl.zeros((BM, D), tl.float32)
+    for first in tl.range(0, first_row + BM, BN, warp_specialize=True):
+        n = first + tl.arange(0, BN)
+        s = tl.dot(rows, dk.load([first, 0]).T) * (scale * 1.4426950408889634)
+        s = tl.where((m[:, None] >= n[None, :]) & (n[None, :] < T), s, -1e30)
+        now = tl.maximum(largest, tl.max(s, 1))
+        p = tl.exp2(s - now[:, None])
+        shrink = tl.exp2(largest - now)
+        total = total * shrink + tl.sum(p, 1)
+        values = dv.load([first, 0])
+        acc = tl.dot(p.to(values.dtype), values, acc * shrink[:, None])
+        largest = now
+    do.store([first_row, 0], (acc / total[:, None]).to(rows.dtype))
 
 
 @triton.jit
@@ -100,39 +174,116 @@ def scan_and_sort(x, sums, order, counts, BLOCK: tl.constexpr):
     tl.atomic_add(counts + tl.arange(0, 16), tl.histogram(v.to(tl.int32), 16))
 
 
-def compile(folder, index, name, kernel, arguments, constants, architecture, warps=4):
-    signature = dict(arguments)
-    signature.update({constant: "constexpr" for constant in constants})
-    source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
-    made = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options={"num_warps": warps})
-    name = f"{name}_{architecture}"
-    with open(os.path.join(folder, name + ".ptx"), "w") as file:
-        file.write(made.asm["ptx"])
-    index.write(f"{name} {made.metadata.name} {architecture} {32 * warps} {made.metadata.shared}\n")
+cases = peers.Cases(sys.argv[1])
+random = np.random.default_rng(1)
+TYPES = {"fp32": None, "fp16": "f16", "bf16": "bf16", "fp8e5": "f8e5m2", "fp8e4nv": "f8e4m3"}
 
 
-def main(folder):
-    f32, i32 = "*fp32", "i32"
-    with open(os.path.join(folder, "index"), "w") as index:
-        for architecture in (80, 90):
-            def make(name, kernel, arguments, constants, warps=4):
-                compile(folder, index, name, kernel, arguments, constants, architecture, warps)
-
-            sizes = dict(M=i32, N=i32, K=i32)
-            tiles = dict(BM=64, BN=64, BK=32)
-            make("add", add, dict(x=f32, y=f32, out=f32, n=i32), dict(BLOCK=512))
-            make("softmax", softmax, dict(x=f32, out=f32, n=i32), dict(BLOCK=1024))
-            for kind in ("fp16", "bf16", "fp32", "fp8e5"):
-                make("product_" + kind, product, dict(a="*" + kind, b="*" + kind, c=f32, **sizes), tiles)
-            make("attention_fp16", attention,
-                 dict(q="*fp16", k="*fp16", v="*fp16", out=f32, T=i32, scale="fp32"), dict(BM=64, BN=32, D=64))
-            make("attention_bf16", attention,
-                 dict(q="*bf16", k="*bf16", v="*bf16", out=f32, T=i32, scale="fp32"), dict(BM=128, BN=64, D=64), 8)
-            make("inverse", inverse, dict(a=f32, out=f32), dict(N=32))
-            make("scan_and_sort", scan_and_sort, dict(x=f32, sums=f32, order=f32, counts="*i32"), dict(BLOCK=256))
-            if architecture == 90:
-                make("product_tma", product_tma, dict(a="*fp16", b="*fp16", c=f32, **sizes), dict(BM=64, BN=64, BK=64))
+def numbers(shape, kind="fp32"):
+    """An array for a kernel and its values in double precision."""
+    values = random.standard_normal(shape).astype(np.float32)
+    if TYPES[kind]:
+        values = peers.rounded(values, TYPES[kind])
+    return Array(values, kind), values.astype(np.float64)
 
 
-if __name__ == "__main__":
-    main(sys.argv[1])
+def nothing(shape, kind="fp32"):
+    return Array(np.full(shape, np.nan, np.float32), kind)
+
+
+def check_rows(begin):
+    x, values = numbers(1000)
+    y, others = numbers(1000)
+    out = nothing(1000)
+    with begin("add") as expect:
+        add[(2,)](x, y, out, 1000, BLOCK=512)
+        expect(out, values + others, 1e-7)
+    x, values = numbers((3, 700))
+    out = nothing((3, 700))
+    with begin("softmax") as expect:
+        softmax[(3,)](x, out, 700, BLOCK=1024)
+        e = np.exp(values)
+        expect(out, e / e.sum(1, keepdims=True), 1e-6)
+    x, values = numbers((5, 1500), "bf16")
+    (weight, w), (bias, b) = numbers(1500), numbers(1500)
+    out, mean = nothing((5, 1500)), nothing(5)
+    with begin("layer_norm") as expect:
+        layer_norm[(5,)](x, weight, bias, out, mean, 1500, 1e-5, BLOCK=1024)
+        centred = values - values.mean(1, keepdims=True)
+        expect(out, centred / np.sqrt((centred ** 2).mean(1, keepdims=True) + 1e-5) * w + b, 1e-6)
+        expect(mean, values.mean(1), 1e-5)
+
+
+def check_products(begin, architecture):
+    tiles = dict(BM=64, BN=64, BK=32)
+
+    def check(name, kernel, kind, grid, m, n, k, out=None, **options):
+        (a, x), (b, y) = numbers((m, k), kind), numbers((k, n), kind)
+        out = out or nothing((m, n))
+        with begin(name) as expect:
+            kernel[grid](a, b, out, m, n, k, **{**tiles, **options})
+            expect(out, x @ y, 1e-3 if kind == "fp32" else 1e-6)  # of fp32: products of tf32
+
+    for kind in ["fp16", "bf16", "fp32", "fp8e5"] + ["fp8e4nv"] * (architecture >= 90):
+        check("product_" + kind, product, kind, (2, 2), 100, 90, 130)
+    check("product_split", split_product, "fp16", (2, 2, 3), 100, 90, 130, out=Array(np.zeros((100, 90), np.float32), "fp32"))
+    if architecture >= 90:
+        check("product_tma", product_tma, "fp16", (2, 2), 100, 96, 136, BK=64)  # strides: multiples of 16 bytes
+        check("product_tma_bf16", product_tma, "bf16", (1, 1), 100, 96, 136, BM=128, BN=128, BK=64, num_warps=8, num_stages=4)
+        check("product_two_blocks", product_tma, "fp16", (1, 1), 100, 96, 136, BM=128, BN=128, BK=64, num_ctas=2)
+    a, b = (random.integers(-128, 128, (64, 96)).astype(np.int8) for _ in range(2))
+    out = Array(np.zeros((64, 64), np.int32), "i32")
+    with begin("product_int8") as expect:
+        integer_product[(1,)](Array(a, "i8"), Array(b, "i8"), out, 96, BM=64, BN=64, BK=32)
+        expect(out, a.astype(np.int32) @ b.T.astype(np.int32), 0)
+
+
+def check_attention(begin, architecture):
+    t, heads, d = 150, 2, 64
+
+    def check(name, kernel, kind, BM, BN, most, result="fp32", **options):
+        (q, x), (k, y), (v, z) = (numbers((heads, t, d), kind) for _ in range(3))
+        out = nothing((heads, t, d), result)
+        expected, _ = peers.attention(*(a.swapaxes(0, 1) for a in (x, y, z)), 0.125, causal=True)
+        with begin(name) as expect:
+            kernel[(-(-t // BM), heads)](q, k, v, out, t, 0.125, BM=BM, BN=BN, D=d, **options)
+            expect(out, expected.swapaxes(0, 1), most)
+
+    check("attention_fp16", attention, "fp16", 64, 32, 1e-3)
+    check("attention_bf16", attention, "bf16", 128, 64, 4e-3, num_warps=8)
+    if architecture >= 90:
+        check("attention_tma", attention_tma, "fp16", 128, 64, 1e-3, "fp16", num_warps=8)
+
+
+def check_others(begin):
+    lower, values = numbers((32, 32))
+    lower.values *= 0.3
+    out = nothing((32, 32))
+    # Warps that hold copies of a sum or of a zero all store it to one address, with no barrier between them.
+    with begin("inverse", known="shared-race") as expect:
+        inverse[(1,)](lower, out, N=32)
+        expect(out, np.linalg.inv(np.eye(32) + np.tril(lower.values.astype(np.float64), -1)), 1e-6)
+    values = random.uniform(0, 8, 256).astype(np.float32)
+    sums, order, counts = nothing(256), nothing(256), Array(np.zeros(16, np.int32), "i32")
+    with begin("scan_and_sort", known="shared-race") as expect:
+        scan_and_sort[(1,)](Array(values, "fp32"), sums, order, counts, BLOCK=256)
+        expect(sums, np.cumsum(values.astype(np.float64)), 1e-6)
+        expect(order, np.sort(values), 0)
+        expect(counts, np.bincount(values.astype(int), minlength=16).astype(np.int32), 0)
+
+
+for architecture in (80, 90):
+    recorder = Recorder(architecture)
+
+    @contextlib.contextmanager
+    def begin(name, known=None):
+        with cases.case(f"{name}_{architecture}", "sm_80" if architecture == 80 else "sm_90a") as case:
+            recorder.begin(case)
+            if known:
+                case.know(known)
+            yield lambda array, expected, most: case.expect(recorder.argument(array), expected, most)
+
+    check_rows(begin)
+    check_products(begin, architecture)
+    check_attention(begin, architecture)
+    check_others(begin)

@@ -51,14 +51,12 @@ class Recorder:
             get_device_properties=lambda device: properties)
         self.launcher_cls = lambda source, metadata: Launcher(self, source, metadata)
         triton.runtime.driver.set_active(self)
-        stop_at_ptx()
-        keep_first_configuration()
 
     def get_current_target(self):
         return GPUTarget("cuda", self.architecture, 32)
 
     def get_current_device(self):
-        return 0
+        return self.architecture  # of its own, since what is compiled is kept by device
 
     def get_current_stream(self, device):
         return 0
@@ -140,3 +138,7 @@ def keep_first_configuration():
         self.configs = self.configs[:1]
 
     triton.runtime.Autotuner.__init__ = first_only
+
+
+stop_at_ptx()
+keep_first_configuration()
