@@ -87,11 +87,6 @@ ret;
         self.assertRegex(run.stdout, r"scale.*2,1,1.*64,1,1.*simulator.* \d+ warp-instructions, 0 findings")
         self.assertEqual(npy.read(self.folder / "o.npy"), ([2 * x for x in self.values], (4, 25), "<f4"))
 
-    def test_seed(self):
-        run = self.sim("k.ptx", *self.arguments(), "--seed", "7")
-        self.assertEqual((run.returncode, run.stderr), (0, ""))
-        self.assertEqual(npy.read(self.folder / "o.npy"), ([2 * x for x in self.values], (4, 25), "<f4"))
-
     def test_in_place(self):
         run = self.sim("k.ptx", *self.arguments(x="inout:x.npy", o="inout:x2.npy", n=50))
         self.assertEqual(run.returncode, 2)
