@@ -186,8 +186,12 @@ void Simulator::read(LoadedModule& module, const std::string& ptx, const std::st
   module.ptx = std::make_shared<simulator::Module>(parse(ptx));
   require_target(module.ptx->target);
   module.entry = module.ptx->find_function(entry);
-  if (module.entry == none || !module.ptx->functions[module.entry].is_entry)
-    throw Error("the PTX has no entry '" + entry + "'");
+  if (module.entry == none || !module.ptx->functions[module.entry].is_entry) {
+    std::string entries;
+    for (const Function& f : module.ptx->functions)
+      if (f.is_entry) entries += (entries.empty() ? "; it has '" : ", '") + std::string(f.name) + "'";
+    throw Error("the PTX has no entry '" + entry + "'" + entries);
+  }
   initialize(module);
 }
 

@@ -193,6 +193,9 @@ TEST_CASE("launch files that are wrong") {
   CHECK_THAT(message(R"({"entry": "k", "arrays": {"q": {"type": "f32"}}})"), Catch::Contains("one of"));
   CHECK_THAT(message(R"({"entry": "k", "arrays": {"q": {"out": "q.npy", "type": "f32"}}})"), Catch::Contains("shape"));
   CHECK_THAT(message(R"({"entry": "k", "arrays": {"q": {"in": "q.npy", "type": "f33"}}})"), Catch::Contains("f33"));
+  CHECK_THAT(message(R"({"entry": "k", "shared": -4})"), Catch::Contains("unsigned"));
+  CHECK_THAT(message(R"({"entry": "k", "arrays": {"q": {"out": "q.npy", "type": "f32", "shape": [4, -1]}}})"),
+             Catch::Contains("negative size"));
   CHECK_THAT(message(R"({"entry": "k", "args": [{"tensormap": {"array": "q", "dims": [8, 8], "box": [8]}}]})"),
              Catch::Contains("strides"));
 }

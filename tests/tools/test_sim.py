@@ -131,12 +131,18 @@ ret;
     def test_bad_input(self):
         (self.folder / "bad.ptx").write_text(SCALE.replace("SHIFT", "0").replace("mul.f32", "mull.f32"))
         npy.write(self.folder / "i.npy", [1, -2], (2,), "<i4")
+        (self.folder / "cut.npy").write_bytes((self.folder / "x.npy").read_bytes()[:-3])
+        launch = {"entry": "scale", "block": [32], "arrays": {"x": {"in": "x.npy"}, "o": {"out": "o.npy", "type": "f32", "shape": [100]}}}
+        arguments = [{"array": "x"}, {"array": "o"}, {"i32": 32}, {"f32": 2}]
+        a_map = {"tensormap": {"array": "x", "dims": [100], "box": [4]}}
+        for name, first in ("y", {"array": "y"}), ("map", a_map):
+            (self.folder / f"{name}.json").write_text(json.dumps({**launch, "args": [first, *arguments[1:]]}))
         before = sorted(self.folder.iterdir())
         good = self.arguments()
         for message, words in [
             ("none.ptx", ["none.ptx", *good]),
             ("mull", ["bad.ptx", *good]),
-            ("entry", ["k.ptx", *["scal" if w == "scale" else w for w in good]]),
+            ("no entry 'scal'; it has 'scale'", ["k.ptx", *["scal" if w == "scale" else w for w in good]]),
             ("--entry", ["k.ptx", "--grid", "1"]),
             ("none.npy", ["k.ptx", *self.arguments(x="in:none.npy")]),
             ("f33", ["k.ptx", *self.arguments(x="in:x.npy:f33")]),
@@ -150,6 +156,13 @@ ret;
             ("--launch", ["k.ptx", *good, "--launch", "l.json"]),
             ("l.json", ["k.ptx", "--launch", "l.json"]),
             ("--seed", ["k.ptx", *good, "--seed", "x"]),
+            ("truncated", ["k.ptx", *self.arguments(x="in:cut.npy")]),
+            ("not a .npy file", ["k.ptx", *self.arguments(x="in:k.ptx")]),
+            ("multiple of the cluster", ["k.ptx", *good, "--cluster", "3"]),
+            ("sm_70", ["k.ptx", *good, "--gpu", "sm_70"]),
+            ("nowhere", ["k.ptx", *good, "--findings", "nowhere/f.json"]),
+            ("no array 'y'", ["k.ptx", "--launch", "y.json"]),
+            ("128", ["k.ptx", "--launch", "map.json"]),
             ("two arrays", ["k.ptx", *self.arguments(x="inout:x.npy", o="inout:x.npy")]),
         ]:
             with self.subTest(words=words):

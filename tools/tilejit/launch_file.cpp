@@ -75,8 +75,8 @@ private:
       bool fits = value.is_number_unsigned() ? std::in_range<T>(value.get<uint64_t>())
                                              : value.is_number_integer() && std::in_range<T>(value.get<int64_t>());
       if (!fits)
-        fail("'" + what + "' is an integer of " + std::to_string(8 * sizeof(T)) + " bits, not " +
-             value.dump().substr(0, 60));
+        fail("'" + what + "' is an " + (std::is_unsigned_v<T> ? "unsigned " : "") + "integer of " +
+             std::to_string(8 * sizeof(T)) + " bits, not " + value.dump().substr(0, 60));
       return value.get<T>();
     }
   }
@@ -109,6 +109,8 @@ private:
     if (value.contains("inout")) a.in = a.out = file(value["inout"], "inout");
     if (value.contains("type")) a.type = parse_element(string(value["type"], "type"));
     if (value.contains("shape")) a.shape = numbers<int64_t>(value["shape"], "shape");
+    if (std::any_of(a.shape.begin(), a.shape.end(), [](int64_t size) { return size < 0; }))
+      fail(what + " has a negative size in its 'shape'");
     if (a.in.empty()) require(value, "type", what), require(value, "shape", what);
     return a;
   }
