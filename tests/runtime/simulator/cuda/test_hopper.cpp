@@ -48,7 +48,7 @@ TEST_CASE("clusters share memory") {
         ++expected[block / size * size * 16 + in[i] % (16 * size)];
       }
       for (uint32_t b = 0; b < 8; ++b)
-        for (uint32_t x : {b % size, size, (b + 1) % size, b / size * 10 + size}) places.push_back(static_cast<int>(x));
+        for (uint32_t x : {b % size, size, (b + 1) % size, b % size * 10 + size}) places.push_back(static_cast<int>(x));
       CHECK(kernels.download<int>(bins) == expected);
       CHECK(kernels.download<int>(ranks) == places);
     });
