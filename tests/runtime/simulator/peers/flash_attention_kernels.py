@@ -172,7 +172,7 @@ def backward(cases, d, causal, t=300, heads=2):
 
 
 cases = peers.Cases(sys.argv[1])
-for d in (64, 128):
+for d in (64, 128, 256):
     for causal in (False, True):
         forward(cases, d, causal)
         backward(cases, d, causal)
