@@ -28,8 +28,8 @@ struct Box {
   std::vector<int32_t> at;
   uint32_t swizzle = 0; ///< bytes
   bool nan = false;
-  std::vector<uint32_t> steps = {}; ///< of the traversal; empty: 1
-  uint32_t step(size_t d) const { return steps.empty() ? 1 : steps[d]; }
+  std::vector<uint32_t> steps = {}; ///< of the traversal; empty: 1; the innermost is ignored
+  uint32_t step(size_t d) const { return d == 0 || steps.empty() ? 1 : steps[d]; }
   uint32_t count(size_t d) const { return (box[d] + step(d) - 1) / step(d); }
   /// Strides in bytes leave room between rows.
   std::vector<uint64_t> strides() const {
@@ -88,7 +88,7 @@ std::string make_map(const Box& b, const std::string& address) {
     std::string n = number(static_cast<int64_t>(d)) + ", ";
     replace("box_dim", n + number(b.box[d]));
     replace("global_dim", n + number(static_cast<int64_t>(b.dims[d])));
-    replace("element_stride", n + number(b.step(d)));
+    replace("element_stride", n + number(b.steps.empty() ? 1 : b.steps[d]));
     if (d + 1 < b.dims.size()) {
       text += "mov.u64 %rd61, " + number(static_cast<int64_t>(strides[d + 1])) + ";\n";
       replace("global_stride", n + "%rd61", "b64");
@@ -305,7 +305,7 @@ void tensor_copy_cases(const Sink& sink) {
       if (e.nan) load_case(sink, box_of(e, 3, swizzle, "before", true));
       store_case(sink, box_of(e, 3, swizzle, "before"));
     }
-  // Not every element of a row, nor every row.
+  // Not every row.
   Box strided = box_of(F32, 2, 0, "inside");
   strided.name = "2d f32 by steps";
   strided.dims = {64, 40}, strided.box = {32, 16}, strided.at = {5, 3}, strided.steps = {2, 3};
