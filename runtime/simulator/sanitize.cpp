@@ -52,6 +52,7 @@ void Sanitizer::begin(uint64_t linear_index) {
   clear(writes_);
   for (Plane& p : reads_) clear(p);
   reader_of_.clear();
+  own_readers_ = 0;
   std::fill(readers_.begin(), readers_.end(), 0u);
   if (!writes_.records) writes_.records = std::make_unique<Record[]>(granules_);
   writes_.used = true;
@@ -85,6 +86,7 @@ uint32_t Sanitizer::reader(uint32_t agent) {
     Plane& p = reads_[reader];
     if (!p.records) p.records = std::make_unique<Record[]>(granules_);
     p.used = true;
+    if (agent / warps_ == block_.rank && reader < most - 1) own_readers_ |= uint64_t{1} << reader;
   }
   return reader;
 }
@@ -133,7 +135,8 @@ void Sanitizer::lanes_ordered(const Warp& w, uint32_t mask) { order(w, mask, tim
 
 void Sanitizer::completed(uint32_t barrier, bool all) {
   barriers_[barrier].clear();
-  if (all) std::fill(readers_.begin(), readers_.end(), 0u);
+  if (all) // not copies and products, nor other blocks of the cluster
+    for (uint64_t& readers : readers_) readers &= ~own_readers_;
 }
 
 void Sanitizer::fence(const Warp& w, uint32_t mask) {

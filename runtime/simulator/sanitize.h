@@ -211,6 +211,7 @@ private:
   Plane writes_;
   std::vector<Plane> reads_;        ///< by reader
   std::vector<uint32_t> reader_of_; ///< by agent; none: it has not read
+  uint64_t own_readers_ = 0;        ///< those of them that are this block's warps
   std::vector<uint64_t> readers_;   ///< by line: those that have read since it was last written as a whole
   std::vector<Moment> barriers_;
   std::unordered_map<uint64_t, Moment> addresses_; ///< of strong accesses
