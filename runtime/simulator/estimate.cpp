@@ -2,9 +2,10 @@
 #include "runtime/simulator/estimate.h"
 
 #include "runtime/simulator/replay.h"
+#include "runtime/simulator/replay_order.h"
 
 #include <algorithm>
-#include <cmath>
+#include <map>
 #include <numeric>
 #include <queue>
 
@@ -153,6 +154,9 @@ Estimate estimate(const LaunchCounters& launch, const Gpu& gpu, const EstimateOp
   e.waves = static_cast<double>(clusters) / static_cast<double>(in_a_wave);
 
   // What the busiest multiprocessor does, each cluster by the traced one that is nearest in its amount of work.
+  const ReplayOps ops = replay_ops(*r.program, gpu, r.block);
+  const ReplayOrder order(*r.program, ops, gpu);
+  std::map<uint64_t, ClusterTrace> scheduled; ///< by traced cluster
   std::vector<const ClusterTrace*> replayed;
   uint64_t instructions = 0, traced_work = 0;
   double replayed_work = 0, list_work = 0;
@@ -167,7 +171,9 @@ Estimate estimate(const LaunchCounters& launch, const Gpu& gpu, const EstimateOp
     };
     const auto nearest = std::min_element(r.traces.begin(), r.traces.end(),
                                           [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
-    replayed.push_back(&nearest->second);
+    auto [it, is_new] = scheduled.try_emplace(nearest->first);
+    if (is_new) it->second = order.apply(nearest->second);
+    replayed.push_back(&it->second);
     replayed_work += static_cast<double>(trace_work[static_cast<size_t>(nearest - r.traces.begin())]);
     instructions += instructions_of(nearest->second);
   }
@@ -193,7 +199,6 @@ Estimate estimate(const LaunchCounters& launch, const Gpu& gpu, const EstimateOp
       .beyond_l2 = first + (1 - first) * again,
   };
 
-  const ReplayOps ops = replay_ops(*r.program, gpu, r.block);
   ReplayResult result = Replay(ops, gpu, share, cluster_blocks).run(replayed, residence.blocks);
   e.cycles = result.cycles * scale;
   e.microseconds = e.cycles / gpu.clock_mhz;
