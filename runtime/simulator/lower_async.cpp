@@ -226,7 +226,7 @@ bool Lowering::warpgroup_product(const Instruction& i) {
     if (!e.is(Kind::reg) || is_scalar(e.index)) return false;
     all.push_back(place(e.index));
   }
-  if (auto it = products_.find(static_cast<uint32_t>(&i - f_.body.data())); it != products_.end())
+  if (auto it = product_numbers_.find(static_cast<uint32_t>(&i - f_.body.data())); it != product_numbers_.end())
     p_->products[it->second] = static_cast<uint32_t>(p_->code.size());
   return emit_async(h.issue, all);
 }

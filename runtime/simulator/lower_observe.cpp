@@ -138,7 +138,7 @@ void Lowering::find_watched_registers() {
   product_hazards_ = find_product_hazards(f_, cfg_);
   for (uint32_t i = 0; i < f_.body.size(); ++i)
     if (is_product(f_.body[i])) {
-      products_[i] = static_cast<uint32_t>(p_->products.size());
+      product_numbers_[i] = static_cast<uint32_t>(p_->products.size());
       p_->products.push_back(none);
     }
   for (const ProductHazards::Unfenced& u : product_hazards_.unfenced)
@@ -147,12 +147,12 @@ void Lowering::find_watched_registers() {
 
 /// In front of an instruction: the wgmma registers that it touches, where that may be wrong.
 void Lowering::observe_registers(uint32_t instruction) {
-  if (products_.empty()) return;
+  if (product_numbers_.empty()) return;
   const Instruction& i = f_.body[instruction];
   RegisterEvent event{.observed = static_cast<uint32_t>(p_->observed.size()),
                       .fences = i.form == Form::wgmma_fence && !watched_.empty()};
   for (const ProductHazards::Pending& p : product_hazards_.pending)
-    if (p.instruction == instruction) event.pending.push_back(products_[p.product]);
+    if (p.instruction == instruction) event.pending.push_back(product_numbers_[p.product]);
   for (const ProductHazards::Unfenced& u : product_hazards_.unfenced)
     if (u.product == instruction) event.unfenced.push_back(watched_[u.reg]);
   if (!watched_.empty())

@@ -157,10 +157,11 @@ private:
   Cfg cfg_;
   Uniformity uniformity_;
   Liveness liveness_;
-  UndefinedRegisters undefined_;                    ///< likewise
-  std::map<uint32_t, uint32_t> undefined_masks_;    ///< by register: places
-  ProductHazards product_hazards_;                  ///< with the sanitizer
-  std::map<uint32_t, uint32_t> products_, watched_; ///< by instruction, by register: their numbers in the program
+  UndefinedRegisters undefined_;                 ///< likewise
+  std::map<uint32_t, uint32_t> undefined_masks_; ///< by register: places
+  ProductHazards product_hazards_;               ///< with the sanitizer
+  std::map<uint32_t, uint32_t> product_numbers_,
+      watched_; ///< by instruction, by register: their numbers in the program
   RowAllocation allocation_;
   std::shared_ptr<Program> p_;
 
