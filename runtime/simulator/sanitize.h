@@ -134,6 +134,14 @@ private:
     uint32_t number = 0, lane = 0, group = 0; ///< group 0: not committed
     bool read = false;                        ///< its source has been waited for
   };
+  /// What the last bulk or tensor store of the block was.
+  struct StoreIssue {
+    const Insn* ip = nullptr;
+    uint64_t id = 0, global = 0;
+    uint32_t warp = 0, lane = 0, shared = 0;
+    uint64_t map = 0; ///< the address of its tensor
+    std::array<int32_t, 5> coordinates{};
+  };
   /// wgmma of a warp that it has not waited for.
   struct ProductIssues {
     struct Issue {
@@ -181,6 +189,7 @@ private:
   GlobalPage& global_page(uint64_t number);
 
   // Asynchronous accesses.
+  bool stores_again(const Token& t);
   bool is_generic(Record r) const;
   void check_async(const AsyncAccess& a, Record other, bool other_writes, uint64_t address, Space space);
   void async_shared(const AsyncAccess& a, uint64_t address, uint64_t bytes);
@@ -216,10 +225,11 @@ private:
   std::vector<Moment> barriers_;
   std::unordered_map<uint64_t, Moment> addresses_; ///< of strong accesses
 
-  std::array<std::vector<uint32_t>, 6> queues_;    ///< by Agent::Kind and warp: agents
-  std::map<uint32_t, MbarrierTime> mbarriers_;     ///< by address
-  std::vector<std::vector<BulkOperation>> bulk_;   ///< by warp: what has not been waited for
-  std::vector<uint32_t> bulk_issued_;              ///< by warp
+  std::array<std::vector<uint32_t>, 6> queues_;  ///< by Agent::Kind and warp: agents
+  std::map<uint32_t, MbarrierTime> mbarriers_;   ///< by address
+  std::vector<std::vector<BulkOperation>> bulk_; ///< by warp: what has not been waited for
+  std::vector<uint32_t> bulk_issued_;            ///< by warp
+  StoreIssue last_store_;
   std::vector<std::deque<ProductReads>> products_; ///< by warpgroup
   std::vector<ProductIssues> product_issues_;      ///< by warp
 

@@ -177,6 +177,23 @@ void Sanitizer::async_global(const AsyncAccess& a, uint64_t address, uint64_t by
 
 // --- operations ------------------------------------------------------------------------------------------------------
 
+/// Whether a lane stores by the same instruction just what the lane before it has: compilers let all lanes issue what
+/// one would do for, and the same bytes at the same place are no conflict.
+bool Sanitizer::stores_again(const Token& t) {
+  StoreIssue now{.ip = t.ip,
+                 .id = t.id,
+                 .global = t.global,
+                 .warp = t.warp->index,
+                 .lane = t.lane,
+                 .shared = t.shared,
+                 .map = t.map.address};
+  std::copy_n(t.coordinates, 5, now.coordinates.begin());
+  const StoreIssue before = std::exchange(last_store_, now);
+  return t.reduction == Reduction::none && before.ip == now.ip && before.id + 1 == now.id && before.warp == now.warp &&
+         before.lane < now.lane && before.global == now.global && before.shared == now.shared &&
+         before.coordinates == now.coordinates && before.map == t.map.address;
+}
+
 void Sanitizer::issued(Token& t) {
   const Warp& w = *t.warp;
   const bool reduces = t.reduction != Reduction::none;
@@ -211,6 +228,7 @@ void Sanitizer::issued(Token& t) {
   case Token::Kind::tensor_store: {
     a.epoch = ++bulk_issued_[w.index];
     bulk_[w.index].push_back({.number = a.epoch, .lane = t.lane});
+    if (stores_again(t)) break;
     AsyncAccess to = a;
     a.agent = queue(Agent::Kind::bulk_reads, w);
     to.agent = queue(Agent::Kind::bulk_writes, w);

@@ -105,6 +105,32 @@ TEST_CASE("the source of a bulk store that is written while the copy may still r
   CHECK(run("setp.eq.u32 %p3, %r0, 1; @%p3 cp.async.bulk.wait_group.read 0;\n") == only(FindingKind::async_hazard));
 }
 
+TEST_CASE("lanes of a warp that issue one store together") {
+  AsyncSimulator sim;
+  auto run = [&](const std::string& source) {
+    return sim.of("st.shared.b32 [%r3], %r0;\n" + proxy_fence + barrier + "setp.ge.u32 %p3, %r0, 32; @%p3 bra END;\n" +
+                  source +
+                  "cp.async.bulk.global.shared::cta.bulk_group [%rd1], [%r5], 256;\n"
+                  "cp.async.bulk.commit_group; cp.async.bulk.wait_group 0;\nEND:");
+  };
+  CHECK(run("mov.u32 %r5, tile;\n") == nothing); // the same bytes to the same place
+  CHECK(run("mov.u32 %r5, tile; and.b32 %r6, %r2, 1; mad.lo.u32 %r5, %r6, 256, %r5;\n") ==
+        only(FindingKind::async_hazard));
+}
+
+TEST_CASE("a store that a thread issues twice") {
+  AsyncSimulator sim;
+  auto run = [&](const std::string& wait) {
+    return sim.of(
+        "st.shared.b32 [%r3], %r0;\n" + proxy_fence + barrier +
+        "@!%p1 bra END; mov.u32 %r10, 0;\nAGAIN: cp.async.bulk.global.shared::cta.bulk_group [%rd1], [tile], 512;"
+        " cp.async.bulk.commit_group;\n" +
+        wait + "add.u32 %r10, %r10, 1; setp.lt.u32 %p3, %r10, 2; @%p3 bra AGAIN; cp.async.bulk.wait_group 0;\nEND:");
+  };
+  CHECK(run("cp.async.bulk.wait_group 0;\n") == nothing);
+  CHECK(run("") == only(FindingKind::async_hazard));
+}
+
 TEST_CASE("what a bulk store writes is there after wait_group, and not after wait_group.read") {
   AsyncSimulator sim;
   auto run = [&](const std::string& wait) {
