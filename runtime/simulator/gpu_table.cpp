@@ -8,6 +8,7 @@
 //   [l] Luo et al., "Benchmarking and Dissecting the Nvidia Hopper GPU Architecture via Microbenchmarking",
 //       arXiv:2402.13499 (2024).
 //   assumed: no public source that we know of, or a rounded guess from several.
+// Figures of [p] and [l] were written down from memory of these tables: check one before you lean on it.
 #include "runtime/simulator/gpu_table.h"
 
 #include "runtime/device.h"
