@@ -5,7 +5,9 @@
 #include <array>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <functional>
 #include <iostream>
+#include <numeric>
 #include <random>
 #include <set>
 
@@ -39,14 +41,22 @@ const std::pair<DType, Precision> types[] = {{DType::bf16, Precision::tf32},
                                              {DType::f32, Precision::tf32},
                                              {DType::f32, Precision::tf32x3}};
 
-// The grid has 38,016 points, days of simulation. These are some of them in which any two values of two axes meet:
-// point after point, the one of many random ones that has the most new pairs.
+// A point of the grid: an index into each of its axes.
+constexpr size_t axes = 7;
+using Point = std::array<size_t, axes>;
+constexpr Point sizes{std::size(widths),  std::size(types),  std::size(lengths),
+                      std::size(lengths), std::size(groups), 2,
+                      std::size(storages)};
+Case case_of(const Point& point) {
+  auto [type, precision] = types[point[1]];
+  auto [d, dv] = widths[point[0]];
+  return {type,          precision,          d, dv, lengths[point[2]], lengths[point[3]], 1, groups[point[4]],
+          point[5] == 1, storages[point[6]], 1};
+}
+
+// The grid has 38,016 points. These are some of them in which any two values of two axes meet: point after point, the
+// one of many random ones that has the most new pairs.
 std::vector<Case> grid_by_pairs() {
-  constexpr size_t axes = 7;
-  using Point = std::array<size_t, axes>;
-  constexpr Point sizes{std::size(widths),  std::size(types),  std::size(lengths),
-                        std::size(lengths), std::size(groups), 2,
-                        std::size(storages)};
   using Pair = std::array<size_t, 4>; // an axis and its value, another and its
   std::set<Pair> open;
   auto pairs_of = [&](const Point& point) {
@@ -74,10 +84,7 @@ std::vector<Case> grid_by_pairs() {
       if (fresh > most) most = fresh, best = point;
     }
     for (const Pair& pair : pairs_of(best)) open.erase(pair);
-    auto [type, precision] = types[best[1]];
-    auto [d, dv] = widths[best[0]];
-    cases.push_back({type, precision, d, dv, lengths[best[2]], lengths[best[3]], 1, groups[best[4]], best[5] == 1,
-                     storages[best[6]], 1});
+    cases.push_back(case_of(best));
   }
   return cases;
 }
@@ -89,6 +96,22 @@ TEST_CASE("widths, types, lengths, groups, masks and storage: any two values tog
   std::vector<Case> cases = grid_by_pairs();
   CHECK(cases.size() >= std::size(widths) * std::size(lengths)); // fewer can't hold all pairs
   for (size_t n = 0; n < cases.size(); ++n) check(*device, cases[n], n);
+}
+
+// `test_attention '[.whole]'`: not in the usual run, it takes half an hour or more. In a random order, with a line now
+// and then, so that a part of it says something too.
+TEST_CASE("the whole grid", "[.whole]") {
+  auto device = simulator();
+  std::vector<size_t> order(std::accumulate(sizes.begin(), sizes.end(), size_t{1}, std::multiplies<>()));
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::shuffle(order.begin(), order.end(), std::mt19937(7));
+  for (size_t n = 0; n < order.size(); ++n) {
+    Point point;
+    size_t rest = order[n];
+    for (size_t axis = 0; axis < axes; rest /= sizes[axis++]) point[axis] = rest % sizes[axis];
+    check(*device, case_of(point), n);
+    if ((n + 1) % 500 == 0) std::cout << n + 1 << " of " << order.size() << " points" << std::endl;
+  }
 }
 
 TEST_CASE("every pair of lengths, causal and not") {
