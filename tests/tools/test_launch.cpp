@@ -163,6 +163,15 @@ W:  mbarrier.try_wait.parity.shared.b64 %p2, [bar], 0;
       else
         CHECK(std::isnan(o[lies_at]));
     }
+  // A map may begin before its array: here by 1000 rows, and so does the box.
+  launch.arguments[1].map.offset -= int64_t{64} * 1000;
+  launch.arguments[1].map.dims[1] += 1000;
+  std::string farther = ptx;
+  farther.replace(farther.find("{4, 6}"), 6, "{4, 1006}");
+  write_outputs(launch, run_launch(*device, farther, launch));
+  auto same = values_of<float>(runtime::read_npy_file(at + "o.npy").data);
+  CHECK(std::vector<float>(same.begin(), same.begin() + 16) == std::vector<float>(o.begin(), o.begin() + 16));
+  CHECK(std::isnan(same[16]));
   launch.arguments[1].map.offset = 4096;
   CHECK_THROWS_WITH(run_launch(*device, ptx, launch), Catch::Contains("beyond the array"));
   launch.arguments[1].map.offset = 8;

@@ -104,18 +104,19 @@ const Prepared& array_named(const Arrays& arrays, const std::string& name) {
 }
 
 LaunchArgument resolve(const LaunchTensorMap& map, const Prepared& array) {
-  uint64_t size = array.elements.size();
+  int64_t size = static_cast<int64_t>(array.elements.size());
   if (map.offset >= size)
     throw InputError("the tensor map over '" + map.array + "': its offset of " + std::to_string(map.offset) +
                      " bytes is beyond the array, which has " + std::to_string(size));
-  auto bytes = runtime::simulator::encode_tensormap({.type = std::string(name_of(array.type)),
-                                                     .address = array.buffer->address() + map.offset,
-                                                     .dims = map.dims,
-                                                     .strides = map.strides,
-                                                     .box = map.box,
-                                                     .element_strides = map.element_strides,
-                                                     .swizzle = map.swizzle,
-                                                     .fill_nan = map.fill_nan});
+  auto bytes =
+      runtime::simulator::encode_tensormap({.type = std::string(name_of(array.type)),
+                                            .address = array.buffer->address() + static_cast<uint64_t>(map.offset),
+                                            .dims = map.dims,
+                                            .strides = map.strides,
+                                            .box = map.box,
+                                            .element_strides = map.element_strides,
+                                            .swizzle = map.swizzle,
+                                            .fill_nan = map.fill_nan});
   return {.bytes = {bytes.begin(), bytes.end()}, .align = 64};
 }
 

@@ -27,7 +27,7 @@ struct LaunchTensorMap {
   std::vector<uint64_t> dims;                 ///< innermost first
   std::vector<uint64_t> strides;              ///< bytes, of dimension 1 and on
   std::vector<uint32_t> box, element_strides; ///< element strides: 1 where empty
-  uint64_t offset = 0;                        ///< bytes into the array
+  int64_t offset = 0;                         ///< bytes into the array; a map may begin before it
   uint32_t swizzle = 0;                       ///< bytes: 0, 32, 64, 128
   bool fill_nan = false;                      ///< beyond the array: NaN, else zero
 };

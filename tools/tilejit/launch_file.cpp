@@ -163,7 +163,7 @@ private:
     if (value.contains("strides")) map.strides = numbers<uint64_t>(value["strides"], "strides");
     if (value.contains("element_strides"))
       map.element_strides = numbers<uint32_t>(value["element_strides"], "element_strides");
-    if (value.contains("offset")) map.offset = number<uint64_t>(value["offset"], "offset");
+    if (value.contains("offset")) map.offset = number<int64_t>(value["offset"], "offset");
     if (value.contains("swizzle")) map.swizzle = number<uint32_t>(value["swizzle"], "swizzle");
     if (value.contains("fill")) {
       std::string fill = string(value["fill"], "fill");

@@ -32,12 +32,13 @@ def rounded(values, type):
 
 
 def attention(q, k, v, scale, causal):
-    """In double precision: out[t, heads, d] and the logarithm of each row's sum, [heads, t]."""
+    """In double precision: out[t, heads, d] and the logarithm of each row's sum, [heads, t]. Neighbouring heads of q share
+    one of k and v, where those have less; causal: the last row sees all."""
     import numpy
-    q, k, v = (x.astype(numpy.float64) for x in (q, k, v))
+    q, k, v = (x.astype(numpy.float64).repeat(q.shape[1] // x.shape[1], 1) for x in (q, k, v))
     s = numpy.einsum("ihd,jhd->hij", q, k) * scale
     if causal:
-        s = numpy.where(numpy.tri(len(q), dtype=bool), s, -numpy.inf)
+        s = numpy.where(numpy.tri(len(q), len(k), len(k) - len(q), dtype=bool), s, -numpy.inf)
     largest = s.max(-1, keepdims=True)
     p = numpy.exp(s - largest)
     total = p.sum(-1, keepdims=True)
