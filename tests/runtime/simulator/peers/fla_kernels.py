@@ -62,8 +62,7 @@ def bf16(x):
 
 
 def exact(x):
-    """In double precision, without the batch."""
-    return x[0].double().requires_grad_()
+    return x.double().requires_grad_()
 
 
 cases = peers.Cases(sys.argv[1])
@@ -72,26 +71,31 @@ q, k, v = bf16(numbers(t, heads, d)), bf16(unit(numbers(t, heads, d))), bf16(num
 beta = bf16(1 / (1 + np.exp(-numbers(t, heads))))
 decay = torch.tensor(-np.exp(numbers(t, heads) - 3), dtype=torch.float32)[None]
 channels = torch.tensor(-np.exp(numbers(t, heads, d) - 3), dtype=torch.float32)[None]
-initial = torch.tensor(numbers(1, heads, d, d), dtype=torch.float32)
-d_out, d_state = bf16(numbers(t, heads, d)), torch.tensor(numbers(1, heads, d, d), dtype=torch.float32)
+d_out = bf16(numbers(t, heads, d))
 scale = d ** -0.5
 MOST = 1e-2  # bf16: inputs of the products inside and results
 
 
-def check(name, function, delta=False, known=(), backward=None, **named):
+def check(name, function, delta=False, known=(), backward=None, lengths=(t,), **named):
     """`backward`: the module and the name of the function that gives gradients, and which these are; the library turns
-    them into other types after it."""
+    them into other types after it. `lengths`: sequences that lie one behind the other, each with its state."""
+    states = len(lengths), heads, d, d
+    initial, d_state = (torch.tensor(numbers(*states), dtype=torch.float32) for _ in range(2))
     leaves = {"q": q, "k": k, "v": v, **named}
     exacts = {which: exact(x) for which, x in {**leaves, "initial": initial}.items()}
     leaves = {which: x.clone().requires_grad_(backward is not None) for which, x in leaves.items()}
     start = initial.clone().requires_grad_(backward is not None)
-    decays = {"g": leaves.pop("decay")} if "decay" in leaves else {}
+    options = {"g": leaves.pop("decay")} if "decay" in leaves else {}
+    if len(lengths) > 1:
+        options["cu_seqlens"] = torch.tensor(np.cumsum([0, *lengths]))
     with cases.case(name) as case:
         recorder.begin(case)
         for kind in known:
             case.know(kind)
-        out, state = function(**leaves, **decays, scale=scale, initial_state=start, output_final_state=True)
-        expected, last = recurrence(**exacts, scale=scale, delta=delta)
+        out, state = function(**leaves, **options, scale=scale, initial_state=start, output_final_state=True)
+        sequences = {which: x[0].split(lengths) if which != "initial" else x for which, x in exacts.items()}
+        ends = [recurrence(**dict(zip(sequences, one)), scale=scale, delta=delta) for one in zip(*sequences.values())]
+        expected, last = (f(parts) for f, parts in zip((torch.cat, torch.stack), zip(*ends)))
         case.expect(recorder.argument(out), expected.detach().numpy(), MOST)
         case.expect(recorder.argument(state), last.detach().numpy(), MOST)
         if not backward:
@@ -101,7 +105,8 @@ def check(name, function, delta=False, known=(), backward=None, **named):
         library = getattr(module, differentiate)
         setattr(module, differentiate, lambda **inputs: made.append(library(**inputs)) or made[-1])
         torch.autograd.backward((out, state), (d_out, d_state))
-        torch.autograd.backward((expected, last), (d_out[0].double(), d_state[0].double()))
+        setattr(module, differentiate, library)
+        torch.autograd.backward((expected, last), (d_out[0].double(), d_state.double()))
         for which, gradient in zip(order, made[0]):
             if which:
                 case.expect(recorder.argument(gradient), exacts[which].grad.numpy(), MOST)
@@ -109,9 +114,11 @@ def check(name, function, delta=False, known=(), backward=None, **named):
 
 # Sums across lanes are contracted to an fma on one side only: lanes that hold the same sum differ in the last bit, and
 # all of them store it to one address. The gradient of k is a sum that the host forms.
-check("gated_delta_rule", chunk_gated_delta_rule, delta=True, beta=beta, decay=decay, known=["shared-race"],
-      backward=(gated_delta_rule, "chunk_gated_delta_rule_bwd", ("q", None, "v", "beta", None, "initial")))
+for name, lengths in ("gated_delta_rule", (t,)), ("gated_delta_rule_lengths", (70, 1, 64, 15)):
+    check(name, chunk_gated_delta_rule, delta=True, beta=beta, decay=decay, known=["shared-race"], lengths=lengths,
+          backward=(gated_delta_rule, "chunk_gated_delta_rule_bwd", ("q", None, "v", "beta", None, "initial")))
 check("delta_rule", chunk_delta_rule, delta=True, beta=beta, known=["shared-race"],
       backward=(delta_rule, "chunk_delta_rule_bwd", ("q", None, "v", "beta", "initial")))
 check("kda", chunk_kda, delta=True, beta=beta, decay=channels)
+check("kda_lengths", chunk_kda, delta=True, beta=beta, decay=channels, lengths=(33, 117))
 check("simple_gla", chunk_simple_gla, decay=decay)

@@ -103,12 +103,13 @@ def integer_product(a, b, c, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.const
 
 
 @triton.jit
-def attention_tma(q, k, v, out, T, scale, BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr):
+def attention_tma(q, k, v, out, T, scale, SHARED_BY: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr):
     head = tl.program_id(1).to(tl.int64) * T * D
+    shared = (tl.program_id(1) // SHARED_BY).to(tl.int64) * T * D
     first_row = tl.program_id(0) * BM
     dq = tl.make_tensor_descriptor(q + head, [T, D], [D, 1], [BM, D])
-    dk = tl.make_tensor_descriptor(k + head, [T, D], [D, 1], [BN, D])
-    dv = tl.make_tensor_descriptor(v + head, [T, D], [D, 1], [BN, D])
+    dk = tl.make_tensor_descriptor(k + shared, [T, D], [D, 1], [BN, D])
+    dv = tl.make_tensor_descriptor(v + shared, [T, D], [D, 1], [BN, D])
     do = tl.make_tensor_descriptor(out + head, [T, D], [D, 1], [BM, D])
     rows = dq.load([first_row, 0])
     m = first_row + tl.arange(0, BM)
@@ -130,24 +131,25 @@ def attention_tma(q, k, v, out, T, scale, BM: tl.constexpr, BN: tl.constexpr, D:
 
 
 @triton.jit
-def attention(q, k, v, out, T, scale, BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr):
+def attention(q, k, v, out, T, scale, SHARED_BY: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr):
     m = tl.program_id(0) * BM + tl.arange(0, BM)
     d = tl.arange(0, D)
     head = tl.program_id(1) * T * D
+    shared = tl.program_id(1) // SHARED_BY * T * D
     rows = tl.load(q + head + m[:, None] * D + d[None, :], mask=m[:, None] < T, other=0.0)
     largest = tl.full((BM,), -1e30, tl.float32)
     total = tl.zeros((BM,), tl.float32)
     acc = tl.zeros((BM, D), tl.float32)
     for first in range(0, tl.program_id(0) * BM + BM, BN):
         n = first + tl.arange(0, BN)
-        keys = tl.load(k + head + n[None, :] * D + d[:, None], mask=n[None, :] < T, other=0.0)
+        keys = tl.load(k + shared + n[None, :] * D + d[:, None], mask=n[None, :] < T, other=0.0)
         s = tl.dot(rows, keys) * (scale * 1.4426950408889634)
         s = tl.where((m[:, None] >= n[None, :]) & (n[None, :] < T), s, -1e30)
         now = tl.maximum(largest, tl.max(s, 1))
         p = tl.exp2(s - now[:, None])
         shrink = tl.exp2(largest - now)
         total = total * shrink + tl.sum(p, 1)
-        values = tl.load(v + head + n[:, None] * D + d[None, :], mask=n[:, None] < T, other=0.0)
+        values = tl.load(v + shared + n[:, None] * D + d[None, :], mask=n[:, None] < T, other=0.0)
         acc = tl.dot(p.to(values.dtype), values, acc * shrink[:, None])
         largest = now
     tl.store(out + head + m[:, None] * D + d[None, :], acc / total[:, None], mask=m[:, None] < T)
@@ -239,20 +241,24 @@ def check_products(begin, architecture):
 
 
 def check_attention(begin, architecture):
-    t, heads, d = 150, 2, 64
+    t, d = 150, 64
 
-    def check(name, kernel, kind, BM, BN, most, result="fp32", **options):
-        (q, x), (k, y), (v, z) = (numbers((heads, t, d), kind) for _ in range(3))
+    def check(name, kernel, kind, BM, BN, most, result="fp32", heads=2, shared_by=1, known=(), **options):
+        (q, x), (k, y), (v, z) = (numbers((n, t, d), kind) for n in (heads, heads // shared_by, heads // shared_by))
         out = nothing((heads, t, d), result)
         expected, _ = peers.attention(*(a.swapaxes(0, 1) for a in (x, y, z)), 0.125, causal=True)
-        with begin(name) as expect:
-            kernel[(-(-t // BM), heads)](q, k, v, out, t, 0.125, BM=BM, BN=BN, D=d, **options)
+        with begin(name, known) as expect:
+            kernel[(-(-t // BM), heads)](q, k, v, out, t, 0.125, SHARED_BY=shared_by, BM=BM, BN=BN, D=d, **options)
             expect(out, expected.swapaxes(0, 1), most)
 
     check("attention_fp16", attention, "fp16", 64, 32, 1e-3)
     check("attention_bf16", attention, "bf16", 128, 64, 4e-3, num_warps=8)
+    check("attention_shared_keys", attention, "bf16", 64, 32, 4e-3, heads=6, shared_by=3)
     if architecture >= 90:
         check("attention_tma", attention_tma, "fp16", 128, 64, 1e-3, "fp16", num_warps=8)
+        # Warps have roles here: all of a group tell the others what is next, and two groups store the same tile of the result.
+        check("attention_tma_shared_keys", attention_tma, "fp16", 64, 64, 1e-3, "fp16", heads=4, shared_by=2,
+              known=["shared-race", "async-hazard"])
 
 
 def check_others(begin):
@@ -260,12 +266,12 @@ def check_others(begin):
     lower.values *= 0.3
     out = nothing((32, 32))
     # Warps that hold copies of a sum or of a zero all store it to one address, with no barrier between them.
-    with begin("inverse", known="shared-race") as expect:
+    with begin("inverse", known=["shared-race"]) as expect:
         inverse[(1,)](lower, out, N=32)
         expect(out, np.linalg.inv(np.eye(32) + np.tril(lower.values.astype(np.float64), -1)), 1e-6)
     values = random.uniform(0, 8, 256).astype(np.float32)
     sums, order, counts = nothing(256), nothing(256), Array(np.zeros(16, np.int32), "i32")
-    with begin("scan_and_sort", known="shared-race") as expect:
+    with begin("scan_and_sort", known=["shared-race"]) as expect:
         scan_and_sort[(1,)](Array(values, "fp32"), sums, order, counts, BLOCK=256)
         expect(sums, np.cumsum(values.astype(np.float64)), 1e-6)
         expect(order, np.sort(values), 0)
@@ -276,11 +282,11 @@ for architecture in (80, 90):
     recorder = Recorder(architecture)
 
     @contextlib.contextmanager
-    def begin(name, known=None):
+    def begin(name, known=()):
         with cases.case(f"{name}_{architecture}", "sm_80" if architecture == 80 else "sm_90a") as case:
             recorder.begin(case)
-            if known:
-                case.know(known)
+            for kind in known:
+                case.know(kind)
             yield lambda array, expected, most: case.expect(recorder.argument(array), expected, most)
 
     check_rows(begin)
