@@ -7,18 +7,42 @@
 //
 // Some threads may release while the rest of their warp does not: then the warp's accesses up to its last
 // synchronisation are given away, and of the later ones only those of these threads.
+//
+// Agents and epochs are those of one cluster. What is ordered before it in the others is known by their releases, which
+// are numbered (sanitize_grid.h).
 #pragma once
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 namespace tilejit::runtime::simulator {
 
+/// For each releaser of a launch, up to which number its releases have been acquired. Copies share their memory: all
+/// warps of a block soon know the same.
+class Releases {
+public:
+  uint32_t of(uint32_t releaser) const; ///< 0: none
+  void raise(uint32_t releaser, uint32_t number);
+  void join(const Releases& o) {
+    if (o.numbers_ && o.numbers_ != numbers_) merge(o);
+  }
+  void clear() { numbers_.reset(); }
+
+private:
+  using Numbers = std::vector<std::pair<uint32_t, uint32_t>>; // by releaser, ascending
+  void merge(const Releases& o);
+  std::shared_ptr<Numbers> numbers_; ///< null: none
+};
+
 class Clock {
 public:
+  Releases releases; ///< of other clusters, and of this one as the others know them
+
   uint32_t epoch(uint32_t agent) const { return agent < epochs_.size() ? epochs_[agent] : 0; }
   bool covers(uint32_t agent, uint32_t epoch, uint32_t lane) const {
     return epoch <= this->epoch(agent) || covers_lane(agent, epoch, lane);
@@ -48,8 +72,11 @@ public:
     for (size_t i = 0; i < o.epochs_.size(); ++i) epochs_[i] = std::max(epochs_[i], o.epochs_[i]);
     if (!singles_.empty()) std::erase_if(singles_, [&](const Single& s) { return s.epoch <= epoch(s.agent); });
     for (const Single& s : o.singles_) raise(s.agent, s.lane, s.epoch);
+    releases.join(o.releases);
   }
+  bool same_epochs(const Clock& o) const { return epochs_ == o.epochs_ && singles_ == o.singles_; }
   void clear() {
+    releases.clear();
     epochs_.clear();
     singles_.clear();
   }
@@ -57,23 +84,26 @@ public:
 private:
   struct Single {
     uint32_t agent = 0, lane = 0, epoch = 0;
+    bool operator==(const Single&) const = default;
   };
   std::vector<uint32_t> epochs_; ///< by agent; those beyond have 0
   std::vector<Single> singles_;  ///< lanes that are ahead of their agent
 };
 
-/// What is ordered before a point of the program: for accesses of the same proxy, and along a path with a fence between
-/// the generic and the asynchronous one.
+/// What is ordered before a point of the program: for accesses of the same proxy; along a path with a fence between the
+/// generic and the asynchronous one; along a path with a fence for the whole GPU (where blocks talk to each other).
 struct Moment {
-  Clock before, proxied;
+  Clock before, proxied, published;
 
   void join(const Moment& o) {
     before.join(o.before);
     proxied.join(o.proxied);
+    published.join(o.published);
   }
   void clear() {
     before.clear();
     proxied.clear();
+    published.clear();
   }
 };
 
@@ -114,6 +144,7 @@ public:
     return numbers_[{kind, rank, index}] = static_cast<uint32_t>(all_.size() - 1);
   }
   Agent& operator[](uint32_t number) { return all_[number]; }
+  const Agent& operator[](uint32_t number) const { return all_[number]; }
   size_t size() const { return all_.size(); }
 
 private:

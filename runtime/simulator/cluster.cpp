@@ -93,6 +93,8 @@ void ClusterState::begin(uint64_t linear_index) {
   arrivals.clear();
   completed_arrivals.clear();
   agents.begin(static_cast<uint32_t>(blocks.size()), static_cast<uint32_t>(blocks[0]->warps.size()));
+  touches = {};
+  if (launch->global && launch->global->grid()) launch->global->grid()->set_cluster(linear_index, agents, touches);
   const auto &grid = launch->grid, &shape = launch->cluster;
   std::array<uint32_t, 3> count{grid[0] / shape[0], grid[1] / shape[1], grid[2] / shape[2]},
       at{static_cast<uint32_t>(linear_index % count[0]), static_cast<uint32_t>(linear_index / count[0] % count[1]),
@@ -134,6 +136,9 @@ void ClusterState::end() {
   while (complete_oldest()) {
   }
   for (auto& b : blocks) b->end();
+  if (!launch->global) return;
+  touches.agents = std::move(agents);
+  launch->global->finish(blocks[0]->order / blocks.size(), std::move(touches));
 }
 
 bool ClusterState::complete_oldest() {

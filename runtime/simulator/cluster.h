@@ -66,6 +66,7 @@ struct ClusterState {
   uint32_t phase = 0, arrived = 0;                 ///< of barrier.cluster: completed phases, arrivals in this one
   Moment arrivals, completed_arrivals;             ///< likewise, for the sanitizer
   Agents agents;                                   ///< likewise
+  GlobalTouches touches;                           ///< likewise
   RandomOrder random;
 
   explicit ClusterState(const LaunchState& launch);

@@ -580,9 +580,9 @@ void Lowering::instruction(const Instruction& i) {
   if (auto mode = mode_of(i)) set_mode(*mode);
   if (is_nothing(i.form)) {
     if (i.form == Form::membar || i.form == Form::fence || i.form == Form::fence_mbarrier_init)
-      observe_lanes(Observed::Kind::fence);
+      observe_lanes(i, Observed::Kind::fence);
     if ((i.form == Form::fence_proxy && !i.has(Mod::alias)) || i.form == Form::fence_proxy_async_generic)
-      observe_lanes(Observed::Kind::proxy_fence);
+      observe_lanes(i, Observed::Kind::proxy_fence);
     return;
   }
   bool done = false;
@@ -711,7 +711,7 @@ void Lowering::instruction(const Instruction& i) {
   InstructionClass c = class_of(i);
   if (c == InstructionClass::shuffle || c == InstructionClass::matrix || i.form == Form::ldmatrix ||
       i.form == Form::stmatrix || i.form == Form::bar_warp_sync)
-    observe_lanes(Observed::Kind::lanes);
+    observe_lanes(i, Observed::Kind::lanes);
 }
 
 } // namespace tilejit::runtime::simulator

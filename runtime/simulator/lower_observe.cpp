@@ -115,16 +115,22 @@ void Lowering::find_stored_parameters() {
     if (stored >> bit & 1) p_->stored_parameters.push_back(slots[bit]);
 }
 
+namespace {
+/// Whether the scope of a strong access or a fence has all blocks of the GPU in it; that is so where none is named.
+bool reaches_all(const Instruction& i) { return !i.has(Mod::cta) && !i.has(Mod::cluster); }
+} // namespace
+
 void Lowering::observe_access(const Instruction& i, Observed::Kind kind, const Address& at, Space space, uint32_t bytes,
-                              uint32_t elements, uint32_t rows) {
+                              uint32_t elements, uint32_t rows, bool unseen) {
   if (!p_->instruments.sanitize && !p_->instruments.counters) return;
   if (space == Space::param || space == Space::constant) return;
   Observed o{.kind = kind, .space = space, .bytes = bytes, .elements = elements, .rows = rows};
   bool atomic = kind == Observed::Kind::atomic;
   o.strong =
       atomic || i.any_of({Mod::volatile_, Mod::relaxed, Mod::acquire, Mod::release, Mod::acq_rel}) != Mod::unknown;
-  o.acquire = i.has(Mod::acquire) || i.has(Mod::acq_rel);
   o.release = i.has(Mod::release) || i.has(Mod::acq_rel);
+  o.wide = reaches_all(i);
+  o.unseen = unseen;
   o.insn = static_cast<uint32_t>(p_->code.size() + 1);
   o.counter = counter_;
   o.bypasses = o.strong || i.any_of({Mod::cg, Mod::cs, Mod::cv}) != Mod::unknown;
@@ -200,10 +206,10 @@ void Lowering::observe_undefined(uint32_t instruction) {
   emit_undefined(std::move(event), guard_);
 }
 
-void Lowering::observe_lanes(Observed::Kind kind) {
+void Lowering::observe_lanes(const Instruction& i, Observed::Kind kind) {
   if (!p_->instruments.sanitize) return;
   auto index = static_cast<uint32_t>(p_->observed.size());
-  p_->observed.push_back({.kind = kind, .insn = static_cast<uint32_t>(p_->code.size())});
+  p_->observed.push_back({.kind = kind, .wide = reaches_all(i), .insn = static_cast<uint32_t>(p_->code.size())});
   emit(observing_handlers().lanes, {.b = index, .c = guard_.offset, .aux = guard_.turned});
 }
 

@@ -139,7 +139,7 @@ bool Lowering::atomic(const Instruction& i) {
     words.a = rows[n];
     words.b = c ? row(*c, wide) : 0;
     Address element{at.offset, at.flags, at.imm + static_cast<uint32_t>(n) * bytes_of(i.type())};
-    observe_access(i, Observed::Kind::atomic, element, r.space, bytes_of(i.type()), 1);
+    observe_access(i, Observed::Kind::atomic, element, r.space, bytes_of(i.type()), 1, 32, words.d == 0);
     emit(fn, {.d = at.flags, .a = at.offset, .c = guard_.offset, .imm = element.imm, .aux = guard_.turned});
     emit(nullptr, words);
   }

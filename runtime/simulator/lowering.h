@@ -96,8 +96,8 @@ private:
   void join_runs();
   /// With instruments: in front of an access by `rows` lanes of `bytes` each, behind an operation that orders lanes.
   void observe_access(const Instruction& i, Observed::Kind kind, const Address& at, Space space, uint32_t bytes,
-                      uint32_t elements, uint32_t rows = 32);
-  void observe_lanes(Observed::Kind kind);
+                      uint32_t elements, uint32_t rows = 32, bool unseen = false);
+  void observe_lanes(const Instruction& i, Observed::Kind kind);
   void observe_branch();
   void observe_async(Fn target);
   void observe_barrier();

@@ -206,7 +206,7 @@ const Insn* lanes(Warp* w, const Insn* ip) {
   uint32_t mask = w->active & (mask_at(w, ip->c) ^ ip->aux);
   if (!mask || !w->block->sanitizer) return ip + 1;
   if (o.kind == Observed::Kind::fence)
-    w->block->sanitizer->fence(*w, mask);
+    w->block->sanitizer->fence(*w, mask, o.wide);
   else if (o.kind == Observed::Kind::proxy_fence)
     w->block->sanitizer->proxy_fence(*w, mask);
   else

@@ -103,13 +103,16 @@ struct Observed {
   };
   Kind kind{};
   Space space = Space::generic;
-  bool strong = false, acquire = false, release = false; ///< volatile, relaxed, acquire, release, atomic
-  uint32_t bytes = 0;                                    ///< of a lane (of a row of a matrix)
-  uint32_t elements = 0;                                 ///< of a lane's vector
-  uint32_t rows = 32;                                    ///< lanes that give addresses
-  uint32_t insn = 0;                                     ///< the observed instruction
-  uint32_t counter = 0;                                  ///< Program::counters
-  bool bypasses = false;                                 ///< the cache of the multiprocessor, L1
+  bool strong = false;   ///< volatile, relaxed, acquire, release, atomic
+  bool release = false;  ///< or acq_rel
+  bool wide = false;     ///< strong accesses, fences: for all blocks of the GPU
+  bool unseen = false;   ///< an atomic operation whose result goes nowhere
+  uint32_t bytes = 0;    ///< of a lane (of a row of a matrix)
+  uint32_t elements = 0; ///< of a lane's vector
+  uint32_t rows = 32;    ///< lanes that give addresses
+  uint32_t insn = 0;     ///< the observed instruction
+  uint32_t counter = 0;  ///< Program::counters
+  bool bypasses = false; ///< the cache of the multiprocessor, L1
 };
 
 /// What the sanitizer looks at before an instruction that may touch registers of a wgmma (product_registers.h).

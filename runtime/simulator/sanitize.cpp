@@ -42,10 +42,8 @@ void Sanitizer::begin(uint64_t linear_index) {
   last_store_ = {};
   for (auto& products : products_) products.clear();
   product_issues_.assign(warps_, {});
-  touches_ = {};
   last_pages_ = {};
   allocation_ = {};
-  fenced_ = false;
   auto clear = [&](Plane& p) {
     if (p.used) std::fill_n(p.records.get(), granules_, Record{0});
     p.used = false;
@@ -140,9 +138,12 @@ void Sanitizer::completed(uint32_t barrier, bool all) {
     for (uint64_t& readers : readers_) readers &= ~own_readers_;
 }
 
-void Sanitizer::fence(const Warp& w, uint32_t mask) {
-  fenced_ = true;
-  release(time_of(w).fenced, w, mask);
+void Sanitizer::fence(const Warp& w, uint32_t mask, bool wide) {
+  WarpTime& t = time_of(w);
+  release(t.fenced, w, mask);
+  if (!wide || !block_.launch->global->grid()) return;
+  t.now.published.join(t.now.before);
+  give(t.now.published, w, mask);
 }
 void Sanitizer::proxy_fence(const Warp& w, uint32_t mask) {
   WarpTime& t = time_of(w);
@@ -158,16 +159,18 @@ void Sanitizer::arrive_at(Moment& moment, const Warp& w, uint32_t mask, bool rel
 }
 
 /// Strong accesses order through the memory they touch: who writes after a fence, or releases, gives its clock away;
-/// who reads takes it.
-void Sanitizer::synchronize(const Warp& w, const Observed& o, const Access& a) {
+/// who reads takes it. A store begins anew what stands at its address, an atomic operation adds to it.
+void Sanitizer::synchronize(const Warp& w, const Observed& o, const Access& a,
+                            std::unordered_map<uint64_t, Moment>& addresses) {
   WarpTime& t = time_of(w);
-  bool reads = o.kind != Observed::Kind::write, writes = o.kind != Observed::Kind::read;
   Moment given;
+  const bool writes = o.kind != Observed::Kind::read;
   if (writes && o.release) release(given, w, a.mask);
   for (uint32_t m = a.mask; m; m &= m - 1) {
-    Moment& c = addresses_[a.at[std::countr_zero(m)]];
-    if (reads) t.now.join(c);
+    Moment& c = addresses[a.at[std::countr_zero(m)]];
+    if (acquires(o)) t.now.join(c);
     if (!writes) continue;
+    if (o.kind == Observed::Kind::write) c.clear();
     c.join(t.fenced);
     if (o.release) c.join(given);
   }
@@ -319,7 +322,7 @@ void Sanitizer::shared(const Warp& w, uint32_t observed, const Access& a) {
   const Observed& o = observed_[observed];
   WarpTime& t = time_of(w);
   known_ = nothing_known;
-  if (o.strong) synchronize(w, o, a);
+  if (o.strong) synchronize(w, o, a, addresses_);
   t.touched = true;
   const Record mine = record(agent(w), t.epoch, observed, o.strong);
   const uint64_t count = o.bytes >> shift_;
@@ -393,14 +396,6 @@ void Sanitizer::end() {
     for (const PendingProduct& product : q.products)
       report(FindingKind::async_hazard, block_.warps[static_cast<size_t>(&q - block_.products.data()) * 4], 0,
              observed_at(product.ip), none, " issues a product, and nothing waits for it before the block ends");
-  Agents& agents = block_.cluster->agents;
-  // What the cluster's barriers and mbarriers have ordered is known by block.
-  for (const auto& other : block_.cluster->blocks)
-    for (const Warp& theirs : other->warps)
-      for (const WarpTime& t : times_)
-        if (other.get() != &block_ && t.now.before.epoch(agent(theirs)) != 0) touches_.acquired.insert(other->order);
-  for (uint32_t a = 0; a < agents.size(); ++a) touches_.warps.push_back(agents[a].warp);
-  block_.launch->global->finish(index_, std::move(touches_));
 }
 
 // --- findings --------------------------------------------------------------------------------------------------------

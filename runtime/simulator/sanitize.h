@@ -45,7 +45,7 @@ public:
 
   // Order among threads.
   void lanes_ordered(const Warp& w, uint32_t mask);
-  void fence(const Warp& w, uint32_t mask);
+  void fence(const Warp& w, uint32_t mask, bool wide); ///< `wide`: for all blocks of the GPU
   void proxy_fence(const Warp& w, uint32_t mask);
   void arrive(const Warp& w, uint32_t mask, uint32_t barrier) { release(barriers_[barrier], w, mask); }
   void leave(const Warp& w, uint32_t mask, uint32_t barrier) { acquire(barriers_[barrier], w, mask); }
@@ -185,7 +185,9 @@ private:
   bool global_together(const Warp& w, const WarpTime& t, uint32_t observed, const Access& a, Record mine);
   bool find_allocation(uint64_t address);
   void same_place(const Warp& w, uint32_t observed, const Access& a);
-  void synchronize(const Warp& w, const Observed& o, const Access& a);
+  static bool acquires(const Observed& o) { return o.kind != Observed::Kind::write && !o.unseen; }
+  void synchronize(const Warp& w, const Observed& o, const Access& a, std::unordered_map<uint64_t, Moment>& addresses);
+  void global_grid(const Warp& w, uint32_t observed, const Access& a);
   GlobalPage& global_page(uint64_t number);
 
   // Asynchronous accesses.
@@ -234,7 +236,6 @@ private:
   std::vector<ProductIssues> product_issues_;      ///< by warp
 
   uint32_t global_shift_ = 2;
-  GlobalTouches touches_;
   struct PageOf {
     uint64_t number = 0;
     GlobalPage* page = nullptr;
@@ -246,7 +247,6 @@ private:
     bool whole = false;   ///< all of it has values
   };
   Allocation allocation_; ///< the last that was looked at
-  bool fenced_ = false;   ///< some thread of the block has executed a fence
 };
 
 } // namespace tilejit::runtime::simulator

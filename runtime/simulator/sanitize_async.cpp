@@ -160,6 +160,18 @@ void Sanitizer::async_global(const AsyncAccess& a, uint64_t address, uint64_t by
     if (!a.writes && !has_values) unwritten(a.w, a.lane, a.place, address, Space::global);
     return;
   }
+  if (GridHistory* grid = block_.launch->global->grid())
+    grid->access({.now = &time_of(a.w).now,
+                  .block = index_,
+                  .warp = a.w.index,
+                  .lane = a.lane,
+                  .agent = a.agent,
+                  .epoch = a.epoch,
+                  .place = a.place,
+                  .writes = a.writes,
+                  .strong = a.strong,
+                  .generic = a.generic},
+                 address, bytes);
   known_ = nothing_known;
   const Record mine = record(a.agent, a.epoch, a.place, a.strong) | a.lane;
   const uint64_t last = (address + bytes - 1) >> global_shift_;

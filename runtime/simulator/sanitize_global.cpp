@@ -13,6 +13,9 @@ namespace tilejit::runtime::simulator {
 
 GlobalHistory::GlobalHistory(const LaunchState& launch) : launch_(launch) {
   const Program& p = *launch.program;
+  const uint64_t blocks = uint64_t{launch.grid[0]} * launch.grid[1] * launch.grid[2];
+  if (p.communicates && blocks > uint64_t{launch.cluster[0]} * launch.cluster[1] * launch.cluster[2])
+    grid_ = std::make_unique<GridHistory>(launch, found_);
   if (p.stores_anywhere) {
     written_ = launch.memory->allocations();
     return;
@@ -36,40 +39,22 @@ void GlobalHistory::mark_initialised(GlobalMemory& memory) const {
   for (const GlobalMemory::Range& r : written_) memory.mark_initialised(r.begin, r.end);
 }
 
-void GlobalHistory::synchronize(uint64_t block, uint64_t address, bool reads, bool release,
-                                std::set<uint64_t>& acquired) {
+void GlobalHistory::finish(uint64_t cluster, GlobalTouches&& touches) {
   std::lock_guard lock(mutex_);
-  std::set<uint64_t>& at = released_[address];
-  if (reads) acquired.insert(at.begin(), at.end());
-  if (!release) return;
-  at.insert(acquired.begin(), acquired.end());
-  at.insert(block);
-}
-
-void GlobalHistory::finish(uint64_t block, GlobalTouches&& touches) {
-  std::lock_guard lock(mutex_);
-  waiting_.emplace(block, std::move(touches));
-  for (auto it = waiting_.begin(); it != waiting_.end() && it->first == next_; it = waiting_.erase(it), ++next_)
+  const GlobalTouches& ended = ended_.emplace(cluster, std::move(touches)).first->second;
+  if (grid_) return grid_->set_cluster(cluster, ended.agents, ended);
+  for (auto it = ended_.begin(); it != ended_.end() && it->first == next_; it = ended_.erase(it), ++next_)
     merge(it->first, it->second);
 }
 
-/// Either has acquired what the other released.
-bool GlobalHistory::ordered(uint64_t a, uint64_t b) const {
-  auto has = [&](uint64_t x, uint64_t y) {
-    auto it = acquired_.find(x);
-    return it != acquired_.end() && it->second.contains(y);
-  };
-  return has(a, b) || has(b, a);
-}
-
-void GlobalHistory::merge(uint64_t block, GlobalTouches& touches) {
+void GlobalHistory::merge(uint64_t cluster, const GlobalTouches& touches) {
   const uint32_t shift = launch_.program->global_granule;
-  if (!touches.acquired.empty()) acquired_[block] = std::move(touches.acquired);
+  const uint64_t first_block = cluster * launch_.cluster[0] * launch_.cluster[1] * launch_.cluster[2];
   std::vector<uint64_t> order;
   for (const auto& [number, page] : touches.pages) order.push_back(number);
   std::sort(order.begin(), order.end());
   for (uint64_t number : order) {
-    const GlobalPage& page = touches.pages[number];
+    const GlobalPage& page = touches.pages.at(number);
     std::vector<Granule>& granules = pages_[number];
     granules.resize(GlobalPage::bytes >> shift);
     for (size_t g = 0; g < granules.size(); ++g) {
@@ -77,22 +62,22 @@ void GlobalHistory::merge(uint64_t block, GlobalTouches& touches) {
       Granule& all = granules[g];
       const uint64_t address = number * GlobalPage::bytes + (g << shift);
       auto touch = [&](uint64_t record, uint8_t plain) {
-        return Touch{block + 1, Sanitizer::place_of(record),
-                     touches.warps[Sanitizer::agent_of(record)] * 32 + Sanitizer::lane_of(record),
-                     !(page.flags[g] & plain)};
+        const Agent& who = touches.agents[Sanitizer::agent_of(record)];
+        return Touch{first_block + who.rank + 1, Sanitizer::place_of(record),
+                     who.warp * 32 + Sanitizer::lane_of(record), !(page.flags[g] & plain)};
       };
       Touch write, read;
       if (page.writes[g]) write = touch(page.writes[g], GlobalPage::plain_write);
       if (page.reads[g]) read = touch(page.reads[g], GlobalPage::plain_read);
       auto conflict = [&](const Touch& a, const Touch& b) {
-        return a.block && b.block && !(a.strong && b.strong) && !ordered(a.block - 1, b.block - 1);
+        return !grid_ && a.block && b.block && !(a.strong && b.strong);
       };
       if (conflict(write, all.write))
-        race(block, write, true, all.write, true, address);
+        race(write, true, all.write, true, address);
       else if (conflict(write, all.read))
-        race(block, write, true, all.read, false, address);
+        race(write, true, all.read, false, address);
       else if (conflict(read, all.write))
-        race(block, read, false, all.write, true, address);
+        race(read, false, all.write, true, address);
       if (page.flags[g] & GlobalPage::unwritten_read && !all.unwritten.block) all.unwritten = read;
       if (write.block && !(all.write.block && !all.write.strong && write.strong)) all.write = write;
       if (read.block && !(all.read.block && !all.read.strong && read.strong)) all.read = read;
@@ -102,6 +87,8 @@ void GlobalHistory::merge(uint64_t block, GlobalTouches& touches) {
 
 /// A block may read what one of a higher number has written, so only now it is known what nobody wrote.
 FindingLog& GlobalHistory::found() {
+  if (grid_)
+    for (const auto& [cluster, touches] : ended_) merge(cluster, touches);
   const Program& p = *launch_.program;
   std::vector<uint64_t> order;
   for (const auto& [number, granules] : pages_) order.push_back(number);
@@ -120,30 +107,42 @@ FindingLog& GlobalHistory::found() {
   return found_;
 }
 
-void GlobalHistory::race(uint64_t block, const Touch& now, bool writes, const Touch& other, bool other_writes,
-                         uint64_t address) {
-  const Program& p = *launch_.program;
-  uint32_t insn = p.observed[now.place].insn, other_insn = p.observed[other.place].insn;
-  FindingLog::Key key{FindingKind::global_race, insn, other_insn};
-  if (!found_.is_new(key)) return;
-  const Meta& meta = p.meta[other_insn];
-  Finding f = finding_at(launch_, block, now.thread, &p.code[insn], key.kind,
-                         std::string(writes ? " writes" : " reads") + " global memory at " + hexadecimal(address) +
-                             " that block " + tuple(block_index(launch_, other.block - 1)) + " " +
-                             (other_writes ? "writes" : "reads") + " at PTX line " + std::to_string(meta.line) + " '" +
-                             std::string(p.module->source_line(meta.line)) +
-                             "': nothing orders the two blocks (atomics, or a kernel each, would)");
-  f.other_ptx_line = meta.line;
-  f.other_source = p.module->describe(meta.location);
-  found_.add(key, block, std::move(f));
+void GlobalHistory::race(const Touch& now, bool writes, const Touch& other, bool other_writes, uint64_t address) {
+  report(found_, launch_,
+         {.place = now.place,
+          .other_place = other.place,
+          .block = now.block - 1,
+          .other_block = other.block - 1,
+          .thread = now.thread,
+          .writes = writes,
+          .other_writes = other_writes,
+          .address = address,
+          .reason = "nothing orders the two blocks (atomics, or a kernel each, would)"});
 }
 
-// --- inside a block --------------------------------------------------------------------------------------------------
+void report(FindingLog& found, const LaunchState& launch, const BlockRace& race) {
+  const Program& p = *launch.program;
+  const uint32_t insn = p.observed[race.place].insn, other = p.observed[race.other_place].insn;
+  FindingLog::Key key{race.kind, insn, other};
+  if (!found.is_new(key)) return;
+  const Meta& meta = p.meta[other];
+  Finding f =
+      finding_at(launch, race.block, race.thread, &p.code[insn], key.kind,
+                 std::string(race.writes ? " writes" : " reads") + " global memory at " + hexadecimal(race.address) +
+                     " that block " + tuple(block_index(launch, race.other_block)) + " " +
+                     (race.other_writes ? "writes" : "reads") + " at PTX line " + std::to_string(meta.line) + " '" +
+                     std::string(p.module->source_line(meta.line)) + "': " + race.reason);
+  f.other_ptx_line = meta.line;
+  f.other_source = p.module->describe(meta.location);
+  found.add(key, race.block, std::move(f));
+}
+
+// --- inside a cluster ------------------------------------------------------------------------------------------------
 
 GlobalPage& Sanitizer::global_page(uint64_t number) {
   PageOf& last = last_pages_[number % last_pages_.size()];
   if (last.page && last.number == number) return *last.page;
-  GlobalPage& page = touches_.pages[number];
+  GlobalPage& page = block_.cluster->touches.pages[number];
   if (page.flags.empty()) {
     size_t granules = GlobalPage::bytes >> global_shift_;
     page.writes.resize(granules);
@@ -206,12 +205,8 @@ void Sanitizer::global(const Warp& w, uint32_t observed, const Access& a) {
   known_ = nothing_known;
   const bool writes = o.kind != Observed::Kind::read && o.kind != Observed::Kind::copy;
   const bool reads = o.kind != Observed::Kind::write;
-  if (o.strong) {
-    synchronize(w, o, a);
-    for (uint32_t m = a.mask; m; m &= m - 1)
-      block_.launch->global->synchronize(index_, a.at[std::countr_zero(m)], reads, writes && (o.release || fenced_),
-                                         touches_.acquired);
-  }
+  if (o.strong) synchronize(w, o, a, block_.cluster->touches.addresses);
+  if (block_.launch->global->grid()) global_grid(w, observed, a);
   const GlobalMemory& memory = *block_.launch->memory;
   const Record mine = record(agent(w), t.epoch, observed, o.strong);
   t.touched = true;
@@ -244,8 +239,47 @@ void Sanitizer::global(const Warp& w, uint32_t observed, const Access& a) {
         page.flags[g] |= GlobalPage::unwritten_read;
       if (reads) page.reads[g] = own;
       if (writes) page.writes[g] = own;
-      if (!o.strong) page.flags[g] |= writes ? GlobalPage::plain_write : GlobalPage::plain_read;
+      if (!(o.strong && o.wide)) page.flags[g] |= writes ? GlobalPage::plain_write : GlobalPage::plain_read;
     }
+  }
+}
+
+/// The same as the other clusters see it.
+void Sanitizer::global_grid(const Warp& w, uint32_t observed, const Access& a) {
+  const Observed& o = observed_[observed];
+  GridHistory& grid = *block_.launch->global->grid();
+  WarpTime& t = time_of(w);
+  const uint64_t cluster = index_ / block_.cluster->blocks.size();
+  GridAccess g{.now = &t.now,
+               .block = index_,
+               .warp = w.index,
+               .agent = agent(w),
+               .place = observed,
+               .writes = o.kind != Observed::Kind::read && o.kind != Observed::Kind::copy,
+               .strong = o.strong && o.wide};
+  if (g.strong && acquires(o))
+    for (uint32_t m = a.mask; m; m &= m - 1) {
+      const Moment back = grid.acquire(cluster, a.at[std::countr_zero(m)], t.now);
+      t.now.join(back);
+      order(w, a.mask, back.before.epoch(agent(w)));
+    }
+  if (g.strong && g.writes) {
+    Moment given;
+    given.before = t.now.published;
+    given.proxied = t.now.proxied;
+    if (o.release) release(given, w, a.mask);
+    g.releaser = grid.releaser(cluster, agent(w), o.release ? a.mask : 0);
+    g.number = grid.release(g.releaser, given);
+    for (uint32_t m = a.mask; m; m &= m - 1)
+      grid.put(a.at[std::countr_zero(m)], given, g.releaser, g.number, o.kind == Observed::Kind::atomic);
+    t.now.before.releases.raise(g.releaser, g.number);
+  }
+  g.epoch = t.epoch;
+  if (a.contiguous && grid.is_private(g, a.at[0], uint64_t{32} * o.bytes)) return;
+  for (uint32_t m = a.mask; m; m &= m - 1) {
+    g.lane = static_cast<uint32_t>(std::countr_zero(m));
+    const uint64_t at = a.at[g.lane];
+    if (find_allocation(at) && at + o.bytes <= allocation_.end && allocation_.written) grid.access(g, at, o.bytes);
   }
 }
 
