@@ -19,8 +19,9 @@ struct Gpu {
   // What limits the blocks of a multiprocessor.
   uint32_t threads, blocks, registers, shared_bytes, shared_reserved; ///< reserved: of each block
 
-  // Threads' operations.
-  double fp32, fp32_half, int32, fp64, special, conversion;
+  // Threads' operations. Conversion: between integers and floating point, or to integral values; resizing: to more or
+  // fewer bits of the same kind.
+  double fp32, fp32_half, int32, fp64, special, conversion, resizing;
   // Multiply-adds of the tensor cores, by type, and what of it mma.sync reaches.
   double tensor_16bit, tensor_tf32, tensor_8bit, tensor_4bit, tensor_1bit, tensor_fp64, mma_sync_share;
 

@@ -65,6 +65,12 @@ double issue_slots(const Instruction& i) {
 
 Type multiplied(const Instruction& i) { return i.form == Form::wmma_mma && i.type_count == 2 ? Type::f16 : i.type(1); }
 
+/// Between integers and floating point, or to integral values: not only to another number of bits.
+bool changes_kind(const Instruction& i) {
+  return is_float(i.type(0)) != is_float(i.type(1)) ||
+         i.any_of({Mod::rni, Mod::rzi, Mod::rmi, Mod::rpi}) != Mod::unknown;
+}
+
 /// Which memory an access goes to matters for what its reader is said to wait for.
 bool is_shared(const Instruction& i) {
   return i.space() == Space::shared || i.form == Form::ldmatrix || i.form == Form::stmatrix;
@@ -97,8 +103,9 @@ void choose_unit(ReplayOp& op, const Instruction& i, const Gpu& gpu) {
   }
   case Unit::alu: {
     const bool converts = c == InstructionClass::conversion && op.issue >= 1;
-    return use(Resource::alu, quarter(converts ? gpu.conversion : gpu.int32) * op.issue,
-               converts ? latency.conversion : latency.alu, converts ? Stall::special : Stall::arithmetic);
+    const double rate = !converts ? gpu.int32 : changes_kind(i) ? gpu.conversion : gpu.resizing;
+    return use(Resource::alu, quarter(rate) * op.issue, converts ? latency.conversion : latency.alu,
+               converts ? Stall::special : Stall::arithmetic);
   }
   case Unit::fp64:
     return use(Resource::fp64, quarter(gpu.fp64) * std::max(1.0, op.issue), latency.fp64, Stall::special);

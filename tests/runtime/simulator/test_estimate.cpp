@@ -34,8 +34,8 @@ std::string repeat(int n, const std::function<std::string(int)>& f) {
 }
 std::string number(int i) { return std::to_string(i); }
 /// Registers that differ from lane to lane, so that nothing is the same for a whole warp.
-const std::string varying = repeat(
-    44, [](int i) { return "cvt.rn.f32.u32 %f" + number(i) + ", %r2; mov.u32 %r" + number(20 + i) + ", %r2;\n"; });
+const std::string varying =
+    repeat(44, [](int i) { return "mov.b32 %f" + number(i) + ", %r2; mov.u32 %r" + number(20 + i) + ", %r2;\n"; });
 
 Estimate estimate_of(const Kernel& k) {
   Simulator sim(find_gpu(k.gpu).target == "sm_80" ? "sm_80" : "sm_90a");
@@ -151,6 +151,13 @@ TEST_CASE("division: rounded correctly it is a sequence of instructions, approxi
                   .threads = 512};
   };
   ranks(kernel("div.approx.ftz.f32"), kernel("div.rn.f32"), 1.2);
+}
+
+TEST_CASE("conversions: few units go from integers to floating point, more of them to another number of bits") {
+  auto kernel = [](const char* convert, const char* from) {
+    return Kernel{.body = loop(8, repeat(32, [&](int i) { return convert + number(20 + i) + from; })), .threads = 512};
+  };
+  ranks(kernel("cvt.rn.bf16x2.f32 %r", ", %f0, %f1;\n"), kernel("cvt.rn.f32.s32 %f", ", %r2;\n"), 2);
 }
 
 TEST_CASE("packed halves: two operations in an instruction") {
