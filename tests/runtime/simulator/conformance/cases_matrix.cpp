@@ -1,11 +1,8 @@
 // cases_matrix.cpp - matrices of a warp: ldmatrix, stmatrix, movmatrix, and where each element of an mma lies. PTX ISA
 // 9.7.14 "Warp Level Matrix Instructions". Products here are of small integers, so that every order of summation gives
 // the same: what rounding may do is tested elsewhere.
-#include "tests/runtime/simulator/conformance/case.h"
-#include "tests/runtime/simulator/conformance/exact.h"
+#include "tests/runtime/simulator/conformance/matrix_product.h"
 
-#include <bit>
-#include <cmath>
 #include <random>
 
 namespace tilejit::conformance {
@@ -93,124 +90,31 @@ void tile_cases(const Sink& sink, uint32_t count, bool trans, const std::string&
 
 // --- products ---
 
-/// A type of matrix elements: how small integers become bits.
-struct Element {
-  const char* name;
-  uint32_t bits;
-  const Format* format; ///< null: an integer
-  bool is_signed = false;
-};
-constexpr Element F16{"f16", 16, &f16}, BF16{"bf16", 16, &bf16}, TF32{"tf32", 32, &f32}, F32{"f32", 32, &f32},
-    F64{"f64", 64, &f64}, E4M3{"e4m3", 8, &e4m3}, E5M2{"e5m2", 8, &e5m2}, S8{"s8", 8, nullptr, true},
-    U8{"u8", 8, nullptr}, S4{"s4", 4, nullptr, true}, U4{"u4", 4, nullptr}, B1{"b1", 1, nullptr},
-    S32{"s32", 32, nullptr, true};
-
-uint64_t bits_of(const Element& e, int64_t value) {
-  if (e.format) return encode(*e.format, from_integer(value < 0, static_cast<uint64_t>(std::abs(value))));
-  return static_cast<uint64_t>(value) & ((uint64_t{1} << e.bits) - 1);
-}
-
-struct Product {
-  uint32_t m, n, k;
-  Element d, a, b, c;
-  std::string operation = ""; ///< ".xor.popc"
-  uint32_t since = 80;
-};
-
-/// The manual's tables of all shapes come to this: a group of four lanes holds a row of A (a column of B), each lane as
-/// many neighbours as fit a register; registers go through the rows 8 apart first, then along k. Accumulators: two
-/// neighbours a lane, rows 8 apart next.
-struct Fragments {
-  Product p;
-  uint32_t width, per; ///< bits of a register; elements of A or B in one
-  uint32_t regs_a, regs_b, regs_c, regs_d;
-  explicit Fragments(const Product& t)
-      : p(t), width(t.a.bits == 64 ? 64 : 32), per(width / t.a.bits), regs_a(t.m * t.k / 32 / per),
-        regs_b(t.n * t.k / 32 / per), regs_c(t.m * t.n / 32 * t.c.bits / width),
-        regs_d(t.m * t.n / 32 * t.d.bits / width) {}
-  std::pair<uint32_t, uint32_t> a(uint32_t lane, uint32_t r, uint32_t i) const {
-    uint32_t group = lane / 4, member = lane % 4;
-    if (p.m == 8) return {group, member * per + 4 * per * r + i};
-    return {group + 8 * (r % 2), member * per + 4 * per * (r / 2) + i};
-  }
-  std::pair<uint32_t, uint32_t> b(uint32_t lane, uint32_t r, uint32_t i) const {
-    return {lane % 4 * per + 4 * per * r + i, lane / 4};
-  }
-  std::pair<uint32_t, uint32_t> c(uint32_t lane, uint32_t e) const {
-    return {lane / 4 + 8 * (e / 2), lane % 4 * 2 + e % 2};
-  }
-};
-
 void product_case(const Sink& sink, const Product& t) {
-  Fragments f(t);
   std::mt19937 random(7);
-  auto draw = [&](const Element& e) -> int64_t {
-    auto pick = [&](int64_t low, int64_t high) {
-      return low + static_cast<int64_t>(random() % static_cast<uint32_t>(high - low + 1));
-    };
-    if (e.bits == 1) return pick(0, 1);
-    if (e.bits == 4) return e.is_signed ? pick(-8, 7) : pick(0, 15);
-    return e.format || e.is_signed ? pick(-8, 8) : pick(0, 16);
+  auto pick = [&](int low, int high) {
+    return low + static_cast<int>(random() % static_cast<uint32_t>(high - low + 1));
   };
-  std::vector<int64_t> a(t.m * t.k), b(t.k * t.n), d(t.m * t.n);
-  for (int64_t& v : a) v = draw(t.a);
-  for (int64_t& v : b) v = draw(t.b);
-  for (int64_t& v : d) v = static_cast<int64_t>(random() % 17) - 8;
-  std::vector<uint32_t> input;
-  uint32_t words = f.width / 32;
-  auto push = [&](uint64_t reg) {
-    input.push_back(static_cast<uint32_t>(reg));
-    if (words == 2) input.push_back(static_cast<uint32_t>(reg >> 32));
+  auto fill = [&](Matrix& matrix, const Element& e) {
+    for (double& v : matrix.values)
+      v = e.bits == 1               ? pick(0, 1)
+          : e.bits == 4             ? (e.is_signed ? pick(-8, 7) : pick(0, 15))
+          : e.format || e.is_signed ? pick(-8, 8)
+                                    : pick(0, 16);
   };
-  for (uint32_t lane = 0; lane < 32; ++lane) {
-    auto pack = [&](uint32_t regs, uint32_t per, auto bits) {
-      for (uint32_t r = 0; r < regs; ++r) {
-        uint64_t reg = 0;
-        for (uint32_t i = 0; i < per; ++i) reg |= bits(r, i) << (i * f.width / per & 63);
-        push(reg);
-      }
-    };
-    uint32_t per_c = f.width / t.c.bits;
-    pack(f.regs_a, f.per, [&](uint32_t r, uint32_t i) {
-      auto [row, column] = f.a(lane, r, i);
-      return bits_of(t.a, a[row * t.k + column]);
-    });
-    pack(f.regs_b, f.per, [&](uint32_t r, uint32_t i) {
-      auto [row, column] = f.b(lane, r, i);
-      return bits_of(t.b, b[row * t.n + column]);
-    });
-    pack(f.regs_c, per_c, [&](uint32_t r, uint32_t i) {
-      auto [row, column] = f.c(lane, r * per_c + i);
-      return bits_of(t.c, d[row * t.n + column]);
-    });
-  }
+  Matrix a(t.m, t.k), b(t.k, t.n), c(t.m, t.n);
+  fill(a, t.a);
+  fill(b, t.b);
+  fill(c, t.c);
+  Matrix d = c;
   for (uint32_t row = 0; row < t.m; ++row)
     for (uint32_t column = 0; column < t.n; ++column)
-      for (uint32_t k = 0; k < t.k; ++k) {
-        int64_t x = a[row * t.k + k], y = b[k * t.n + column];
-        d[row * t.n + column] += t.operation == ".xor.popc" ? x != y : x * y;
-      }
-
-  std::string text = "mma.sync.aligned.m" + number(t.m) + "n" + number(t.n) + "k" + number(t.k) + ".row.col." +
-                     t.d.name + "." + t.a.name + "." + t.b.name + "." + t.c.name + t.operation;
-  std::string reg = words == 2 ? "%rd" : "%r", type = words == 2 ? "b64" : "b32", body;
-  uint32_t loads = f.regs_a + f.regs_b + f.regs_c, first = 20;
-  for (uint32_t i = 0; i < loads; ++i)
-    body += "ld.global." + type + " " + reg + number(first + i) + ", [%rd1+" + number(4 * words * i) + "];\n";
-  uint32_t to = first + loads;
-  body += text + " " + list(reg, to, f.regs_d) + ", " + list(reg, first, f.regs_a) + ", " +
-          list(reg, first + f.regs_a, f.regs_b) + ", " + list(reg, first + f.regs_a + f.regs_b, f.regs_c) + ";\n";
-  for (uint32_t i = 0; i < f.regs_d; ++i)
-    body += "st.global." + type + " [%rd2+" + number(4 * words * i) + "], " + reg + number(to + i) + ";\n";
-  emit(sink, words_case({.name = text, .tests = {text}, .body = body, .since = t.since}, input, f.regs_d * words,
-                        [=](uint32_t lane, uint32_t word) -> std::optional<uint32_t> {
-                          uint32_t per = f.width / t.d.bits, r = word / words;
-                          uint64_t bits = 0;
-                          for (uint32_t i = 0; i < per; ++i) {
-                            auto [row, column] = f.c(lane, r * per + i);
-                            bits |= bits_of(t.d, d[row * t.n + column]) << (i * t.d.bits & 63);
-                          }
-                          return static_cast<uint32_t>(bits >> (word % words * 32));
+      for (uint32_t k = 0; k < t.k; ++k)
+        d(row, column) += t.operation == ".xor.popc" ? a(row, k) != b(k, column) : a(row, k) * b(k, column);
+  uint32_t words = output_words(t);
+  emit(sink, words_case(kernel_of(t), input_of(t, a, b, c), words,
+                        [words, expected = output_of(t, d)](uint32_t lane, uint32_t word) -> std::optional<uint32_t> {
+                          return expected[lane * words + word];
                         }));
 }
 
