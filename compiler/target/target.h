@@ -11,11 +11,7 @@ struct Target {
   std::string_view name;     ///< "sm_90a", as LLVM and ptxas write it
   std::string_view ptx;      ///< LLVM feature of the lowest PTX version that knows it
   uint32_t max_shared_bytes; ///< dynamic shared memory that one block may ask for
-  uint32_t shared_bytes_per_sm;
-  uint32_t max_registers = 255; ///< of a thread
-  uint32_t registers_per_sm = 65536;
   bool has_cp_async = true; ///< asynchronous copies global -> shared (sm_80 on)
-  bool has_bf16_arithmetic; ///< add, mul and not only fma in bf16 (sm_90 on)
   bool has_wgmma;
   bool has_tma;
 };
