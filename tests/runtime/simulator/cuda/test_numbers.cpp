@@ -46,6 +46,22 @@ void check_operations(Kernels& kernels, const std::string& name) {
   }
 }
 
+/// Inputs of the kernels that take two words and a double one.
+struct Words {
+  int n = 500;
+  std::vector<uint32_t> a, b;
+  std::vector<uint64_t> w;
+};
+Words words() {
+  Random random;
+  Words inputs;
+  auto count = static_cast<size_t>(inputs.n);
+  inputs.a = numbers<uint32_t>(count, random);
+  inputs.b = numbers<uint32_t>(count, random);
+  inputs.w = numbers<uint64_t>(count, random);
+  return inputs;
+}
+
 } // namespace
 
 TEST_CASE("arithmetic of every width") {
@@ -67,10 +83,7 @@ TEST_CASE("bits, hashes, roots, numbers of 128 bits") {
   for (const char* target : targets) {
     INFO(target);
     Kernels kernels("numbers", target);
-    Random random;
-    constexpr int n = 500;
-    auto a = numbers<uint32_t>(n, random), b = numbers<uint32_t>(n, random);
-    auto w = numbers<uint64_t>(n, random);
+    const auto [n, a, b, w] = words();
     auto out = kernels.zeros<uint64_t>(results_of_bits * n);
     kernels.run("bit_tricks", 4, 128, kernels.upload(a), kernels.upload(b), kernels.upload(w), out, n);
     auto got = kernels.download<uint64_t>(out);
@@ -89,10 +102,7 @@ TEST_CASE("integer intrinsics") {
   for (const char* target : targets) {
     INFO(target);
     Kernels kernels("numbers", target);
-    Random random;
-    constexpr int n = 500;
-    auto a = numbers<uint32_t>(n, random), b = numbers<uint32_t>(n, random);
-    auto w = numbers<uint64_t>(n, random);
+    const auto [n, a, b, w] = words();
     auto out = kernels.zeros<uint32_t>(16 * n);
     kernels.run("intrinsics", 4, 128, kernels.upload(a), kernels.upload(b), kernels.upload(w), out, n);
     auto got = kernels.download<uint32_t>(out);
