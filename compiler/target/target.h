@@ -11,7 +11,7 @@ struct Target {
   std::string_view name;     ///< "sm_90a", as LLVM and ptxas write it
   std::string_view ptx;      ///< LLVM feature of the lowest PTX version that knows it
   uint32_t max_shared_bytes; ///< dynamic shared memory that one block may ask for
-  bool has_cp_async = true; ///< asynchronous copies global -> shared (sm_80 on)
+  bool has_cp_async = true;  ///< asynchronous copies global -> shared (sm_80 on)
   bool has_wgmma;
   bool has_tma;
 };

@@ -158,6 +158,9 @@ struct AsyncHandlers {
   Fn map_replace; ///< imm: TensorMapField; words: address, ordinal, value
   Fn map_copy;    ///< tensormap.cp_fenceproxy; words: destination, source
 };
+/// atom.cas.b128, atom.exch.b128; imm: 1: the address is one of shared memory; words: address, and the places of the
+/// value, of the one that is compared (0: none) and of the result (0: none).
+const Insn* wide_atomic(Warp* w, const Insn* ip);
 enum BulkFlags : uint32_t { bulk_to_global = 1, bulk_from_shared = 2, bulk_multicast = 4 };
 const AsyncHandlers& async_handlers();
 

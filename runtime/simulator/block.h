@@ -38,6 +38,9 @@ struct Barrier {
   uint32_t votes = 0;
 };
 
+/// Shared memory that the system keeps for itself and for libraries (cooperative groups), of each block.
+inline constexpr uint64_t reserved_shared_bytes = 1024;
+
 /// What all blocks of a launch share.
 struct LaunchState {
   const Program* program = nullptr;
@@ -46,8 +49,8 @@ struct LaunchState {
   Recording* recording = nullptr;  ///< for the time estimate only
   std::array<uint32_t, 3> grid{1, 1, 1}, block{1, 1, 1};
   std::vector<uint8_t> params;
-  uint64_t shared_bytes = 0; ///< static and dynamic
-  uint64_t dynamic_shared = 0;
+  uint64_t dynamic_shared = 0;              ///< bytes of a block
+  uint64_t shared_bytes = 0;                ///< all that a block may touch
   std::array<uint32_t, 3> cluster{1, 1, 1}; ///< in blocks
   bool explicit_cluster = false;
   std::optional<uint64_t> seed;             ///< of a random order
@@ -55,6 +58,12 @@ struct LaunchState {
   DeviceHeap* heap = nullptr;               ///< for malloc, where the program has it
   uint64_t workspace = 0;                   ///< address of cooperative groups' words for a barrier of the grid
   uint32_t multiprocessors = 1;
+
+  uint64_t program_shared() const { return program->static_shared + dynamic_shared; }
+  /// Where the part begins that the system reserves, for programs that ask for it: behind their own.
+  uint64_t reserved_shared() const {
+    return (program_shared() + reserved_shared_bytes - 1) & ~(reserved_shared_bytes - 1);
+  }
 };
 
 /// What a warp did with its turn; the later the more.

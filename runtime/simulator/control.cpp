@@ -121,11 +121,6 @@ const Insn* set_mode(Warp*, const Insn* ip) {
 
 // --- barriers --------------------------------------------------------------------------------------------------------
 
-uint32_t scalar_or_lane(const Warp* w, uint32_t offset, bool row) {
-  const auto* at = reinterpret_cast<const uint32_t*>(w->file + offset);
-  return row ? at[std::countr_zero(w->active)] : at[0];
-}
-
 void complete(BlockState& b, uint32_t id) {
   Barrier& barrier = b.barriers[id];
   uint32_t leaving = 0;
@@ -157,72 +152,87 @@ void complete_barriers(BlockState& b) {
     if (is_complete(b, b.barriers[id])) complete(b, id);
 }
 
-/// Main slot: a = barrier, b = count (0: all threads), c = guard, aux = its xor mask, d = result, imm = 0 popc, 1 and,
-/// 2 or. Next slot: d = predicate, a = its xor mask, b = 1: the barrier's number is a row, 2: the count is, 4: it is
-/// aligned.
-struct Arrival {
-  uint32_t id = 0, mask = 0;
-};
+// Main slot: a = barrier, b = count (0: all threads), c = guard, aux = its xor mask, d = result, imm = 0 popc, 1 and,
+// 2 or. Next slot: d = predicate, a = its xor mask, b = 1: the barrier's number is a row, 2: the count is, 4: it is
+// aligned.
+
 /// An aligned barrier is for whole warps: lanes that are elsewhere must come first.
 bool lacks_lanes(const Warp* w, const Insn* ip) { return ip[1].b & 4 && w->live & ~w->active; }
-Arrival arrive(Warp* w, const Insn* ip) {
+
+/// Calls f(number, lanes) for the barriers that the lanes of `mask` name.
+template <class F>
+void each_barrier(Warp* w, const Insn* ip, uint32_t mask, F f) {
+  const auto* ids = reinterpret_cast<const uint32_t*>(w->file + ip->a);
+  const bool by_lane = ip[1].b & 1;
+  while (mask) {
+    const uint32_t id = ids[by_lane ? std::countr_zero(mask) : 0];
+    uint32_t same = mask;
+    for (uint32_t m = mask; by_lane && m; m &= m - 1)
+      if (ids[std::countr_zero(m)] != id) same &= ~(m & -m);
+    f(id, same);
+    mask &= ~same;
+  }
+}
+Barrier& arrive(Warp* w, const Insn* ip, uint32_t id, uint32_t mask) {
   const Insn* more = ip + 1;
-  Arrival a{scalar_or_lane(w, ip->a, more->b & 1), guard(w, ip)};
-  if (!a.mask) return a;
-  if (more->b & 4 && a.mask != w->live)
+  if (more->b & 4 && mask != w->live)
     misused_barrier(w, ip, "only some threads of the warp execute it, but an aligned barrier is for all of them");
-  if (a.id >= 16) misused_barrier(w, ip, "a block has 16 barriers, 0 to 15");
-  Barrier& barrier = w->block->barriers[a.id];
-  uint32_t count = ip->b ? scalar_or_lane(w, ip->b, more->b & 2) : 0;
+  if (id >= 16) misused_barrier(w, ip, "a block has 16 barriers, 0 to 15");
+  Barrier& barrier = w->block->barriers[id];
+  const auto* counts = reinterpret_cast<const uint32_t*>(w->file + ip->b);
+  const uint32_t count = ip->b ? counts[more->b & 2 ? std::countr_zero(mask) : 0] : 0;
   if (count % 32 != 0 || (ip->b && count == 0))
     misused_barrier(w, ip, "the number of threads of a barrier is a multiple of 32, and not 0");
   const uint32_t all = (w->block->threads + 31) / 32 * 32;
   if (barrier.threads && (barrier.expected ? barrier.expected : all) != (count ? count : all))
     misused_barrier(w, ip,
-                    ("this thread comes to barrier " + std::to_string(a.id) + " with a count of " +
+                    ("this thread comes to barrier " + std::to_string(id) + " with a count of " +
                      std::to_string(count ? count : all) + " threads, those that are there have " +
                      std::to_string(barrier.expected ? barrier.expected : all))
                         .c_str());
   barrier.expected = count;
-  barrier.threads += static_cast<uint32_t>(std::popcount(a.mask));
-  barrier.rounded += a.mask == w->live ? 32u : static_cast<uint32_t>(std::popcount(a.mask));
-  if (w->block->sanitizer) w->block->sanitizer->arrive(*w, a.mask, a.id);
-  return a;
+  barrier.threads += static_cast<uint32_t>(std::popcount(mask));
+  barrier.rounded += mask == w->live ? 32u : static_cast<uint32_t>(std::popcount(mask));
+  if (w->block->sanitizer) w->block->sanitizer->arrive(*w, mask, id);
+  return barrier;
 }
-const Insn* wait_at(Warp* w, const Insn* ip, const Arrival& a, const Insn* at) {
-  if (!a.mask) return ip + 2;
-  uint32_t others = w->active & ~a.mask;
-  park(w, ip + 2, a.mask, Wait::barrier, a.id, 0, at);
+void complete_if_all_are_there(Warp* w, uint32_t id) {
+  if (is_complete(*w->block, w->block->barriers[id])) complete(*w->block, id);
+}
+const Insn* wait_at_barrier(Warp* w, const Insn* ip, bool reduces) {
+  if (lacks_lanes(w, ip)) return wait_for_lanes(w, ip, w->live);
+  const uint32_t lanes = guard(w, ip), others = w->active & ~lanes;
+  if (!lanes) return ip + 2;
   if (others) park(w, ip + 2, others);
-  if (is_complete(*w->block, w->block->barriers[a.id])) complete(*w->block, a.id);
+  each_barrier(w, ip, lanes, [&](uint32_t id, uint32_t mask) {
+    Barrier& barrier = arrive(w, ip, id, mask);
+    if (reduces) {
+      barrier.popc += static_cast<uint32_t>(std::popcount(mask & (mask_at(w, ip[1].d) ^ ip[1].a)));
+      barrier.votes += static_cast<uint32_t>(std::popcount(mask));
+    }
+    park(w, ip + 2, mask, Wait::barrier, id, 0, reduces ? ip : nullptr);
+    complete_if_all_are_there(w, id);
+  });
   return nullptr;
 }
-const Insn* bar_sync(Warp* w, const Insn* ip) {
-  if (lacks_lanes(w, ip)) return wait_for_lanes(w, ip, w->live);
-  return wait_at(w, ip, arrive(w, ip), nullptr);
-}
+const Insn* bar_sync(Warp* w, const Insn* ip) { return wait_at_barrier(w, ip, false); }
+const Insn* bar_red(Warp* w, const Insn* ip) { return wait_at_barrier(w, ip, true); }
 const Insn* bar_arrive(Warp* w, const Insn* ip) {
   if (lacks_lanes(w, ip)) return wait_for_lanes(w, ip, w->live);
-  Arrival a = arrive(w, ip);
-  if (a.mask && is_complete(*w->block, w->block->barriers[a.id])) complete(*w->block, a.id);
+  each_barrier(w, ip, guard(w, ip), [&](uint32_t id, uint32_t mask) {
+    arrive(w, ip, id, mask);
+    complete_if_all_are_there(w, id);
+  });
   return ip + 2;
-}
-const Insn* bar_red(Warp* w, const Insn* ip) {
-  if (lacks_lanes(w, ip)) return wait_for_lanes(w, ip, w->live);
-  Arrival a = arrive(w, ip);
-  if (a.mask) {
-    Barrier& barrier = w->block->barriers[a.id];
-    barrier.popc += static_cast<uint32_t>(std::popcount(a.mask & (mask_at(w, ip[1].d) ^ ip[1].a)));
-    barrier.votes += static_cast<uint32_t>(std::popcount(a.mask));
-  }
-  return wait_at(w, ip, a, ip);
 }
 /// a = member mask. Next slot as above.
 const Insn* bar_warp(Warp* w, const Insn* ip) {
-  uint32_t m = guard(w, ip);
-  if (!m) return ip + 2;
-  uint32_t need = scalar_or_lane(w, ip->a, ip[1].b & 1) & w->live;
-  return need & ~w->active ? wait_for_lanes(w, ip, need) : ip + 2;
+  const uint32_t lanes = guard(w, ip);
+  const auto* members = reinterpret_cast<const uint32_t*>(w->file + ip->a);
+  const bool by_lane = ip[1].b & 1;
+  uint32_t need = 0;
+  for (uint32_t m = lanes; m; m &= m - 1) need |= members[by_lane ? std::countr_zero(m) : 0];
+  return need & w->live & ~w->active ? wait_for_members(w, ip, ip + 2, lanes, members, by_lane) : ip + 2;
 }
 
 // --- cp.async --------------------------------------------------------------------------------------------------------
@@ -333,19 +343,39 @@ void park(Warp* w, const Insn* pc, uint32_t mask, Wait wait, uint32_t id, uint32
   w->splits[w->split_count++] = {pc, mask, wait, id, need, at, _mm_getcsr(), false, w->depth};
 }
 
-const Insn* wait_for_lanes(Warp* w, const Insn* ip, uint32_t need) {
+namespace {
+/// Lanes that are at no place now wait at `ip` for the lanes `need`, with those that do already.
+void wait_together(Warp* w, const Insn* ip, uint32_t lanes, uint32_t need) {
   need &= w->live;
-  uint32_t here = w->active;
-  for (uint32_t i = 0; i < w->split_count;) { // others that stand at the same place come along
+  for (uint32_t i = 0; i < w->split_count;) {
     const Split& s = w->splits[i];
-    if (s.pc == ip && s.wait == Wait::lanes && s.depth == w->depth) {
-      here |= s.mask;
+    if (s.pc == ip && s.wait == Wait::lanes && s.depth == w->depth && (s.need & w->live) == need) {
+      lanes |= s.mask;
       remove_split(w, i);
     } else
       ++i;
   }
-  bool complete = (need & ~here) == 0;
-  park(w, ip, here, complete ? Wait::nothing : Wait::lanes, 0, need);
+  bool complete = (need & ~lanes) == 0;
+  park(w, ip, lanes, complete ? Wait::nothing : Wait::lanes, 0, need);
+}
+} // namespace
+
+const Insn* wait_for_lanes(Warp* w, const Insn* ip, uint32_t need) {
+  wait_together(w, ip, w->active, need);
+  return nullptr;
+}
+
+const Insn* wait_for_members(Warp* w, const Insn* ip, const Insn* after, uint32_t lanes, const uint32_t* members,
+                             bool by_lane) {
+  if (uint32_t others = w->active & ~lanes) park(w, after, others);
+  while (lanes) {
+    const uint32_t need = members[by_lane ? std::countr_zero(lanes) : 0];
+    uint32_t group = lanes;
+    for (uint32_t m = lanes; by_lane && m; m &= m - 1)
+      if (members[std::countr_zero(m)] != need) group &= ~(m & -m);
+    wait_together(w, ip, group, need);
+    lanes &= ~group;
+  }
   return nullptr;
 }
 
@@ -493,8 +523,13 @@ void BlockState::fill_specials(Warp& w) {
       case Special::lanemask_ge: return uint32_t(~((1ull << lane) - 1));
       case Special::lanemask_gt: return uint32_t(~((2ull << lane) - 1));
       case Special::dynamic_smem_size: return launch->dynamic_shared;
-      case Special::total_smem_size:
-      case Special::aggr_smem_size: return launch->shared_bytes;
+      case Special::total_smem_size: return launch->program_shared();
+      case Special::aggr_smem_size: return launch->program_shared() + reserved_shared_bytes;
+      case Special::reserved_smem_offset_begin:
+      case Special::reserved_smem_offset_0: return launch->reserved_shared();
+      case Special::reserved_smem_offset_1: return launch->reserved_shared() + reserved_shared_bytes / 2;
+      case Special::reserved_smem_offset_end: return launch->reserved_shared() + reserved_shared_bytes;
+      case Special::reserved_smem_offset_cap: return reserved_shared_bytes;
       case Special::warp_size: return 32;
       default: return 0;
       }

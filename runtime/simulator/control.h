@@ -38,6 +38,10 @@ uint8_t* host_address(Warp* w, const Insn* ip, uint32_t lane, uint64_t address, 
 
 /// A .sync operation whose lanes are not all here: the running split waits for the others. Returns null.
 const Insn* wait_for_lanes(Warp* w, const Insn* ip, uint32_t need);
+/// The same of lanes that name their members, alike or each lane its own: those with one mask wait for one another.
+/// Lanes that do not execute the operation go on behind it, at `after`.
+const Insn* wait_for_members(Warp* w, const Insn* ip, const Insn* after, uint32_t lanes, const uint32_t* members,
+                             bool by_lane);
 
 /// Address of the host for one in the shared memory of another block of the cluster (async.h); null where there is
 /// none.

@@ -312,14 +312,21 @@ void Simulator::run(const LoadedModule& module, const PtxLaunch& launch) {
   }
   state.heap = module.heap.get();
   std::optional<Allocation> workspace; // its size and the barrier's word
-  if (std::ranges::any_of(program->specials, [](const SpecialSlot& s) { return s.special == Special::envreg2; })) {
+  auto asks_for = [&](std::initializer_list<Special> any) {
+    return std::ranges::any_of(program->specials,
+                               [&](const SpecialSlot& s) { return std::ranges::find(any, s.special) != any.end(); });
+  };
+  if (asks_for({Special::envreg2})) {
     const std::array<uint32_t, 2> words{8, 0};
     upload(workspace.emplace(memory_, sizeof words), 0, std::as_bytes(std::span(words)));
     state.workspace = workspace->address();
   }
   state.multiprocessors = gpu_of(parts_of(target_).first).multiprocessors;
   state.dynamic_shared = launch.dynamic_shared;
-  state.shared_bytes = program->static_shared + state.dynamic_shared;
+  state.shared_bytes = asks_for({Special::reserved_smem_offset_begin, Special::reserved_smem_offset_end,
+                                 Special::reserved_smem_offset_0, Special::reserved_smem_offset_1})
+                           ? state.reserved_shared() + reserved_shared_bytes
+                           : state.program_shared();
   run(state, program);
 }
 
@@ -333,7 +340,7 @@ void Simulator::run(LaunchState& state, const std::shared_ptr<const Program>& pr
   std::shared_ptr<Recording> recording;
   if (p.instruments.estimate)
     state.recording = (recording = std::make_shared<Recording>(program, state.grid, state.block, state.cluster)).get();
-  if (recording) recording->shared_bytes = state.shared_bytes;
+  if (recording) recording->shared_bytes = state.program_shared();
   GridRun grid = run_grid(state, {threads_, parts_of(target_).first, progress_, output_});
   counters_ = {};
   counters_.blocks = total;

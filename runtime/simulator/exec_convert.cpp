@@ -1,12 +1,17 @@
 // exec_convert.cpp - cvt. PTX ISA 9.7.9 "cvt", "cvt.pack".
 //
 // Rounding of results to f32 and f64 is that of MXCSR, set by lowering; rounding to integral values (.rni ...) and to
-// smaller formats is done here. Float to integer clamps; NaN becomes 0.
+// smaller formats is done here. Float to integer clamps; NaN becomes 0, or the
+// highest bit alone where either has 64 bits.
 #include "runtime/simulator/handlers.h"
 #include "runtime/simulator/small_floats.h"
 
 namespace tilejit::runtime::simulator {
 namespace {
+
+// The types that cvt converts from and to, which have their PTX names here too.
+#define INTEGERS(X) X(u8) X(s8) X(u16) X(s16) X(u32) X(s32) X(u64) X(s64)
+#define FLOATS(X) X(f16) X(bf16) X(f32) X(f64)
 
 template <class T>
 inline constexpr bool is_float_type = false;
@@ -55,7 +60,6 @@ struct IntToInt {
   using A = From;
   static inline D apply(From a) {
     if constexpr (sat) {
-      constexpr bool wider_signed = Limits<To>::is_signed || !Limits<From>::is_signed;
       if constexpr (!Limits<To>::is_signed && Limits<From>::is_signed)
         if (a < 0) return 0;
       if constexpr (sizeof(To) <= sizeof(From)) {
@@ -67,7 +71,6 @@ struct IntToInt {
             if (Big(a) < Big(Limits<To>::lowest)) return D(Limits<To>::lowest);
         }
       }
-      (void)wider_signed;
     }
     return D(To(a));
   }
@@ -82,20 +85,11 @@ Fn int_from(const Request& r) {
       case Type::s64: return pick1<IntToInt<To, s64, false>>(r);
       default: break;
       }
-#define FROM(type, T)                                                                                                  \
-  case Type::type: return has(r, Mod::sat) ? rare1<IntToInt<To, T, true>>(r) : seldom1<IntToInt<To, T, false>>(r);
+#define FROM(T)                                                                                                        \
+  case Type::T: return has(r, Mod::sat) ? rare1<IntToInt<To, T, true>>(r) : seldom1<IntToInt<To, T, false>>(r);
   switch (r.types[1]) {
-    // clang-format off
-    FROM(u8, u8)
-    FROM(s8, s8)
-    FROM(u16, u16)
-    FROM(s16, s16)
-    FROM(u32, u32)
-    FROM(s32, s32)
-    FROM(u64, u64)
-    FROM(s64, s64)
-    default: return nullptr;
-    // clang-format on
+    INTEGERS(FROM)
+  default: return nullptr;
   }
 #undef FROM
 }
@@ -136,8 +130,9 @@ struct FloatToInt {
                 beyond = F(2) * F(To(1) << (Limits<To>::bits - 2)) * (Limits<To>::is_signed ? F(1) : F(2));
     bool over = x >= beyond, under = x < low;
     F safe = over || under || x != x ? F(0) : x;
+    constexpr D of_nan = sizeof(To) == 8 || sizeof(From) == 8 ? D(To(To(1) << (Limits<To>::bits - 1))) : D(0);
     D r = D(static_cast<To>(safe));
-    return over ? D(Limits<To>::highest) : under ? D(Limits<To>::lowest) : r;
+    return over ? D(Limits<To>::highest) : under ? D(Limits<To>::lowest) : x != x ? of_nan : r;
   }
 };
 template <class To, class From>
@@ -154,13 +149,13 @@ Fn float_to_int(const Request& r) {
 }
 template <class To>
 Fn int_from_float(const Request& r) {
+#define FROM(T)                                                                                                        \
+  case Type::T: return float_to_int<To, T>(r);
   switch (r.types[1]) {
-  case Type::f16: return float_to_int<To, f16>(r);
-  case Type::bf16: return float_to_int<To, bf16>(r);
-  case Type::f32: return float_to_int<To, f32>(r);
-  case Type::f64: return float_to_int<To, f64>(r);
+    FLOATS(FROM)
   default: return int_from<To>(r);
   }
+#undef FROM
 }
 
 inline f32 saturated(f32 x) { return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f; }
@@ -245,21 +240,14 @@ Fn half_from(const Request& r) {
 }
 template <class To>
 Fn half(const Request& r) {
+#define FROM(T)                                                                                                        \
+  case Type::T: return half_from<To, T>(r);
   switch (r.types[1]) {
-  case Type::u8: return half_from<To, u8>(r);
-  case Type::s8: return half_from<To, s8>(r);
-  case Type::u16: return half_from<To, u16>(r);
-  case Type::s16: return half_from<To, s16>(r);
-  case Type::u32: return half_from<To, u32>(r);
-  case Type::s32: return half_from<To, s32>(r);
-  case Type::u64: return half_from<To, u64>(r);
-  case Type::s64: return half_from<To, s64>(r);
-  case Type::f32: return half_from<To, f32>(r);
-  case Type::f64: return half_from<To, f64>(r);
-  case Type::f16: return half_from<To, f16>(r);
-  case Type::bf16: return half_from<To, bf16>(r);
+    INTEGERS(FROM)
+    FLOATS(FROM)
   default: return nullptr;
   }
+#undef FROM
 }
 
 template <class To, class From, bool sat, bool ftz>
@@ -322,24 +310,12 @@ Fn float_from(const Request& r) {
 }
 template <class To>
 Fn floating(const Request& r) {
-#define FROM(type, T)                                                                                                  \
-  case Type::type: return float_from<To, T>(r);
+#define FROM(T)                                                                                                        \
+  case Type::T: return float_from<To, T>(r);
   switch (r.types[1]) {
-    // clang-format off
-    FROM(u8, u8)
-    FROM(s8, s8)
-    FROM(u16, u16)
-    FROM(s16, s16)
-    FROM(u32, u32)
-    FROM(s32, s32)
-    FROM(u64, u64)
-    FROM(s64, s64)
-    FROM(f16, f16)
-    FROM(bf16, bf16)
-    FROM(f32, f32)
-    FROM(f64, f64)
-    default: return nullptr;
-    // clang-format on
+    INTEGERS(FROM)
+    FLOATS(FROM)
+  default: return nullptr;
   }
 #undef FROM
 }
@@ -497,14 +473,10 @@ struct PackInt16 {
 
 Fn convert(const Request& r) {
   switch (r.types[0]) {
-  case Type::u8: return int_from_float<u8>(r);
-  case Type::s8: return int_from_float<s8>(r);
-  case Type::u16: return int_from_float<u16>(r);
-  case Type::s16: return int_from_float<s16>(r);
-  case Type::u32: return int_from_float<u32>(r);
-  case Type::s32: return int_from_float<s32>(r);
-  case Type::u64: return int_from_float<u64>(r);
-  case Type::s64: return int_from_float<s64>(r);
+#define TO(T)                                                                                                          \
+  case Type::T: return int_from_float<T>(r);
+    INTEGERS(TO)
+#undef TO
   case Type::f16:
     if (has(r, Mod::relu) || has(r, Mod::satfinite)) return pack_of<f16, false>(r);
     return half<f16>(r);

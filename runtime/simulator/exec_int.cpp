@@ -265,7 +265,7 @@ struct Szext {
   static inline T apply(T a, u32 b) {
     if (clamp && b >= 32) return a;
     u32 n = b & 31;
-    if (n == 0) return clamp ? T(0) : T(0);
+    if (n == 0) return 0;
     return T(T(u32(a) << (32 - n)) >> (32 - n));
   }
 };
@@ -429,8 +429,6 @@ template <class T, bool subtract>
 
 // --- choosing --------------------------------------------------------------------------------------------------------
 
-#define CASE(type, T, pick, ...)                                                                                       \
-  case Type::type: return pick<__VA_ARGS__>(r);
 template <template <class> class Op>
 Fn bits2(const Request& r) { // the same for signed and unsigned
   switch (r.types[0]) {
@@ -577,8 +575,8 @@ Fn dot(const Request& r) {
              : rare3<Dp2a<false, false, false>>(r);
 }
 
-/// Four bytes each: the distances, or their sum with c.
-template <bool sign_a, bool sign_b, bool add>
+/// The fields of a register, of `width` bits each: the distances, or their sum with c.
+template <int width, bool sign_a, bool sign_b, bool add>
 struct AbsoluteDifferences {
   using D = u32;
   using A = u32;
@@ -586,18 +584,29 @@ struct AbsoluteDifferences {
   using C = u32;
   static inline u32 apply(u32 a, u32 b, u32 c) {
     u32 r = add ? c : 0;
-    for (int k = 0; k < 32; k += 8) {
-      s32 x = sign_a ? s32(s8(a >> k)) : s32(u8(a >> k)), y = sign_b ? s32(s8(b >> k)) : s32(u8(b >> k));
+    for (int k = 0; k < 32; k += width) {
+      s32 x = field<sign_a>(a << (32 - width - k)), y = field<sign_b>(b << (32 - width - k));
       u32 distance = u32(x < y ? y - x : x - y);
-      r = add ? r + distance : r | (distance & 255) << k;
+      r = add ? r + distance : r | (distance & ((1u << width) - 1)) << k;
     }
     return r;
   }
+  template <bool is_signed>
+  static inline s32 field(u32 at_the_top) {
+    return is_signed ? s32(at_the_top) >> (32 - width) : s32(at_the_top >> (32 - width));
+  }
 };
-template <bool sign_a, bool sign_b>
+template <int width, bool sign_a, bool sign_b>
 Fn absolute_differences(const Request& r) {
-  return has(r, Mod::add) ? rare3<AbsoluteDifferences<sign_a, sign_b, true>>(r)
-                          : rare3<AbsoluteDifferences<sign_a, sign_b, false>>(r);
+  return has(r, Mod::add) ? rare3<AbsoluteDifferences<width, sign_a, sign_b, true>>(r)
+                          : rare3<AbsoluteDifferences<width, sign_a, sign_b, false>>(r);
+}
+template <int width>
+Fn absolute_differences(const Request& r) {
+  const bool b = r.types[2] == Type::s32;
+  if (r.types[1] == Type::s32)
+    return b ? absolute_differences<width, true, true>(r) : absolute_differences<width, true, false>(r);
+  return b ? absolute_differences<width, false, true>(r) : absolute_differences<width, false, false>(r);
 }
 
 } // namespace
@@ -634,10 +643,8 @@ Fn ISA(select_int)(const Request& r) {
   case Form::max_int:
     if (has(r, Mod::relu)) return is_signed32 ? seldom2<MaxRelu<s32>>(r) : rare2<Pair<MaxRelu, s16>>(r);
     return ints2<Max>(r);
-  case Form::vabsdiff4:
-    if (r.types[1] == Type::s32)
-      return r.types[2] == Type::s32 ? absolute_differences<true, true>(r) : absolute_differences<true, false>(r);
-    return r.types[2] == Type::s32 ? absolute_differences<false, true>(r) : absolute_differences<false, false>(r);
+  case Form::vabsdiff2: return absolute_differences<16>(r);
+  case Form::vabsdiff4: return absolute_differences<8>(r);
   case Form::popc: return wide64 ? seldom1<Popc<u64>>(r) : seldom1<Popc<u32>>(r);
   case Form::clz: return wide64 ? seldom1<Clz<u64>>(r) : seldom1<Clz<u32>>(r);
   case Form::bfind: return has(r, Mod::shiftamt) ? bfind<true>(r) : bfind<false>(r);

@@ -89,8 +89,7 @@ PREDICATE(pred_xor, a ^ b)
 PREDICATE(pred_mov, a)
 PREDICATE(pred_not, ~a)
 
-// --- execution under a mask: the next instruction, a pure one, in some lanes only
-// ------------------------------------
+// --- execution under a mask: the next instruction, a pure one, in some lanes only ------------------------------------
 
 template <class T>
 const Insn* masked(Warp* w, const Insn* ip) {
@@ -132,10 +131,26 @@ inline Exchange enter(Warp* w, const Insn* ip) {
   Exchange e;
   e.mask = w->active & (predicate(w, more->d) ^ more->a);
   if (more->c & 16 || !e.mask) return e;
-  u32 members = more->c & 4 ? row<u32>(w, more->b)[__builtin_ctz(e.mask)] : scalar<u32>(w, more->b);
-  members &= w->live;
-  e.wait = (members & ~w->active) != 0;
+  u32 members = 0;
+  if (more->c & 4)
+    for (u32 m = e.mask; m; m &= m - 1) members |= row<u32>(w, more->b)[__builtin_ctz(m)];
+  else
+    members = scalar<u32>(w, more->b);
+  e.wait = (members & w->live & ~w->active) != 0;
   return e;
+}
+const Insn* wait_for_members(Warp* w, const Insn* ip, u32 mask) {
+  const Insn* more = ip + 1;
+  return wait_for_members(w, ip, ip + 2, mask, reinterpret_cast<u32*>(w->file + more->b), more->c & 4);
+}
+/// Those of the lanes that have the member mask of the first of them: parts of a warp may do the same side by side.
+inline u32 group_of(Warp* w, const Insn* ip, u32 lanes) {
+  const Insn* more = ip + 1;
+  if (!(more->c & 4)) return lanes;
+  const u32* members = row<u32>(w, more->b);
+  u32 first = members[__builtin_ctz(lanes)], group = 0;
+  for (u32 m = lanes; m; m &= m - 1) group |= members[__builtin_ctz(m)] == first ? m & -m : 0;
+  return group;
 }
 inline void put_row(Warp* w, u32 offset, u32 mask, const u32* values) {
   u32* d = row<u32>(w, offset);
@@ -159,9 +174,10 @@ inline void put_predicate(Warp* w, u32 offset, u32 mask, u32 value) {
 }
 #define ENTER                                                                                                          \
   Exchange e = enter(w, ip);                                                                                           \
-  if (__builtin_expect(e.wait, 0))                                                                                     \
-    return wait_for_lanes(w, ip, ip[1].c & 4 ? row<u32>(w, ip[1].b)[__builtin_ctz(e.mask)] : scalar<u32>(w, ip[1].b)); \
+  if (__builtin_expect(e.wait, 0)) return wait_for_members(w, ip, e.mask);                                             \
   if (!e.mask) return ip + 2;
+#define EACH_GROUP                                                                                                     \
+  for (u32 rest = e.mask, group = group_of(w, ip, rest); rest; rest &= ~group, group = rest ? group_of(w, ip, rest) : 0)
 
 /// A butterfly of the whole warp, as reductions are made of: the permutation is one of whole vectors and one within
 /// each of them.
@@ -242,12 +258,15 @@ const Insn* shfl(Warp* w, const Insn* ip) {
 template <Mod mode>
 const Insn* vote(Warp* w, const Insn* ip) {
   ENTER
-  u32 p = (predicate(w, ip->a) ^ ip->aux) & e.mask;
-  bool yes = mode == Mod::all ? p == e.mask : mode == Mod::any ? p != 0 : p == 0 || p == e.mask;
-  if (mode == Mod::ballot)
-    put_uniform(w, ip, e.mask, p);
-  else
-    put_predicate(w, ip->d, e.mask, yes ? ~0u : 0);
+  const u32 votes = predicate(w, ip->a) ^ ip->aux; // `d` may be the same predicate
+  EACH_GROUP {
+    u32 p = votes & group;
+    bool yes = mode == Mod::all ? p == group : mode == Mod::any ? p != 0 : p == 0 || p == group;
+    if (mode == Mod::ballot)
+      put_uniform(w, ip, group, p);
+    else
+      put_predicate(w, ip->d, group, yes ? ~0u : 0);
+  }
   return ip + 2;
 }
 const Insn* activemask(Warp* w, const Insn* ip) {
@@ -260,18 +279,21 @@ const Insn* match(Warp* w, const Insn* ip) {
   ENTER
   const T* a = reinterpret_cast<const T*>(w->file + ip->a);
   alignas(64) u32 result[32] = {};
-  bool same = true;
-  T first = a[__builtin_ctz(e.mask)];
-  for (u32 i = 0; i < 32; ++i) {
-    if (!(e.mask >> i & 1)) continue;
-    for (u32 j = 0; j < 32; ++j)
-      if (e.mask >> j & 1 && a[i] == a[j]) result[i] |= 1u << j;
-    same = same && a[i] == first;
+  u32 agree = 0;
+  EACH_GROUP {
+    bool same = true;
+    for (u32 m = group; m; m &= m - 1) {
+      u32 i = u32(__builtin_ctz(m));
+      for (u32 j = 0; j < 32; ++j)
+        if (group >> j & 1 && a[i] == a[j]) result[i] |= 1u << j;
+      same = same && result[i] == group;
+    }
+    if (same) agree |= group;
   }
   if (all)
-    for (u32& x : result) x = same ? e.mask : 0;
+    for (u32 i = 0; i < 32; ++i) result[i] = agree >> i & 1 ? result[i] : 0;
   put_row(w, ip->d, e.mask, result);
-  if (ip->imm) put_predicate(w, ip->imm, e.mask, same ? ~0u : 0);
+  if (ip->imm) put_predicate(w, ip->imm, e.mask, agree);
   return ip + 2;
 }
 enum class Reduce { add, min, max, smin, smax, and_, or_, xor_ };
@@ -279,28 +301,32 @@ template <Reduce op>
 const Insn* redux(Warp* w, const Insn* ip) {
   ENTER
   const u32* a = row<u32>(w, ip->a);
-  u32 x = a[__builtin_ctz(e.mask)];
-  for (u32 rest = e.mask & (e.mask - 1); rest; rest &= rest - 1) {
-    u32 y = a[__builtin_ctz(rest)];
-    switch (op) {
-    case Reduce::add: x += y; break;
-    case Reduce::min: x = x < y ? x : y; break;
-    case Reduce::max: x = x > y ? x : y; break;
-    case Reduce::smin: x = s32(x) < s32(y) ? x : y; break;
-    case Reduce::smax: x = s32(x) > s32(y) ? x : y; break;
-    case Reduce::and_: x &= y; break;
-    case Reduce::or_: x |= y; break;
-    case Reduce::xor_: x ^= y; break;
+  EACH_GROUP {
+    u32 x = a[__builtin_ctz(group)];
+    for (u32 m = group & (group - 1); m; m &= m - 1) {
+      u32 y = a[__builtin_ctz(m)];
+      switch (op) {
+      case Reduce::add: x += y; break;
+      case Reduce::min: x = x < y ? x : y; break;
+      case Reduce::max: x = x > y ? x : y; break;
+      case Reduce::smin: x = s32(x) < s32(y) ? x : y; break;
+      case Reduce::smax: x = s32(x) > s32(y) ? x : y; break;
+      case Reduce::and_: x &= y; break;
+      case Reduce::or_: x |= y; break;
+      case Reduce::xor_: x ^= y; break;
+      }
     }
+    put_uniform(w, ip, group, x);
   }
-  put_uniform(w, ip, e.mask, x);
   return ip + 2;
 }
 const Insn* elect(Warp* w, const Insn* ip) {
   ENTER
-  u32 leader = u32(__builtin_ctz(e.mask));
-  if (ip->d) put_uniform(w, ip, e.mask, leader);
-  if (ip->imm) put_predicate(w, ip->imm, e.mask, 1u << leader);
+  EACH_GROUP {
+    u32 leader = u32(__builtin_ctz(group));
+    if (ip->d) put_uniform(w, ip, group, leader);
+    if (ip->imm) put_predicate(w, ip->imm, group, 1u << leader);
+  }
   return ip + 2;
 }
 

@@ -105,7 +105,7 @@ void fault(Warp* w, const Insn* ip, Fault what, Space space, uint32_t lane, uint
   if (what == Fault::misaligned)
     text += "it must be a multiple of " + std::to_string(bytes);
   else if (space == Space::shared)
-    text += "the block has " + std::to_string(w->shared_bytes) + " bytes of shared memory (" +
+    text += "the block has " + std::to_string(w->block->launch->program_shared()) + " bytes of shared memory (" +
             std::to_string(w->block->launch->dynamic_shared) + " of them dynamic)";
   else if (space == Space::local)
     text += "a thread has " + std::to_string(w->local_bytes) + " bytes of local memory";

@@ -204,7 +204,7 @@ const Gpu& gpu_of(uint32_t architecture) { return find_gpu(architecture < 90 ? "
 uint64_t resident_clusters(const LaunchState& state, uint32_t architecture) {
   const Gpu& gpu = gpu_of(architecture);
   const uint64_t threads = (uint64_t{state.block[0]} * state.block[1] * state.block[2] + 31) / 32 * 32,
-                 shared = state.shared_bytes + gpu.shared_reserved;
+                 shared = state.program_shared() + gpu.shared_reserved;
   const uint64_t blocks =
       std::max<uint64_t>(std::min<uint64_t>({gpu.blocks, gpu.threads / threads, gpu.shared_bytes / shared}), 1);
   const uint64_t size = uint64_t{state.cluster[0]} * state.cluster[1] * state.cluster[2];

@@ -1,6 +1,7 @@
 // lower_wide.cpp - lowering of instructions with many operands: memory, matrices, exchanges between lanes, barriers.
 // The places of fields and words are described with the handlers (exec_memory.cpp, exec_matrix.cpp, exec_move.cpp,
 // control.cpp).
+#include "runtime/simulator/async.h"
 #include "runtime/simulator/lowering.h"
 #include "runtime/simulator/memory_flags.h"
 #include "runtime/simulator/observe.h"
@@ -109,7 +110,23 @@ bool Lowering::store(const Instruction& i) {
   return true;
 }
 
+/// Of 128 bits.
+bool Lowering::wide_atomic(const Instruction& i) {
+  const Operand &a = *f_.operand(i, 'a'), &b = *f_.operand(i, 'b'), *c = f_.operand(i, 'c'), *d = f_.operand(i, 'd');
+  if ((i.form != Form::atom_cas && !i.has(Mod::exch)) || !b.is(Kind::reg) || (c && !c->is(Kind::reg))) return false;
+  std::vector<uint32_t> words;
+  address_words(&a, words);
+  const uint32_t value = place(c ? c->index : b.index), compared = c ? place(b.index) : 0;
+  words.insert(words.end(), {value, compared, d->is(Kind::reg) ? place(d->index) : 0});
+  observe_access(i, Observed::Kind::atomic, address(a), i.space(), 16, 1);
+  emit(simulator::wide_atomic, {.d = 1, .c = guard_.offset, .imm = i.space() == Space::shared, .aux = guard_.turned});
+  emit_words(words, 1);
+  p_->communicates |= i.space() != Space::shared;
+  return true;
+}
+
 bool Lowering::atomic(const Instruction& i) {
+  if (bits_of(i.type()) == 128) return wide_atomic(i);
   const Operand* d = f_.operand(i, 'd');
   const Operand &a = *f_.operand(i, 'a'), &b = *f_.operand(i, 'b');
   const Operand* c = f_.operand(i, 'c');

@@ -139,6 +139,7 @@ private:
   bool load(const Instruction& i);
   bool store(const Instruction& i);
   bool atomic(const Instruction& i);
+  bool wide_atomic(const Instruction& i);
   bool copy_async(const Instruction& i);
   bool matrix_move(const Instruction& i);
   static Result result_of(const Instruction& i);

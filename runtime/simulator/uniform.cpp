@@ -33,11 +33,14 @@ public:
     for (uint32_t i = 0; i < f_.body.size(); ++i)
       if (cfg_.block_of[i] != none) work_.push_back(i);
     // Undefined registers hold whatever each lane's row held.
-    while (!work_.empty()) {
-      uint32_t i = work_.back();
-      work_.pop_back();
-      visit(i);
-    }
+    do {
+      while (!work_.empty()) {
+        uint32_t i = work_.back();
+        work_.pop_back();
+        visit(i);
+      }
+      part_at_waits();
+    } while (!work_.empty());
     return std::move(result_);
   }
 
@@ -204,9 +207,9 @@ private:
     uint32_t b = cfg_.block_of[index];
     bool varying_guard = i.guard != none && !result_.reg[i.guard];
     if (index + 1 == cfg_.blocks[b].end && !result_.varying_branch[b]) {
-      bool parts = (i.form == Form::bra && varying_guard) ||
-                   (i.form == Form::brx && (varying_guard || varying(f_.operands(i)[0])));
-      if (parts) branch(b);
+      bool varies = (i.form == Form::bra && varying_guard) ||
+                    (i.form == Form::brx && (varying_guard || varying(f_.operands(i)[0])));
+      if (varies) branch(b);
     }
     register_use(f_, i, use_);
     bool all_varying = true;
@@ -246,22 +249,49 @@ private:
     size_t sides = 0;
     for (uint32_t s : block.successors) sides += s != cfg_.exit() && !ends_thread_[s];
     if (sides <= 1) return;
-    const uint32_t end = leaves_polling_loop(b) ? cfg_.exit() : block.post_dominator;
-    std::vector<uint32_t> reach;
+    control(block.successors, leaves_polling_loop(b) ? cfg_.exit() : block.post_dominator);
+  }
+
+  /// `blocks`, and what can be reached from them without passing `end`, is varying.
+  void control(std::vector<uint32_t> blocks, uint32_t end) {
     std::vector<bool> seen(cfg_.blocks.size());
-    auto add = [&](uint32_t s) {
-      if (s == cfg_.exit() || s == end || seen[s]) return;
-      seen[s] = true;
-      reach.push_back(s);
-    };
-    for (uint32_t s : block.successors) add(s);
-    for (size_t k = 0; k < reach.size(); ++k)
-      for (uint32_t s : cfg_.blocks[reach[k]].successors) add(s);
-    for (uint32_t r : reach) {
-      if (result_.varying_block[r]) continue;
-      result_.varying_block[r] = true;
-      for (uint32_t i = cfg_.blocks[r].begin; i < cfg_.blocks[r].end; ++i) work_.push_back(i);
+    for (size_t k = 0; k < blocks.size(); ++k) {
+      const uint32_t b = blocks[k];
+      if (b == cfg_.exit() || b == end || seen[b]) continue;
+      seen[b] = true;
+      blocks.insert(blocks.end(), cfg_.blocks[b].successors.begin(), cfg_.blocks[b].successors.end());
+      if (result_.varying_block[b]) continue;
+      result_.varying_block[b] = true;
+      for (uint32_t i = cfg_.blocks[b].begin; i < cfg_.blocks[b].end; ++i) work_.push_back(i);
     }
+  }
+
+  /// Some lanes may wait here while others go on.
+  bool parts(const Instruction& i) const {
+    switch (i.form) {
+    case Form::bar_sync:
+    case Form::bar_red_popc:
+    case Form::bar_red_pred:
+      if (i.has(Mod::aligned) || i.text.starts_with("bar.")) return false; // for whole warps
+      break;
+    case Form::barrier_cluster_wait:
+      if (i.has(Mod::aligned)) return false;
+      break;
+    case Form::mbarrier_try_wait:
+    case Form::mbarrier_try_wait_parity: break;
+    default: return false;
+    }
+    if (i.guard != none && !result_.reg[i.guard]) return true;
+    for (const Operand& o : f_.operands(i))
+      if (o.use != Operand::Use::write && varying(o)) return true;
+    return false;
+  }
+  /// Outside of what varying branches control such an instruction parts the warp for good: nothing says where the lanes
+  /// that go on may wait for the others, which may need them.
+  void part_at_waits() {
+    for (uint32_t b = 0; b < cfg_.blocks.size(); ++b)
+      for (uint32_t i = cfg_.blocks[b].begin; i < cfg_.blocks[b].end && !result_.varying_block[b]; ++i)
+        if (parts(f_.body[i])) control({b}, cfg_.exit());
   }
 
   const Function& f_;

@@ -439,6 +439,23 @@ TEST_CASE("what a varying branch controls is varying") {
   CHECK_FALSE(rows.reg[a.reg("%r4")]);
 }
 
+TEST_CASE("where some lanes may wait and others go on, what follows is varying") {
+  for (std::string wait : {"@%p1 barrier.sync 1, 32;", "barrier.sync %r3, 32;", "@%p1 barrier.cluster.wait;",
+                           "@%p1 mbarrier.try_wait.parity.shared.b64 %p2, [%r2], 0;",
+                           "mbarrier.try_wait.parity.shared.b64 %p2, [%r3], 0;"}) {
+    INFO(wait);
+    Analysed a("mov.u32 %r3, %tid.x;\nsetp.lt.s32 %p1, %r3, 7;\nmov.u32 %r2, 0;\n" + wait +
+               "\nadd.u32 %r1, %r2, 1;\nst.shared.b32 [0], %r1;\n");
+    CHECK_FALSE(a.uniformity().reg[a.reg("%r1")]);
+  }
+  for (std::string wait : {"bar.sync 1, 32;", "barrier.sync 1, 32;", "barrier.cluster.wait;",
+                           "mbarrier.try_wait.parity.shared.b64 %p2, [%r2], 0;"}) {
+    INFO(wait);
+    Analysed a("mov.u32 %r2, 0;\n" + wait + "\nadd.u32 %r1, %r2, 1;\nst.shared.b32 [0], %r1;\n");
+    CHECK(a.uniformity().reg[a.reg("%r1")]);
+  }
+}
+
 TEST_CASE("leaving early controls nothing") {
   Analysed a("mov.u32 %r3, %tid.x;\nsetp.ge.s32 %p1, %r3, 7;\n@%p1 bra OUT;\nmov.u32 %r1, 1;\nst.shared.b32 [0], "
              "%r1;\nOUT:\nret;");

@@ -287,6 +287,68 @@ void contended_cases(const Sink& sink) {
   }
 }
 
+/// 128 bits: each thread has memory of its own, which half of those that compare find as they expect; one of four
+/// stands aside.
+void wide_cases(const Sink& sink) {
+  auto input = random_words(32 * 12, 29); // memory, value, and what it is compared with
+  for (uint32_t lane = 0; lane < 32; lane += 2)
+    for (uint32_t word = 0; word < 4; ++word)
+      input[12 * lane + 8 + word] = input[12 * lane + word] ^ (word == lane / 2 % 5);
+  for (std::string op : {"exch", "cas"})
+    for (std::string space : {".global", ".shared", ""})
+      for (std::string order : {"", ".acq_rel.gpu"}) {
+        const std::string text = "atom" + order + space + "." + op + ".b128",
+                          place = space == ".global"   ? "%rd2"
+                                  : space == ".shared" ? "%r12"
+                                                       : "%rd11",
+                          at = space == ".global" ? "global" : "shared";
+        std::string body =
+            ".reg .b128 %q<5>;\nmov.u32 %r11, area;\nmad.lo.u32 %r12, %r0, 16, %r11;\ncvt.u64.u32 %rd11, "
+            "%r12;\ncvta.shared.u64 %rd11, %rd11;\n";
+        for (uint32_t k = 0; k < 3; ++k) {
+          const std::string low = "%rd" + number(20 + 2 * k), high = "%rd" + number(21 + 2 * k);
+          body += "ld.global.v2.b64 {" + low + ", " + high + "}, [%rd1+" + number(16 * k) + "];\nmov.b128 %q" +
+                  number(k) + ", {" + low + ", " + high + "};\n";
+        }
+        const std::string memory = at == "global" ? "%rd2" : "%r12";
+        body += "st." + at + ".v2.b64 [" + memory +
+                "], {%rd20, %rd21};\nmov.b128 %q3, {%rd22, %rd22};\nand.b32 %r13, %r0, "
+                "3;\nsetp.ne.u32 %p1, %r13, 3;\n@%p1 " +
+                text + " %q3, [" + place + "], " + (op == "cas" ? "%q2, " : "") +
+                "%q1;\nmov.b128 {%rd30, %rd31}, %q3;\nld." + at + ".v2.b64 {%rd32, %rd33}, [" + memory +
+                "];\nst.global.v2.b64 [%rd2], {%rd32, %rd33};\nst.global.v2.b64 [%rd2+16], {%rd30, %rd31};\n";
+        emit(sink, words_case({.name = text,
+                               .tests = {text},
+                               .body = body,
+                               .declarations = ".shared .align 16 .b8 area[512];",
+                               .since = 84},
+                              input, 8, [=](uint32_t lane, uint32_t word) -> std::optional<uint32_t> {
+                                const uint32_t *old = input.data() + 12 * lane, *value = old + 4, *compared = old + 8;
+                                const bool aside = lane % 4 == 3, equal = std::equal(old, old + 4, compared);
+                                if (word >= 4) return aside ? value[word % 2] : old[word - 4];
+                                return aside || (op == "cas" && !equal) ? old[word] : value[word];
+                              }));
+      }
+  // All threads of four warps add to one number, each as often as it takes.
+  emit(sink, words_case(
+                 {.name = "atom.cas.b128 of all threads at one place",
+                  .tests = {"atom.global.cas.b128"},
+                  .body = ".reg .b128 %q<3>;\nld.global.v2.b64 {%rd20, %rd21}, [%rd1];\nadd.u32 %r11, %r0, "
+                          "1;\ncvt.u64.u32 %rd22, %r11;\nAGAIN: add.u64 %rd24, %rd20, %rd22;\nadd.u64 %rd25, %rd21, "
+                          "1;\nmov.b128 %q0, {%rd20, %rd21};\nmov.b128 %q1, {%rd24, %rd25};\natom.global.cas.b128 "
+                          "%q2, [%rd1], %q0, %q1;\nmov.b128 {%rd26, %rd27}, %q2;\nsetp.ne.u64 %p1, %rd26, "
+                          "%rd20;\nsetp.ne.or.u64 %p1, %rd27, %rd21, %p1;\nmov.u64 %rd20, %rd26;\nmov.u64 %rd21, "
+                          "%rd27;\n@%p1 bra AGAIN;\nbar.sync 0;\nld.global.v2.b64 {%rd20, %rd21}, "
+                          "[%rd1];\nst.global.v2.b64 [%rd2], {%rd20, %rd21};\n",
+                  .threads = 128,
+                  .since = 84},
+                 {0, 0, 0, 0}, 4,
+                 [](uint32_t, uint32_t word) -> std::optional<uint32_t> {
+                   return word == 0 ? 128 * 129 / 2 : word == 2 ? 128 : 0;
+                 },
+                 false));
+}
+
 } // namespace
 
 void atomic_cases(const Sink& sink) {
@@ -294,6 +356,7 @@ void atomic_cases(const Sink& sink) {
   vector_cases(sink);
   modifier_cases(sink);
   contended_cases(sink);
+  wide_cases(sink);
 }
 
 } // namespace tilejit::conformance

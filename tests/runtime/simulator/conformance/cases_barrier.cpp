@@ -81,6 +81,36 @@ void block_cases(const Sink& sink) {
                               }));
       }
     }
+  // Unaligned ones are for threads, not warps. First the lower halves of two warps; what all do afterwards is done
+  // once.
+  auto lower = [](uint32_t thread) { return thread % 32 < 16; };
+  emit(sink, words_case({.name = "barrier.sync of half warps",
+                         .tests = {"barrier.sync"},
+                         .body = "mov.u32 %r20, area;\nmad.lo.u32 %r21, %r0, 4, %r20;\nadd.u32 %r22, %r0, 100;\n"
+                                 "st.shared.b32 [%r21], %r22;\nld.param.u32 %r23, [u0];\nand.b32 %r24, %r0, 31;\n"
+                                 "setp.lt.u32 %p1, %r24, 16;\n@%p1 barrier.sync 1, 32;\nadd.u32 %r23, %r23, 1;\n"
+                                 "xor.b32 %r25, %r0, 32;\nmad.lo.u32 %r25, %r25, 4, %r20;\nld.shared.b32 %r26, "
+                                 "[%r25];\nselp.b32 %r26, %r26, 0, %p1;\n" +
+                                 store(0, "%r23") + store(1, "%r26"),
+                         .declarations = ".shared .b32 area[64];",
+                         .threads = 64},
+                        {}, 2, [=](uint32_t thread, uint32_t word) -> std::optional<uint32_t> {
+                          return word == 0 ? 1 : lower(thread) ? (thread ^ 32) + 100 : 0;
+                        }));
+  // Each half has a barrier of its own, and the halves of the second warp reach theirs one after the other.
+  emit(sink,
+       words_case({.name = "barrier.red of half warps",
+                   .tests = {"barrier.red.popc.u32"},
+                   .body = "mov.u32 %r20, area;\nst.shared.b32 [%r20], 0;\nbar.sync 0;\nshr.u32 %r21, %r0, "
+                           "4;\nand.b32 %r22, %r21, 1;\nadd.u32 %r22, %r22, 1;\nand.b32 %r23, %r0, "
+                           "3;\nsetp.lt.u32 %p1, %r23, %r22;\nsetp.ne.u32 %p2, %r21, 3;\n@%p2 bra JOIN;\nPOLL: "
+                           "ld.volatile.shared.b32 %r24, [%r20];\nsetp.eq.u32 %p3, %r24, 0;\n@%p3 bra "
+                           "POLL;\nJOIN:\nbarrier.red.popc.u32 %r25, %r22, 32, %p1;\nst.volatile.shared.b32 "
+                           "[%r20], 1;\n" +
+                           store(0, "%r25"),
+                   .declarations = ".shared .b32 area[1];",
+                   .threads = 64},
+                  {}, 1, [=](uint32_t thread, uint32_t) -> std::optional<uint32_t> { return lower(thread) ? 8 : 16; }));
   for (uint32_t members : {0xffffffffu, 0x0000ffffu, 0xaaaaaaaau, 0x80000001u})
     emit(sink,
          words_case({.name = "bar.warp.sync among " + hex(members),

@@ -203,6 +203,23 @@ void register_cases(const Sink& sink) {
                    .blocks = 3,
                    .shared = 512},
                   {}, 3, same({1, 1, 1})));
+  // Where the system's shared memory lies is the machine's own, but it has its size and is not the program's.
+  emit(sink,
+       words_case({.name = "special registers of shared memory",
+                   .tests = {"mov.u32"},
+                   .body = "mov.u32 %r20, %reserved_smem_offset_begin;\nmov.u32 %r21, "
+                           "%reserved_smem_offset_end;\nmov.u32 %r22, %reserved_smem_offset_cap;\nmov.u32 %r23, "
+                           "%reserved_smem_offset_1;\nmov.u32 %r24, own;\nmov.u32 %r25, %total_smem_size;\nmov.u32 "
+                           "%r26, %aggr_smem_size;\nsub.u32 %r27, %r21, %r20;\nsetp.le.u32 %p1, %r27, %r22;\n"
+                           "setp.ge.and.u32 %p2, %r23, %r20, %p1;\nsetp.lt.and.u32 %p2, %r23, %r21, %p2;\n"
+                           "add.u32 %r28, %r24, 640;\nsetp.ge.u32 %p3, %r24, %r21;\nsetp.le.or.u32 %p3, %r28, "
+                           "%r20, %p3;\nsetp.ge.u32 %p4, %r25, 640;\nsetp.ge.and.u32 %p4, %r26, %r25, %p4;\n"
+                           "selp.b32 %r26, 1, 0, %p2;\n" +
+                           store(0, "%r26") + "selp.b32 %r26, 1, 0, %p3;\n" + store(1, "%r26") +
+                           "selp.b32 %r26, 1, 0, %p4;\n" + store(2, "%r26"),
+                   .declarations = ".shared .b8 own[128];",
+                   .shared = 512},
+                  {}, 3, same({1, 1, 1})));
 }
 
 } // namespace

@@ -176,6 +176,59 @@ void redux_cases(const Sink& sink, uint32_t members, uint32_t range) {
                         }));
 }
 
+/// Eight lanes each name themselves as members: four groups, or with `late` three and one that comes in two parts.
+void tile_cases(const Sink& sink, bool late) {
+  auto input = random_words(32, 23);
+  for (uint32_t& w : input) w %= 3;
+  const std::vector<std::string> spellings{
+      "vote.sync.ballot.b32", "vote.sync.all.pred", "vote.sync.any.pred", "match.any.sync.b32", "match.all.sync.b32",
+      "redux.sync.add.u32",   "redux.sync.max.s32", "elect.sync",         "bar.warp.sync",      "shfl.sync.bfly.b32"};
+  std::string body =
+      "ld.global.b32 %r1, [%rd1];\nand.b32 %r2, %r0, 24;\nmov.u32 %r3, 255;\nshl.b32 %r3, %r3, %r2;\n"
+      "mov.u32 %r4, words;\nmad.lo.u32 %r5, %r0, 4, %r4;\nst.shared.b32 [%r4+128], 0;\nbar.sync 0;\nsetp.ne.u32 %p1, "
+      "%r1, 0;\n";
+  // A lane of the second group waits for what the first group does after its operations.
+  if (late)
+    body += "setp.ne.u32 %p2, %r0, 13;\n@%p2 bra JOIN;\nPOLL: ld.volatile.shared.b32 %r6, [%r4+128];\nsetp.eq.u32 %p3, "
+            "%r6, 0;\n@%p3 bra POLL;\nJOIN:\n";
+  body +=
+      "vote.sync.ballot.b32 %r10, %p1, %r3;\nvote.sync.all.pred %p4, %p1, %r3;\nvote.sync.any.pred %p5, %p1, %r3;\n"
+      "match.any.sync.b32 %r11, %r1, %r3;\nmatch.all.sync.b32 %r12|%p6, %r1, %r3;\nredux.sync.add.u32 %r13, %r1, "
+      "%r3;\nredux.sync.max.s32 %r14, %r1, %r3;\nelect.sync %r15|%p7, %r3;\nst.shared.b32 [%r5], "
+      "%r1;\nbar.warp.sync %r3;\nxor.b32 %r7, %r0, 5;\nmad.lo.u32 %r7, %r7, 4, %r4;\nld.shared.b32 %r16, "
+      "[%r7];\nshfl.sync.bfly.b32 %r17, %r1, 3, 0x181f, %r3;\nsetp.eq.u32 %p8, %r0, 0;\n@%p8 st.volatile.shared.b32 "
+      "[%r4+128], 1;\n";
+  for (uint32_t k = 0; k < 8; ++k) body += store(k, "%r" + std::to_string(10 + k));
+  for (uint32_t k = 4; k < 8; ++k) body += store_predicate(4 + k, "%p" + std::to_string(k));
+  emit(sink, words_case({.name = std::string("groups of eight lanes") + (late ? ", one of them in parts" : ""),
+                         .tests = spellings,
+                         .body = body,
+                         .declarations = ".shared .b32 words[33];"},
+                        input, 12, [=](uint32_t lane, uint32_t word) -> std::optional<uint32_t> {
+                          const uint32_t first = lane & 24, members = 255u << first;
+                          uint32_t set = 0, equal = 0, sum = 0, most = 0;
+                          for (uint32_t other = first; other < first + 8; ++other) {
+                            set |= (input[other] != 0 ? 1u : 0u) << other;
+                            equal |= (input[other] == input[lane] ? 1u : 0u) << other;
+                            sum += input[other];
+                            most = std::max(most, input[other]);
+                          }
+                          const uint32_t expected[] = {set,
+                                                       equal,
+                                                       equal == members ? members : 0,
+                                                       sum,
+                                                       most,
+                                                       first,
+                                                       input[lane ^ 5],
+                                                       input[lane ^ 3],
+                                                       set == members,
+                                                       set != 0,
+                                                       equal == members,
+                                                       lane == first};
+                          return expected[word];
+                        }));
+}
+
 } // namespace
 
 void warp_cases(const Sink& sink) {
@@ -187,6 +240,7 @@ void warp_cases(const Sink& sink) {
     for (uint32_t pattern : {0u, 0xffffffffu, 0x12345678u, 0x0000fff0u}) vote_cases(sink, members, pattern);
     for (uint32_t range : {1u, 3u, 0xffffffffu}) match_cases(sink, members, range), redux_cases(sink, members, range);
   }
+  for (bool late : {false, true}) tile_cases(sink, late);
 }
 
 } // namespace tilejit::conformance

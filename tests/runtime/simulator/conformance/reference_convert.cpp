@@ -64,14 +64,8 @@ Reference float_to_integer(const Spelling& s, const std::string& to, const Forma
   return [=](const Inputs& i) {
     uint64_t bits = i.a & mask(f.bits);
     Number v = round_to_integer(decode(f, ftz ? flush(f, bits) : bits), rounding);
-    // The manual: NaN gives 0. The CUDA Math API, of the machine: 0x8000000000000000 for 64-bit results, and for f64
-    // sources the most negative number of 32 bits.
-    if (v.is(Kind::nan)) {
-      if (bits_of(to) == 64) return Expected{.kind = Expected::Kind::one_of, .bits = 0, .other = uint64_t{1} << 63};
-      if (f.bits == 64 && bits_of(to) == 32)
-        return Expected{.kind = Expected::Kind::one_of, .bits = 0, .other = extended(0x80000000, to)};
-      return exact(0);
-    }
+    if (v.is(Kind::nan)) // nothing but the highest bit, where either has 64 bits
+      return exact(f.bits == 64 || bits_of(to) == 64 ? extended(uint64_t{1} << (bits_of(to) - 1), to) : 0);
     Limits l = limits(to);
     if (v.is(Kind::zero)) return exact(0);
     bool beyond = v.is(Kind::infinite) || v.exponent > 64;

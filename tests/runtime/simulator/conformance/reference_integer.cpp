@@ -278,14 +278,15 @@ Reference bits(const Spelling& s) {
       return exact(cut(static_cast<U>(sum), 32));
     };
   }
-  if (op == "vabsdiff4") {
+  if (op == "vabsdiff2" || op == "vabsdiff4") {
     bool signed_a = is_signed(s.type(1)), signed_b = is_signed(s.type(2)), sum = s.has("add");
+    const int width = op == "vabsdiff2" ? 16 : 8;
     return [=](const Inputs& i) {
       uint64_t d = sum ? i.c : 0;
-      for (int k = 0; k < 4; ++k) {
-        S a = value(i.a >> (8 * k), 8, signed_a), b = value(i.b >> (8 * k), 8, signed_b);
+      for (int k = 0; k < 32; k += width) {
+        S a = value(i.a >> k, width, signed_a), b = value(i.b >> k, width, signed_b);
         auto distance = static_cast<uint64_t>(a < b ? b - a : a - b);
-        d = sum ? d + distance : d | (distance & 255) << (8 * k);
+        d = sum ? d + distance : d | cut(distance, width) << k;
       }
       return exact(d & 0xffffffff);
     };
