@@ -11,6 +11,8 @@
 // Agents and epochs are those of one cluster. What is ordered before it in the others is known by their releases, which
 // are numbered (sanitize_grid.h).
 #pragma once
+#include "runtime/simulator/records.h"
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -43,7 +45,19 @@ class Clock {
 public:
   Releases releases; ///< of other clusters, and of this one as the others know them
 
-  uint32_t epoch(uint32_t agent) const { return agent < epochs_.size() ? epochs_[agent] : 0; }
+  Clock() = default;
+  Clock(const Clock& o) : releases(o.releases), all_(o.all_), singles_(o.singles_) { show(); }
+  Clock& operator=(const Clock& o) {
+    releases = o.releases;
+    all_ = o.all_;
+    singles_ = o.singles_;
+    show();
+    return *this;
+  }
+  /// Of those that their agents have given as a whole; stays where it is.
+  const Epochs* epochs() const { return &epochs_; }
+
+  uint32_t epoch(uint32_t agent) const { return agent < epochs_.count ? epochs_.of[agent] : 0; }
   bool covers(uint32_t agent, uint32_t epoch, uint32_t lane) const {
     return epoch <= this->epoch(agent) || covers_lane(agent, epoch, lane);
   }
@@ -54,8 +68,8 @@ public:
     return false;
   }
   void raise(uint32_t agent, uint32_t epoch) {
-    if (agent >= epochs_.size()) epochs_.resize(agent + 1);
-    epochs_[agent] = std::max(epochs_[agent], epoch);
+    grow(agent + 1);
+    all_[agent] = std::max(all_[agent], epoch);
   }
   /// Of one lane only.
   void raise(uint32_t agent, uint32_t lane, uint32_t epoch) {
@@ -68,17 +82,18 @@ public:
     singles_.push_back({agent, lane, epoch});
   }
   void join(const Clock& o) {
-    if (o.epochs_.size() > epochs_.size()) epochs_.resize(o.epochs_.size());
-    for (size_t i = 0; i < o.epochs_.size(); ++i) epochs_[i] = std::max(epochs_[i], o.epochs_[i]);
+    grow(o.all_.size());
+    for (size_t i = 0; i < o.all_.size(); ++i) all_[i] = std::max(all_[i], o.all_[i]);
     if (!singles_.empty()) std::erase_if(singles_, [&](const Single& s) { return s.epoch <= epoch(s.agent); });
     for (const Single& s : o.singles_) raise(s.agent, s.lane, s.epoch);
     releases.join(o.releases);
   }
-  bool same_epochs(const Clock& o) const { return epochs_ == o.epochs_ && singles_ == o.singles_; }
+  bool same_epochs(const Clock& o) const { return all_ == o.all_ && singles_ == o.singles_; }
   void clear() {
     releases.clear();
-    epochs_.clear();
+    all_.clear();
     singles_.clear();
+    show();
   }
 
 private:
@@ -86,8 +101,16 @@ private:
     uint32_t agent = 0, lane = 0, epoch = 0;
     bool operator==(const Single&) const = default;
   };
-  std::vector<uint32_t> epochs_; ///< by agent; those beyond have 0
-  std::vector<Single> singles_;  ///< lanes that are ahead of their agent
+  void grow(size_t agents) {
+    if (agents <= all_.size()) return;
+    all_.resize(agents);
+    show();
+  }
+  void show() { epochs_ = {all_.data(), static_cast<uint32_t>(all_.size())}; }
+
+  Epochs epochs_;
+  std::vector<uint32_t> all_;   ///< by agent
+  std::vector<Single> singles_; ///< lanes that are ahead of their agent
 };
 
 /// What is ordered before a point of the program: for accesses of the same proxy; along a path with a fence between the

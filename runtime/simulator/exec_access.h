@@ -1,8 +1,9 @@
 // exec_access.h - the lanes of an access to memory: where their bytes lie, checked, and how they move.
 //
-// Included only by exec_memory.cpp. Every address of a lane that executes is checked against the memory it must lie in;
-// the error names it. An access of all lanes that lies as a whole in one piece of memory is found to do so by vector
-// comparisons, and then moves without a look at single lanes; every other one goes lane by lane.
+// Included only by exec_memory.cpp and exec_observe.cpp. Every address of a lane that executes is checked against the
+// memory it must lie in; the error names it. An access of all lanes that lies as a whole in one piece of memory is
+// found to do so by vector comparisons, and then moves without a look at single lanes; every other one goes lane by
+// lane.
 #pragma once
 #include "runtime/simulator/control.h"
 #include "runtime/simulator/lanes.h"

@@ -1,7 +1,6 @@
-// exec_observe.cpp - the loops over lanes and records of what observes a kernel (observe.h, sanitize.h).
+// exec_observe.cpp - the loops over lanes and records of what observes a kernel (observe.h, records.h, sanitize.h).
+#include "runtime/simulator/exec_access.h"
 #include "runtime/simulator/handlers.h"
-#include "runtime/simulator/lanes.h"
-#include "runtime/simulator/memory_flags.h"
 #include "runtime/simulator/observe.h"
 
 namespace tilejit::runtime::simulator {
@@ -77,186 +76,349 @@ u32 addresses(const u8* file, u32 flags, u32 base, u32 offset, u64 bytes, u64 al
   LANES out[i] = a;
   return (a & align || a > end ? 0 : 2) | 4;
 }
-template <u32 each>
-void put(u64* records, u64 mine) {
-  for (u64 lane = 0; lane < 32; ++lane)
-    for (u32 k = 0; k < each; ++k) records[lane * each + k] = mine | lane;
+
+// --- records ---------------------------------------------------------------------------------------------------------
+
+constexpr Record whose = agent_mask | 31;
+
+inline u32 epoch_before(const Shadow& s, u32 agent) {
+  return agent == s.agent ? s.least_sync : agent < s.before->count ? s.before->of[agent] : 0;
+}
+/// Whether records of this agent and epoch are ordered before all lanes of the warp.
+inline bool is_before(const Shadow& s, Record r) {
+  return u32(r >> epoch_first) <= epoch_before(s, u32(r >> agent_first) & 0xfff);
 }
 
-/// A record's agent and epoch, and those together with the lane (sanitize.h).
-constexpr u32 agent_first = 28, epoch_first = 40;
-constexpr u64 agent_mask = 0xfffull << agent_first, whose = agent_mask | 31;
+/// The chunks of a contiguous access of 1 << log2 bytes a lane: lanes and width of their records.
+template <u32 log2>
+struct Row {
+  static constexpr u32 chunks = 2u << log2;
+  alignas(64) Record of[chunks];
+  constexpr Row() : of{} {
+    for (u32 i = 0; i < chunks; ++i)
+      of[i] = (log2 < 4 ? i << (4 - log2) : i >> (log2 - 4)) | Record{log2 < 4 ? log2 : 4} << width_first;
+  }
+};
+template <u32 log2>
+constexpr Row<log2> row_of{};
+struct Lanes {
+  alignas(64) Record of[32];
+  constexpr Lanes() : of{} {
+    for (u32 i = 0; i < 32; ++i) of[i] = i | one_lane;
+  }
+};
+constexpr Lanes each_lane{};
 
-#if defined(__AVX512F__)
-/// The first record of eight lanes.
-inline __m512i firsts(const u64* records, const u64* at, u32 shift, u32 lane) {
-  const __m512i granule = _mm512_srl_epi64(_mm512_load_si512(at + lane), _mm_cvtsi32_si128(s32(shift)));
-  return _mm512_i64gather_epi64(granule, records, 8);
-}
-inline __m512i lane_numbers(u32 lane) {
-  return _mm512_add_epi64(_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7), _mm512_set1_epi64(lane));
-}
-#endif
-
-/// Records of one agent, none later than what is ordered before the access.
-inline bool is_before(const Horizon& h, u64 r) {
-  return u32(r >> epoch_first) <= h.epoch(h.context, u32(r >> agent_first) & 0xfff);
-}
-
-/// Whether the records of 32 lanes are of one agent and epoch.
-template <u32 each>
-inline bool alike(const u64* records) {
-#if defined(__AVX512F__)
-  const __m512i first = _mm512_set1_epi64(s64(records[0]));
-  __m512i differ = _mm512_setzero_si512();
-  for (u32 i = 0; i < 32 * each; i += 8)
-    differ = _mm512_or_si512(differ, _mm512_xor_si512(_mm512_loadu_si512(records + i), first));
-  return _mm512_test_epi64_mask(differ, _mm512_set1_epi64(s64(~0ull << agent_first))) == 0;
-#else
-  u64 differ = 0;
-  for (u32 i = 0; i < 32 * each; ++i) differ |= records[i] ^ records[0];
-  return differ >> agent_first == 0;
-#endif
-}
-/// The usual cases: everybody meets records of one agent and epoch, or his own.
-template <u32 each>
-bool settled_row(const u64* records, const Horizon& h) {
-  if (alike<each>(records) && (records[0] == 0 ? h.may_be_empty : is_before(h, records[0]))) return true;
-  u64 strange = 0, empty = 0;
-  for (u64 lane = 0; lane < 32; ++lane)
-    for (u32 k = 0; k < each; ++k) {
-      const u64 r = records[lane * each + k];
-      strange |= (r ^ (h.self | lane)) & whose;
-      empty |= r == 0;
+/// An agent at a time: all of these records are the access's own (`mine`, `own`: lane and width), or ordered before it.
+[[gnu::noinline, gnu::noclone]] bool settled_by_agent(const Record* records, const Record* own, u32 count,
+                                                      const Shadow& s, Record mine, bool may_be_empty) {
+  u64 open = 0; // records that are not yet known to be fine
+  for (u32 i = 0; i < count; ++i) {
+    const bool is_own = ((records[i] ^ (mine | own[i])) & (whose | width_mask)) == 0;
+    open |= u64(records[i] == 0 ? !may_be_empty : !is_own) << i;
+  }
+  while (open) {
+    const Record lead = records[__builtin_ctzll(open)];
+    if (lead == 0 || !is_before(s, lead)) return false;
+    const u32 agent = u32(lead >> agent_first) & 0xfff;
+    const u64 bound = u64(epoch_before(s, agent)) << agent_bits | 0xfff;
+    u64 others = 0; // and what is later
+    for (u32 i = 0; i < count; ++i) {
+      const u64 key = records[i] >> agent_first;
+      others |= u64((key & 0xfff) != agent || key > bound) << i;
     }
-  return strange == 0 && (h.may_be_empty || !empty);
-}
-
-/// Bits above the lane's in which the records of a lane differ, of any of them.
-template <u32 each>
-inline u64 differ_within(const u64* records, const u64* at, u32 shift, u32 lanes) {
-#if defined(__AVX2__)
-  if constexpr (each >= 4) {
-    __m256i differ = _mm256_setzero_si256();
-    for (u32 lane = 0; lane < lanes; ++lane) {
-      const u64* r = records + (at[lane] >> shift);
-      const __m256i first = _mm256_set1_epi64x(s64(r[0]));
-      for (u32 k = 0; k < each; k += 4)
-        differ = _mm256_or_si256(differ,
-                                 _mm256_xor_si256(first, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(r + k))));
-    }
-    const __m128i half = _mm_or_si128(_mm256_castsi256_si128(differ), _mm256_extracti128_si256(differ, 1));
-    return u64(_mm_cvtsi128_si64(half)) | u64(_mm_extract_epi64(half, 1));
-  }
-#endif
-  u64 differ = 0;
-  for (u32 lane = 0; lane < lanes; ++lane) {
-    const u64* r = records + (at[lane] >> shift);
-    for (u32 k = 1; k < each; ++k) differ |= r[k] ^ r[0];
-  }
-  return differ;
-}
-
-template <u32 each>
-bool settled(const u64* records, const u64* at, u32 shift, u32 lanes, const Horizon& h) {
-  const u64 differ = each > 1 ? differ_within<each>(records, at, shift, lanes) : 0;
-  if (differ >> agent_first) return false;
-  const u64 own = differ ? 0 : whose; // the lanes of the others are not known then
-  alignas(64) u64 first[32];
-  u32 open = 0; // lanes that are not yet known to be fine
-#if defined(__AVX512F__)
-  const __m512i lead = _mm512_set1_epi64(s64(records[at[0] >> shift]));
-  __m512i unlike = _mm512_setzero_si512();
-  for (u32 lane = 0; lane < lanes; lane += 8) {
-    const __m512i r = firsts(records, at, shift, lane);
-    unlike = _mm512_or_si512(unlike, _mm512_xor_si512(r, lead));
-    _mm512_store_si512(first + lane, r);
-  }
-  const bool alike = _mm512_test_epi64_mask(unlike, _mm512_set1_epi64(s64(~0ull << agent_first))) == 0;
-#else
-  const u64 lead = records[at[0] >> shift];
-  u64 unlike = 0;
-  for (u32 lane = 0; lane < lanes; ++lane) {
-    first[lane] = records[at[lane] >> shift];
-    unlike |= first[lane] ^ lead;
-  }
-  const bool alike = unlike >> agent_first == 0;
-#endif
-  if (alike && (first[0] == 0 ? h.may_be_empty : is_before(h, first[0]))) return true; // most often
-#if defined(__AVX512F__)
-  for (u32 lane = 0; lane < lanes; lane += 8) {
-    const __m512i r = _mm512_load_si512(first + lane);
-    const __m512i mine = _mm512_or_si512(_mm512_set1_epi64(s64(h.self)), lane_numbers(lane));
-    const u32 strange = own ? _mm512_test_epi64_mask(_mm512_xor_si512(r, mine), _mm512_set1_epi64(s64(own))) : 0xff;
-    const u32 empty = _mm512_testn_epi64_mask(r, r);
-    open |= (h.may_be_empty ? strange & ~empty : strange | empty) << lane;
-  }
-#else
-  for (u32 lane = 0; lane < lanes; ++lane) {
-    const bool mine = own && ((first[lane] ^ (h.self | lane)) & own) == 0;
-    open |= u32(first[lane] == 0 ? !h.may_be_empty : !mine) << lane;
-  }
-#endif
-  while (open) { // an agent at a time
-    const u32 lead = u32(__builtin_ctz(open));
-    if (first[lead] == 0 || !is_before(h, first[lead])) return false;
-    const u32 agent = u32(first[lead] >> agent_first) & 0xfff;
-    const u64 bound = u64(h.epoch(h.context, agent)) << 12 | 0xfff;
-    u32 others = 0; // and what is later
-#if defined(__AVX512F__)
-    for (u32 lane = 0; lane < lanes; lane += 8) {
-      const __m512i key = _mm512_srli_epi64(_mm512_load_si512(first + lane), agent_first);
-      const __mmask8 same =
-          _mm512_testn_epi64_mask(_mm512_xor_si512(key, _mm512_set1_epi64(agent)), _mm512_set1_epi64(0xfff));
-      others |= (_mm512_mask_cmple_epu64_mask(same, key, _mm512_set1_epi64(s64(bound))) ^ 0xffu) << lane;
-    }
-#else
-    for (u32 lane = 0; lane < lanes; ++lane) {
-      const u64 key = first[lane] >> agent_first;
-      others |= u32((key & 0xfff) != agent || key > bound) << lane;
-    }
-#endif
     open &= others;
   }
   return true;
 }
-template <u32 each>
-void mark(u64* records, const u64* at, u32 shift, u32 lanes, u64 mine) {
-  for (u32 lane = 0; lane < lanes; ++lane) {
-    u64* r = records + (at[lane] >> shift);
-    const u64 own = mine | lane;
-#if defined(__AVX2__)
-    if constexpr (each >= 4) {
-      for (u32 k = 0; k < each; k += 4)
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(r + k), _mm256_set1_epi64x(s64(own)));
-      continue;
-    }
-#endif
-    for (u32 k = 0; k < each; ++k) r[k] = own;
+/// The usual cases: everybody meets records of one agent and epoch, or his own.
+inline bool settled_records(const Record* records, const Record* own, u32 count, const Shadow& s, Record mine,
+                            bool may_be_empty) {
+  Record differ = 0;
+  for (u32 i = 0; i < count; ++i) differ |= records[i] ^ records[0];
+  if (differ >> agent_first == 0 && (records[0] == 0 ? may_be_empty : is_before(s, records[0]))) return true;
+  Record strange = 0;
+  for (u32 i = 0; i < count; ++i) {
+    const Record other = (records[i] ^ (mine | own[i])) & (whose | width_mask);
+    strange |= records[i] == 0 ? (may_be_empty ? 0 : whose) : other;
   }
-}
-bool own(const u64* records, const u64* at, u32 shift, u32 lanes) {
-  u64 other = 0;
-#if defined(__AVX512F__)
-  for (u32 lane = 0; lane < lanes; lane += 8)
-    other |= _mm512_test_epi64_mask(_mm512_xor_si512(firsts(records, at, shift, lane), lane_numbers(lane)),
-                                    _mm512_set1_epi64(31));
-#else
-  for (u32 lane = 0; lane < lanes; ++lane) other |= (records[at[lane] >> shift] ^ lane) & 31;
-#endif
-  return other == 0;
+  return strange == 0 || settled_by_agent(records, own, count, s, mine, may_be_empty);
 }
 
-template <u32 each>
+/// The records that the lanes meet, of their first granules. False: within a lane they differ in more than the lane;
+/// where only that differs, the record is of no lane.
+template <u32 log2>
+inline bool records_at(const RecordPlane& p, const u32* at, Record* records) {
+  constexpr u32 bytes = 1u << log2;
+  const u32 each = bytes >> p.shift;
+  u32 mixes = 0; // lanes
+#if defined(__AVX512F__)
+  const __m512i mixture = _mm512_set1_epi64(s64(mixed)), parts = _mm512_set1_epi64(s64(width_mask)),
+                whole = _mm512_set1_epi64(s64(one_lane));
+  for (u32 lane = 0; lane < 32; lane += 8) {
+    const __m256i offset = _mm256_load_si256(reinterpret_cast<const __m256i*>(at + lane));
+    __m512i r = _mm512_i32gather_epi64(_mm256_srli_epi32(offset, 4), p.chunks, 8);
+    const __mmask8 mix = _mm512_cmpeq_epi64_mask(r, mixture);
+    mixes |= u32(mix) << lane;
+    if constexpr (log2 < 4) {
+      const __m512i width = _mm512_srli_epi64(_mm512_and_si512(r, parts), width_first);
+      const __m512i within = _mm512_and_si512(_mm512_cvtepu32_epi64(offset), _mm512_set1_epi64(15));
+      const __mmask8 divided = _mm512_cmplt_epu64_mask(width, _mm512_set1_epi64(log2)) & ~mix; // lanes differ
+      const __mmask8 has = _mm512_test_epi64_mask(r, r) & ~mix;
+      r = _mm512_mask_add_epi64(r, has, r, _mm512_srlv_epi64(within, width));
+      r = _mm512_mask_or_epi64(r, has, _mm512_andnot_si512(parts, r), whole);
+      r = _mm512_mask_andnot_epi64(r, divided, parts, r);
+      if (mix)
+        r = _mm512_mask_i32gather_epi64(r, mix, _mm256_srl_epi32(offset, _mm_cvtsi32_si128(s32(p.shift))), p.granules,
+                                        8);
+    }
+    _mm512_store_si512(records + lane, r);
+  }
+#else
+  for (u32 lane = 0; lane < 32; ++lane) {
+    Record r = p.chunks[at[lane] >> 4];
+    if (r == mixed) {
+      mixes |= 1u << lane;
+      r = p.granules[at[lane] >> p.shift];
+    } else if (log2 < 4 && r != 0) {
+      const u32 width = u32(r >> width_first) & 7;
+      r = ((r + ((at[lane] & 15) >> width)) & ~width_mask) | (width < log2 ? 0 : one_lane);
+    }
+    records[lane] = r;
+  }
+#endif
+  for (u32 m = each > 1 ? mixes : 0; m; m &= m - 1) {
+    const u32 lane = u32(__builtin_ctz(m));
+    const Record* r = p.granules + (at[lane] >> p.shift);
+    Record differ = 0;
+    for (u32 k = 1; k < each; ++k) differ |= r[k] ^ r[0];
+    if (differ >> agent_first) return false;
+    records[lane] = differ & 31 ? r[0] & ~width_mask : r[0];
+  }
+  return true;
+}
+template <u32 log2>
+[[gnu::noinline]] bool settled(const RecordPlane& p, const u32* at, const Shadow& s, Record mine, bool may_be_empty) {
+  alignas(64) Record records[32];
+  return records_at<log2>(p, at, records) && settled_records(records, each_lane.of, 32, s, mine, may_be_empty);
+}
+
+/// Gives the granules of a chunk records of their own.
+[[gnu::noinline, gnu::cold]] void mix(const RecordPlane& p, u32 chunk) {
+  const Record r = p.chunks[chunk];
+  const u32 width = u32(r >> width_first) & 7, count = 16u >> p.shift;
+  for (u32 i = 0; i < count; ++i)
+    p.granules[chunk * count + i] = r == 0 ? 0 : ((r + (i << p.shift >> width)) & ~width_mask) | one_lane;
+  p.chunks[chunk] = mixed;
+}
+/// Whether all chunks of a line of 128 bytes are mixed.
+inline bool is_mixed(const RecordPlane& p, u32 line) {
+  Record others = 0;
+  for (u32 i = 0; i < 8; ++i) others |= p.chunks[8 * line + i] ^ mixed;
+  return others == 0;
+}
+template <u32 log2>
+inline void mark_granules(const RecordPlane& p, const u32* at, u32 lanes, Record mine) {
+  const u32 each = (1u << log2) >> p.shift, shift = p.shift;
+  const Record own = mine | one_lane;
+  if (each == 1)
+    for (u32 lane = 0; lane < lanes; ++lane) p.granules[at[lane] >> shift] = own + lane;
+  else
+    for (u32 lane = 0; lane < lanes; ++lane)
+      for (u32 k = 0; k < each; ++k) p.granules[(at[lane] >> shift) + k] = own + lane;
+}
+template <u32 log2>
+[[gnu::noinline]] void mark(const RecordPlane& p, const u32* at, u32 lanes, Record mine) {
+  if constexpr (log2 >= 4) {
+    for (u32 lane = 0; lane < lanes; ++lane) p.chunks[at[lane] >> 4] = (mine | one_lane) + lane;
+  } else {
+    for (u32 lane = 0; lane < lanes; ++lane)
+      if (p.chunks[at[lane] >> 4] != mixed) mix(p, at[lane] >> 4);
+    mark_granules<log2>(p, at, lanes, mine);
+  }
+}
+template <u32 log2>
+void mark_row(const RecordPlane& p, u32 first, Record mine) {
+  for (u32 i = 0; i < row_of<log2>.chunks; ++i) p.chunks[first / 16 + i] = mine | row_of<log2>.of[i];
+}
+/// Whether no lanes are at one place, where that is easily seen: they are at different places in 32 times `bytes`.
+template <u32 bytes>
+inline bool apart(const u32* at) {
+  u32 places = 0;
+  for (u32 i = 0; i < 32; ++i) places |= 1u << (at[i] / bytes & 31);
+  return places == ~0u;
+}
+
+// --- an access of all lanes that is as usual -------------------------------------------------------------------------
+// A whole warp's, to memory where it meets nothing that is not ordered before it. Everything else, all that might be a
+// finding, takes the sanitizer's long way: these functions return false, and have changed nothing.
+
+/// Of a contiguous access that begins at offset `first`.
+template <u32 log2>
+[[gnu::noinline]] bool settled_one_by_one(const RecordPlane& p, u32 first, const Shadow& s, Record mine,
+                                          bool may_be_empty) {
+  alignas(64) u32 at[32];
+  for (u32 i = 0; i < 32; ++i) at[i] = first + (i << log2);
+  return settled<log2>(p, at, s, mine, may_be_empty);
+}
+template <u32 log2>
+inline bool settled_row(const RecordPlane& p, u32 first, const Shadow& s, Record mine, bool may_be_empty) {
+  return settled_records(p.chunks + first / 16, row_of<log2>.of, row_of<log2>.chunks, s, mine, may_be_empty) ||
+         settled_one_by_one<log2>(p, first, s, mine, may_be_empty);
+}
+
+/// Whether all of a line that the lanes are in is of one agent and epoch, and ordered before the access.
+inline bool settled_line(const RecordPlane& p, u32 line, const Shadow& s, bool may_be_empty) {
+  const Record* records = p.chunks + 8 * line;
+  Record differ = 0;
+  for (u32 i = 0; i < 8; ++i) differ |= records[i] ^ records[0];
+  if (records[0] == mixed) {
+    constexpr u32 count = 32; // granules of 4 bytes
+    records = p.granules + count * line;
+    for (u32 i = 0; i < count; ++i) differ |= records[i] ^ records[0];
+  }
+  return differ >> agent_first == 0 && (records[0] == 0 ? may_be_empty : is_before(s, records[0]));
+}
+/// `settled` and `mark` of all lanes; `line`: that they are all in, or none.
+template <u32 log2>
+inline bool settled_in(const RecordPlane& p, const u32* at, u32 line, const Shadow& s, Record mine, bool may_be_empty) {
+  if (log2 < 4 && line != none && p.shift == 2 && settled_line(p, line, s, may_be_empty)) return true;
+  return settled<log2>(p, at, s, mine, may_be_empty);
+}
+template <u32 log2>
+inline void mark_in(const RecordPlane& p, const u32* at, u32 line, Record mine) {
+  if (log2 < 4 && line != none && is_mixed(p, line)) return mark_granules<log2>(p, at, 32, mine);
+  mark<log2>(p, at, 32, mine);
+}
+inline u32 line_of(const u32* at) {
+  u32 differ = 0;
+  for (u32 i = 0; i < 32; ++i) differ |= at[i] ^ at[0];
+  return differ < 128 ? at[0] >> 7 : none;
+}
+
+/// The records that an access meets, and leaves.
+struct Met {
+  const RecordPlane* written = nullptr;
+  const RecordPlane* reads = nullptr; ///< of the readers in the mask: a write meets them, too
+  u64 readers = 0;
+  const RecordPlane* marked = nullptr;
+};
+/// An access that meets nothing it is not ordered after leaves its record. `at`: the lanes' offsets, or where
+/// `contiguous` only that of the first.
+template <u32 log2, bool writes>
+[[gnu::noinline]] bool touch(const Met& met, bool contiguous, const u32* at, const Shadow& s, Record mine,
+                             bool may_be_empty) {
+  if (contiguous) {
+    if (!settled_row<log2>(*met.written, at[0], s, mine, may_be_empty)) return false;
+    for (u64 m = writes ? met.readers : 0; m; m &= m - 1)
+      if (!settled_row<log2>(met.reads[__builtin_ctzll(m)], at[0], s, mine, true)) return false;
+    mark_row<log2>(*met.marked, at[0], mine);
+    return true;
+  }
+  const u32 line = line_of(at);
+  if (!settled_in<log2>(*met.written, at, line, s, mine, may_be_empty)) return false;
+  if (writes && !apart<1u << log2>(at)) return false;
+  for (u64 m = writes ? met.readers : 0; m; m &= m - 1)
+    if (!settled_in<log2>(met.reads[__builtin_ctzll(m)], at, line, s, mine, true)) return false;
+  mark_in<log2>(*met.marked, at, line, mine);
+  return true;
+}
+
+template <u32 log2, bool writes>
+inline bool usual_shared(const Warp* w, Shadow& s, Record mine, Together& t) {
+  BlockShadow& b = *s.block;
+  if (!writes && s.reader == ~0u) return false;
+  u32 line, last;
+  if (t.contiguous) {
+    t.at[0] = u32(t.base - w->shared);
+    if (t.at[0] & 15) return false;
+    line = t.at[0] >> 7, last = (t.at[0] + (32u << log2) - 1) >> 7;
+  } else {
+    line = last = line_of(t.at);
+  }
+  Met met{&b.writes, b.reads, 0, writes ? &b.writes : &b.reads[s.reader]};
+  auto each_line = [&](auto f) {
+    if (line == none)
+      for (u32 i = 0; i < 32; ++i) f(b.readers[t.at[i] >> 7]);
+    else
+      for (u32 l = line; l <= last; ++l) f(b.readers[l]);
+  };
+  if constexpr (writes) each_line([&](u64 readers) { met.readers |= readers; });
+  if (!touch<log2, writes>(met, t.contiguous, t.at, s, mine, writes)) return false;
+  const u64 bit = u64(1) << s.reader;
+  if constexpr (!writes)
+    each_line([&](u64& readers) {
+      if (!(readers & bit)) readers |= bit;
+    });
+  else if (t.contiguous && (t.at[0] & 127) == 0 && (32u << log2) % 128 == 0) // whole lines: their readers are done with
+    each_line([](u64& readers) { readers = 0; });
+  return true;
+}
+
+template <u32 log2, bool writes>
+inline bool usual_global(const Warp* w, const Shadow& s, Record mine, Together& t) {
+  constexpr u32 page_bytes = BlockShadow::page_bytes;
+  const BlockShadow& b = *s.block;
+  if (w->allocation_begin != b.begin || w->allocation_end != b.end || (!writes && !b.whole)) return false;
+  if (!b.written) return true;
+  u64 first = u64(t.base - w->arena);
+  if (t.contiguous) {
+    t.at[0] = u32(first) & (page_bytes - 1);
+    if (t.at[0] & 15 || t.at[0] + (32u << log2) > page_bytes) return false;
+  } else {
+    const u32 within = u32(first) & (page_bytes - 1);
+    u32 differ = 0;
+    for (u32 i = 0; i < 32; ++i) t.at[i] += within, differ |= t.at[i] ^ t.at[0];
+    if (differ / page_bytes) return false;
+    first += t.at[0] - within;
+    for (u32 i = 0; i < 32; ++i) t.at[i] &= page_bytes - 1;
+  }
+  const u64 number = first / page_bytes;
+  const BlockShadow::Page& page = b.pages[number % BlockShadow::near];
+  if (page.number != number || !page.writes) return false;
+  const Met met{page.writes, page.reads, 1, writes ? page.writes : page.reads};
+  return touch<log2, writes>(met, t.contiguous, t.at, s, mine, true);
+}
+
+template <Space space, u32 log2, bool writes>
+const Insn* usual(Warp* w, const Insn* ip) {
+  Together t;
+  if ((w->active & (predicate(w, ip->c) ^ ip->aux)) != ~0u) return observe_access(w, ip);
+  if (!together<space, 1u << log2>(w, ip->d, ip->a, ip->imm, t)) return observe_access(w, ip);
+  Shadow& s = *w->shadow;
+  const Record mine = Record{s.epoch} << epoch_first | Record{s.agent} << agent_first | Record{ip->b} << place_first;
+  const bool is_usual =
+      space == Space::shared ? usual_shared<log2, writes>(w, s, mine, t) : usual_global<log2, writes>(w, s, mine, t);
+  if (!is_usual) return observe_access(w, ip);
+  s.touched = true;
+  return ip + 1;
+}
+template <Space space>
+Fn usual_access(u32 bytes, bool writes) {
+#if defined(__AVX2__)
+  switch (bytes) {
+  case 2: return writes ? usual<space, 1, true> : usual<space, 1, false>;
+  case 4: return writes ? usual<space, 2, true> : usual<space, 2, false>;
+  case 8: return writes ? usual<space, 3, true> : usual<space, 3, false>;
+  case 16: return writes ? usual<space, 4, true> : usual<space, 4, false>;
+  }
+#endif
+  return observe_access;
+}
+Fn usual_access(Space space, u32 bytes, bool writes) {
+  return space == Space::shared ? usual_access<Space::shared>(bytes, writes)
+                                : usual_access<Space::global>(bytes, writes);
+}
+
+template <u32 log2>
 constexpr RecordLoops loops() {
-  return {settled_row<each>, put<each>, settled<each>, mark<each>};
+  return {settled<log2>, mark<log2>, mark_row<log2>};
 }
 
 } // namespace
 
 const ObservingLoops& ISA(observing_loops)() {
-  static constexpr ObservingLoops all{
-      addresses, own, {loops<1>(), loops<2>(), loops<4>(), loops<8>(), loops<16>(), loops<32>()}};
+  static constexpr ObservingLoops all{addresses, usual_access, {loops<1>(), loops<2>(), loops<3>(), loops<4>()}};
   return all;
 }
 

@@ -136,7 +136,10 @@ void Lowering::observe_access(const Instruction& i, Observed::Kind kind, const A
   o.bypasses = o.strong || i.any_of({Mod::cg, Mod::cs, Mod::cv}) != Mod::unknown;
   auto index = static_cast<uint32_t>(p_->observed.size());
   p_->observed.push_back(o);
-  emit(observing_handlers().access,
+  const bool writes = kind == Observed::Kind::write || kind == Observed::Kind::matrix_write;
+  const bool is_usual = !p_->instruments.counters && !o.strong && kind != Observed::Kind::copy && rows == 32 &&
+                        (space == Space::shared || space == Space::global);
+  emit(is_usual ? observing_loops().usual_access(space, bytes, writes) : observing_handlers().access,
        {.d = at.flags, .a = at.offset, .b = index, .c = guard_.offset, .imm = at.imm, .aux = guard_.turned});
 }
 

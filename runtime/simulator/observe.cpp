@@ -141,7 +141,9 @@ void show_remote(Warp* w, uint32_t index, uint32_t lanes, const Access& a, uint3
   }
 }
 
-const Insn* access(Warp* w, const Insn* ip) {
+} // namespace
+
+const Insn* observe_access(Warp* w, const Insn* ip) {
   Access a;
   a.mask = w->active & (mask_at(w, ip->c) ^ ip->aux);
   if (!a.mask) return ip + 1;
@@ -200,6 +202,8 @@ const Insn* access(Warp* w, const Insn* ip) {
     count_local(w, o, a);
   return ip + 1;
 }
+
+namespace {
 
 const Insn* lanes(Warp* w, const Insn* ip) {
   const Observed& o = w->block->launch->program->observed[ip->b];
@@ -281,7 +285,7 @@ const ObservingLoops& observing_loops() {
 }
 
 const ObservingHandlers& observing_handlers() {
-  static const ObservingHandlers all{access,          lanes, branch,    block,    observe_async,
+  static const ObservingHandlers all{observe_access,  lanes, branch,    block,    observe_async,
                                      observe_barrier, mark,  registers, undefined};
   return all;
 }

@@ -6,6 +6,7 @@
 // that what is not asked for costs nothing; and the handlers of memory know nothing of it.
 #pragma once
 #include "runtime/simulator/program.h"
+#include "runtime/simulator/records.h"
 
 namespace tilejit::runtime::simulator {
 
@@ -28,6 +29,7 @@ struct ObservingHandlers {
   Fn registers, undefined; ///< imm = index in Program::register_events, undefined_events
 };
 const ObservingHandlers& observing_handlers();
+const Insn* observe_access(Warp* w, const Insn* ip);
 const Insn* observe_async(Warp* w, const Insn* ip);
 const Insn* observe_barrier(Warp* w, const Insn* ip);
 /// Whether `async` has anything to see there.
@@ -36,25 +38,16 @@ struct Token;
 /// What the copy engine will move, and the arrival that ends it.
 void count_transfer(const Token& token);
 
-/// What an access may meet without a closer look: records of its own lane, none at all where it writes, and those of
-/// other agents up to the epoch that is ordered before it.
-struct Horizon {
-  uint64_t self = 0; ///< a record with the agent of the access, and nothing else
-  bool may_be_empty = false;
-  const void* context = nullptr;
-  uint32_t (*epoch)(const void* context, uint32_t agent) = nullptr;
-};
-
-/// Loops over the records (sanitize.h) of an access, 1 << n of them for each lane.
+/// Loops over the records of an access. at[] are the offsets of its lanes in the memory of the plane, `mine` is its
+/// record without a lane and a width.
 struct RecordLoops {
-  /// Of a contiguous access of all lanes. True: all are within the horizon. False says nothing.
-  bool (*settled_row)(const uint64_t* records, const Horizon&);
-  /// Sets them to `mine` with the number of the lane in it.
-  void (*put)(uint64_t* records, uint64_t mine);
-  /// The same of the first 8, 16 or 32 lanes, whose records begin at at[lane] >> shift.
-  bool (*settled)(const uint64_t* records, const uint64_t* at, uint32_t shift, uint32_t lanes, const Horizon&);
-  /// Sets them to `mine` with the number of the lane in it; where lanes have the same, the last one's stays.
-  void (*mark)(uint64_t* records, const uint64_t* at, uint32_t shift, uint32_t lanes, uint64_t mine);
+  /// Whether all that 32 lanes meet is ordered before the access: of other agents, up to the epoch that is; of its own,
+  /// what the lane itself has done. Where it writes they may also meet nothing. False says nothing.
+  bool (*settled)(const RecordPlane&, const uint32_t* at, const Shadow&, Record mine, bool may_be_empty);
+  /// Leaves the record of the first lanes; where they are at the same place, the last one's stays.
+  void (*mark)(const RecordPlane&, const uint32_t* at, uint32_t lanes, Record mine);
+  /// The same of a contiguous access of all lanes, from a multiple of 16 on.
+  void (*mark_row)(const RecordPlane&, uint32_t first, Record mine);
 };
 /// For each instruction set (exec_observe.cpp), as the handlers.
 struct ObservingLoops {
@@ -62,9 +55,10 @@ struct ObservingLoops {
   /// `align` + 1 and at most `end`; bit 2: all are in one line of 128 bytes.
   uint32_t (*addresses)(const uint8_t* file, uint32_t flags, uint32_t base, uint32_t offset, uint64_t bytes,
                         uint64_t align, uint64_t end, uint64_t* at);
-  /// Whether each lane's record is its own, of those that an access of the first lanes has left.
-  bool (*own)(const uint64_t* records, const uint64_t* at, uint32_t shift, uint32_t lanes);
-  RecordLoops records[6]; ///< by log2 of the records of a lane
+  /// The observing instruction of a plain access to shared or global memory, with the sanitizer only.
+  Fn (*usual_access)(Space space, uint32_t bytes, bool writes);
+  static constexpr uint32_t least_bytes = 2, most_bytes = 16; ///< of a lane: others go lane by lane
+  RecordLoops records[4];                                     ///< by log2 of the bytes of a lane, from 2 on
 };
 const ObservingLoops& observing_loops();
 const ObservingLoops& observing_loops_v2();

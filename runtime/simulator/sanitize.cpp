@@ -10,28 +10,27 @@
 namespace tilejit::runtime::simulator {
 
 Sanitizer::Sanitizer(BlockState& block)
-    : block_(block), loops_(observing_loops()), observed_(block.launch->program->observed.data()),
-      warps_(static_cast<uint32_t>(block.warps.size())) {
-  shift_ = block.launch->program->shared_granule;
-  global_shift_ = block.launch->program->global_granule;
-  granules_ = (block.launch->shared_bytes + (1u << shift_) - 1) >> shift_;
-  line_shift_ = 7 - shift_;
+    : block_(block), observed_(block.launch->program->observed.data()),
+      warps_(static_cast<uint32_t>(block.warps.size())), shift_(block.launch->program->shared_granule),
+      writes_(block.launch->shared_bytes, shift_), global_shift_(block.launch->program->global_granule) {
   times_.resize(warps_);
   barriers_.resize(16);
-  readers_.resize((granules_ >> line_shift_) + 1);
+  readers_.resize(block.launch->shared_bytes / line_bytes + 1);
   bulk_.resize(warps_);
   products_.resize((warps_ + 3) / 4);
+  shadow_.writes = writes_;
+  shadow_.readers = readers_.data();
 }
 
 void Sanitizer::begin(uint64_t linear_index) {
   index_ = linear_index;
-  for (WarpTime& t : times_) {
+  for (uint32_t i = 0; i < warps_; ++i) {
+    WarpTime& t = times_[i];
+    static_cast<Shadow&>(t) = {.agent = block_.rank * warps_ + i, .before = t.now.before.epochs(), .block = &shadow_};
     t.now.clear();
     t.fenced.clear();
-    t.epoch = 1;
     std::fill(std::begin(t.sync), std::end(t.sync), 0u);
-    t.least_sync = 0;
-    t.touched = false;
+    block_.warps[i].shadow = &t;
   }
   for (Moment& m : barriers_) m.clear();
   addresses_.clear();
@@ -42,19 +41,14 @@ void Sanitizer::begin(uint64_t linear_index) {
   last_store_ = {};
   for (auto& products : products_) products.clear();
   product_issues_.assign(warps_, {});
-  last_pages_ = {};
-  allocation_ = {};
-  auto clear = [&](Plane& p) {
-    if (p.used) std::fill_n(p.records.get(), granules_, Record{0});
-    p.used = false;
-  };
-  clear(writes_);
-  for (Plane& p : reads_) clear(p);
+  std::fill(std::begin(shadow_.pages), std::end(shadow_.pages), BlockShadow::Page{});
+  shadow_.begin = shadow_.end = 0;
+  writes_.clear();
+  for (uint32_t i = 0; i < used_readers_; ++i) reads_[i].clear();
+  used_readers_ = 0;
   reader_of_.clear();
   own_readers_ = 0;
   std::fill(readers_.begin(), readers_.end(), 0u);
-  if (!writes_.records) writes_.records = std::make_unique<Record[]>(granules_);
-  writes_.used = true;
 }
 
 uint32_t Sanitizer::agent(const Warp& w) const { return w.block->rank * warps_ + w.index; }
@@ -74,18 +68,18 @@ uint32_t Sanitizer::queue(Agent::Kind kind, const Warp& w) {
 
 /// The place of an agent among those that read this memory. The last place is shared by all that come too late.
 uint32_t Sanitizer::reader(uint32_t agent) {
-  constexpr uint32_t most = 64;
+  constexpr uint32_t most = BlockShadow::most_readers;
   if (agent >= reader_of_.size()) reader_of_.resize(agent + 1, none);
   uint32_t& reader = reader_of_[agent];
   if (reader == none) {
-    auto used =
-        static_cast<uint32_t>(std::count_if(reads_.begin(), reads_.end(), [](const Plane& p) { return p.used; }));
-    reader = std::min(used, most - 1);
-    if (reader == reads_.size()) reads_.emplace_back();
-    Plane& p = reads_[reader];
-    if (!p.records) p.records = std::make_unique<Record[]>(granules_);
-    p.used = true;
-    if (agent / warps_ == block_.rank && reader < most - 1) own_readers_ |= uint64_t{1} << reader;
+    reader = std::min(used_readers_, most - 1);
+    used_readers_ = reader + 1;
+    if (reader == reads_.size()) reads_.emplace_back(block_.launch->shared_bytes, shift_);
+    shadow_.reads[reader] = reads_[reader];
+    if (agent / warps_ == block_.rank) {
+      times_[agent % warps_].reader = reader;
+      if (reader < most - 1) own_readers_ |= uint64_t{1} << reader;
+    }
   }
   return reader;
 }
@@ -191,34 +185,20 @@ uint32_t Sanitizer::epoch_before(const Warp& w, const WarpTime& t, uint32_t agen
   return agent == this->agent(w) ? t.least_sync : t.now.before.epoch(agent);
 }
 
-/// The lanes of an access that the vector loops look at together: the first 8, 16 or all; 0: others.
-static uint32_t first_lanes(const Access& a) {
-  return a.mask == ~0u ? 32 : a.mask == 0xffff ? 16 : a.mask == 0xff ? 8 : 0;
-}
-/// Everything that the access meets in these records, 1 << each of them a lane and `shift` the log2 of the bytes of
-/// one, is ordered before it; false: it takes a look at each lane to say.
-bool Sanitizer::settled(const Warp& w, const WarpTime& t, const Record* records, const Access& a, uint32_t shift,
-                        uint32_t each, bool may_be_empty) const {
-  struct Context {
-    const Sanitizer* sanitizer;
-    const Warp* w;
-    const WarpTime* t;
-  };
-  const Context context{this, &w, &t};
-  auto epoch = [](const void* c, uint32_t agent) {
-    auto [sanitizer, w, t] = *static_cast<const Context*>(c);
-    return sanitizer->epoch_before(*w, *t, agent);
-  };
-  const Horizon horizon{record(agent(w), 0, 0, false), may_be_empty, &context, epoch};
-  if (a.contiguous && loops_.records[each].settled_row(records + (a.at[0] >> shift), horizon)) return true;
-  return first_lanes(a) && loops_.records[each].settled(records, a.at, shift, first_lanes(a), horizon);
+Sanitizer::Offsets::Offsets(const Access& a, uint32_t bytes, uint64_t base)
+    : mask(a.mask), bytes(bytes), contiguous(a.contiguous && a.at[0] % 16 == 0) {
+  if (bytes >= ObservingLoops::least_bytes && bytes <= ObservingLoops::most_bytes) {
+    together = a.mask == ~0u ? 32 : a.mask == 0xffff ? 16 : a.mask == 0xff ? 8 : 0;
+    loops = &observing_loops().records[std::countr_zero(bytes / ObservingLoops::least_bytes)];
+  }
+  for (uint32_t i = 0; i < 32; ++i) at[i] = static_cast<uint32_t>(a.at[together ? i % together : i] - base);
 }
 void Sanitizer::check_write(const Warp& w, const WarpTime& t, uint32_t observed, uint32_t lane, uint64_t first,
                             uint64_t count, bool strong) {
   const Record own = record(agent(w), 0, 0, false) | lane;
-  auto check = [&](const Record* records, bool written) {
+  auto check = [&](const Plane& records, bool written) {
     for (uint64_t g = first; g < first + count; ++g) {
-      Record r = records[g];
+      Record r = records.at(g);
       if (r == 0 || r >> agent_first == known_ || ((r ^ own) & whose) == 0) continue;
       if (ordered_for_all(w, t, r))
         known_ = r >> agent_first; // of this agent and epoch none needs a second look
@@ -226,19 +206,15 @@ void Sanitizer::check_write(const Warp& w, const WarpTime& t, uint32_t observed,
         conflict(w, lane, observed, How::write, r, written, g << shift_, Space::shared);
     }
   };
-  check(writes_.records.get(), true);
-  for (uint64_t m = readers_[first >> line_shift_]; m; m &= m - 1)
-    check(reads_[std::countr_zero(m)].records.get(), false);
+  check(writes_, true);
+  for (uint64_t m = readers_of(first << shift_); m; m &= m - 1) check(reads_[std::countr_zero(m)], false);
 }
 
 void Sanitizer::check_read(const Warp& w, const WarpTime& t, uint32_t observed, uint32_t lane, uint64_t first,
                            uint64_t count, bool strong, Record mine, uint32_t reader) {
-  const Record* written = writes_.records.get();
-  Record* reads = reads_[reader].records.get();
   const Record own = mine | lane;
   for (uint64_t g = first; g < first + count; ++g) {
-    Record r = written[g];
-    reads[g] = own;
+    Record r = writes_.at(g);
     if (r >> agent_first == known_ || (r != 0 && ((r ^ own) & whose) == 0)) continue;
     if (r == 0)
       unwritten(w, lane, observed, g << shift_);
@@ -247,49 +223,39 @@ void Sanitizer::check_read(const Warp& w, const WarpTime& t, uint32_t observed, 
     else if (!ordered(w, t, lane, r) && !(strong && r >> strong_bit & 1))
       conflict(w, lane, observed, How::read, r, true, g << shift_, Space::shared);
   }
-  readers_[first >> line_shift_] |= uint64_t{1} << reader;
+  reads_[reader].put(first, count, own);
+  readers_of(first << shift_) |= uint64_t{1} << reader;
 }
 
-/// Lines of shared memory that an access touches: each once, or more often.
-template <class F>
-static void for_lines(const Access& a, uint32_t bytes, F f) {
-  if (a.one_line) return f(a.at[0] >> 7);
-  if (a.contiguous) {
-    for (uint64_t line = a.at[0] >> 7; line <= (a.at[31] + bytes - 1) >> 7; ++line) f(line);
-    return;
-  }
-  for (uint32_t m = a.mask; m; m &= m - 1) f(a.at[std::countr_zero(m)] >> 7);
-}
 /// Whether a write meets nothing that is not ordered before it; false: it takes a look at each lane to say.
-bool Sanitizer::settled_write(const Warp& w, const WarpTime& t, const Access& a, uint32_t bytes, uint32_t each) const {
-  auto fine = [&](const Plane& p) { return settled(w, t, p.records.get(), a, shift_, each, true); };
+bool Sanitizer::settled_write(const WarpTime& t, const Offsets& a, Record mine) const {
+  auto fine = [&](const Plane& p) { return a.settled(p, t, mine, true); };
   if (!fine(writes_)) return false;
   uint64_t readers = 0;
-  for_lines(a, bytes, [&](uint64_t line) { readers |= readers_[line]; });
+  for (uint32_t i = 0; i < a.together; ++i) readers |= readers_of(a.at[i]);
   for (uint64_t m = readers; m; m &= m - 1)
     if (!fine(reads_[std::countr_zero(m)])) return false;
   return true;
 }
+bool Sanitizer::Offsets::settled(const Plane& p, const Shadow& s, Record mine, bool may_be_empty) const {
+  return together && loops->settled(p, at, s, mine & ~width_mask, may_be_empty);
+}
 /// Leaves `mine` with the number of each lane in the records of the access.
-void Sanitizer::mark(Record* records, const Access& a, uint32_t shift, uint32_t each, Record mine) const {
-  if (a.contiguous)
-    loops_.records[each].put(records + (a.at[0] >> shift), mine);
-  else if (first_lanes(a))
-    loops_.records[each].mark(records, a.at, shift, first_lanes(a), mine);
-  else
-    for (uint32_t m = a.mask; m; m &= m - 1) {
-      auto lane = static_cast<uint32_t>(std::countr_zero(m));
-      std::fill_n(records + (a.at[lane] >> shift), uint64_t{1} << each, mine | lane);
-    }
+void Sanitizer::Offsets::mark(Plane& p, Record mine) const {
+  if (together && contiguous) return loops->mark_row(p, at[0], mine & ~width_mask);
+  if (together) return loops->mark(p, at, together, mine & ~width_mask);
+  for (uint32_t m = mask; m; m &= m - 1) {
+    auto lane = static_cast<uint32_t>(std::countr_zero(m));
+    p.put(at[lane] >> p.shift, std::max(1u, bytes >> p.shift), mine | lane);
+  }
 }
 
-/// Lanes of one access that have written the same bytes, which began at `base` + its addresses.
-void Sanitizer::overlapping(const Warp& w, uint32_t observed, const Record* records, const Access& a, uint32_t shift,
-                            uint64_t base, Space space) {
-  if (a.contiguous || loops_.own(records, a.at, shift, first_lanes(a))) return;
+/// Lanes of one access that have written the same bytes, which began at `base` + their offsets.
+void Sanitizer::overlapping(const Warp& w, uint32_t observed, const Plane& p, const Offsets& a, uint64_t base,
+                            Space space) {
   for (uint32_t m = a.mask; m; m &= m - 1) {
     auto lane = static_cast<uint32_t>(std::countr_zero(m));
-    Record r = records[a.at[lane] >> shift];
+    Record r = p.at(a.at[lane] >> p.shift);
     if (lane_of(r) != lane)
       conflict(w, lane_of(r), observed, How::write, (r & ~Record{31}) | lane, true, base + a.at[lane], space);
   }
@@ -302,7 +268,7 @@ void Sanitizer::same_place(const Warp& w, uint32_t observed, const Access& a) {
   const auto* rows = reinterpret_cast<const uint32_t*>(&block_.launch->program->code[o.insn + 1]);
   for (uint32_t m = a.mask; m; m &= m - 1) {
     auto lane = static_cast<uint32_t>(std::countr_zero(m));
-    Record r = writes_.records[a.at[lane] >> shift_];
+    Record r = writes_.at(a.at[lane] >> shift_);
     uint32_t other = lane_of(r);
     if (other == lane || a.at[other] != a.at[lane]) continue; // the one that was recorded last
     uint32_t width = o.bytes / o.elements;
@@ -326,14 +292,15 @@ void Sanitizer::shared(const Warp& w, uint32_t observed, const Access& a) {
   t.touched = true;
   const Record mine = record(agent(w), t.epoch, observed, o.strong);
   const uint64_t count = o.bytes >> shift_;
-  const auto each = static_cast<uint32_t>(std::countr_zero(count));
-  bool reads = o.kind == Observed::Kind::read || o.kind == Observed::Kind::matrix_read;
-  Record* written = writes_.records.get();
+  const Offsets offsets(a, o.bytes);
+  const bool reads = o.kind == Observed::Kind::read || o.kind == Observed::Kind::matrix_read;
   if (reads) {
     const uint32_t own = reader(agent(w));
-    if (settled(w, t, written, a, shift_, each, false)) {
-      mark(reads_[own].records.get(), a, shift_, each, mine);
-      for_lines(a, o.bytes, [&](uint64_t line) { readers_[line] |= uint64_t{1} << own; });
+    if (offsets.settled(writes_, t, mine, false)) {
+      offsets.mark(reads_[own], mine);
+      const uint64_t bit = uint64_t{1} << own;
+      for (uint32_t i = 0; i < offsets.together; ++i)
+        if (uint64_t& readers = readers_of(offsets.at[i]); !(readers & bit)) readers |= bit;
       return;
     }
     for (uint32_t m = a.mask; m; m &= m - 1) {
@@ -342,24 +309,16 @@ void Sanitizer::shared(const Warp& w, uint32_t observed, const Access& a) {
     }
     return;
   }
-  if (settled_write(w, t, a, o.bytes, each)) {
-    mark(written, a, shift_, each, mine);
-    if (!a.contiguous) {
-      if (!first_lanes(a) || !loops_.own(written, a.at, shift_, first_lanes(a))) same_place(w, observed, a);
-      return;
+  if (!settled_write(t, offsets, mine))
+    for (uint32_t m = a.mask; m; m &= m - 1) {
+      auto lane = static_cast<uint32_t>(std::countr_zero(m));
+      check_write(w, t, observed, lane, a.at[lane] >> shift_, count, o.strong);
     }
-    const uint64_t first = a.at[0], last = a.at[31] + o.bytes;
-    if (first % 128 == 0 && last % 128 == 0) // whole lines: their readers are done with
-      std::fill(readers_.begin() + static_cast<int64_t>(first >> 7), readers_.begin() + static_cast<int64_t>(last >> 7),
-                0u);
-    return;
-  }
-  for (uint32_t m = a.mask; m; m &= m - 1) {
-    auto lane = static_cast<uint32_t>(std::countr_zero(m));
-    check_write(w, t, observed, lane, a.at[lane] >> shift_, count, o.strong);
-  }
-  mark(written, a, shift_, each, mine);
-  if (!a.contiguous) same_place(w, observed, a);
+  offsets.mark(writes_, mine);
+  if (!a.contiguous) return same_place(w, observed, a);
+  const uint64_t first = a.at[0], last = a.at[31] + o.bytes;
+  if (first % line_bytes == 0 && last % line_bytes == 0) // whole lines: their readers are done with
+    for (uint64_t at = first; at < last; at += line_bytes) readers_of(at) = 0;
 }
 
 // --- copies ----------------------------------------------------------------------------------------------------------
@@ -367,20 +326,20 @@ void Sanitizer::shared(const Warp& w, uint32_t observed, const Access& a) {
 void Sanitizer::copy(const Warp& w, uint32_t observed, const Access& to, uint32_t number) {
   const WarpTime& t = time_of(w);
   known_ = nothing_known;
-  const uint64_t count = block_.launch->program->observed[observed].bytes >> shift_;
+  const uint32_t bytes = observed_[observed].bytes;
+  const uint64_t count = bytes >> shift_;
   const Record mine = record(queue(Agent::Kind::copies, w), number, observed, false);
-  const auto each = static_cast<uint32_t>(std::countr_zero(count));
-  Record* written = writes_.records.get();
-  if (settled_write(w, t, to, static_cast<uint32_t>(count << shift_), each)) {
-    mark(written, to, shift_, each, mine);
-    overlapping(w, observed, written, to, shift_, 0, Space::shared);
+  const Offsets offsets(to, bytes);
+  if (settled_write(t, offsets, record(agent(w), 0, 0, false))) {
+    offsets.mark(writes_, mine);
+    if (!to.contiguous) overlapping(w, observed, writes_, offsets, 0, Space::shared);
     return;
   }
   for (uint32_t m = to.mask; m; m &= m - 1) {
     auto lane = static_cast<uint32_t>(std::countr_zero(m));
     uint64_t first = to.at[lane] >> shift_;
     check_write(w, t, observed, lane, first, count, false);
-    std::fill_n(written + first, count, mine | lane);
+    writes_.put(first, count, mine | lane);
   }
 }
 void Sanitizer::copies_done(const Warp& w, uint32_t number) {

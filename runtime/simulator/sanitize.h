@@ -1,15 +1,14 @@
 // sanitize.h - finds races, uninitialised reads and misused asynchronous operations while a block runs.
 //
-// Every access to shared memory leaves a record of who made it and when: the agent (clocks.h), its epoch, the lane, the
-// instruction. An access that is not ordered after the record it meets is a race. There is one plane of records for the
-// last write of each granule, and one for the last reads of each agent, made when it first reads. A granule is as large
-// as the program's smallest access.
+// Every access to shared memory leaves a record of who made it and when (records.h). An access that is not ordered
+// after the record it meets is a race. There is one plane of records for the last write of each granule, and one for
+// the last reads of each agent, made when it first reads.
 //
 // Asynchronous operations leave the records of what they will access when they are issued, under an agent and epoch
 // that only a wait for their completion orders: whoever comes too early meets them as it would meet another thread's.
 //
-// A record is a single word, so that the usual case, all lanes meeting records of one agent and epoch, is a few vector
-// comparisons.
+// What most accesses of most kernels are, a whole warp's that meets nothing it is not ordered after, exec_observe.cpp
+// sees to by itself, with what it finds in Shadow and BlockShadow. All others come here.
 #pragma once
 #include "runtime/simulator/clocks.h"
 #include "runtime/simulator/findings.h"
@@ -80,26 +79,21 @@ public:
   void products_committed(const Warp& w);
   void products_left(const Warp& w, uint32_t pending); ///< all but the last `pending` groups are done
 
-  using Record = uint64_t; ///< 0: none
-  static constexpr uint32_t lane_bits = 5, strong_bit = 5, place_first = 6, place_bits = 22, agent_first = 28,
-                            agent_bits = 12, epoch_first = 40;
-  static constexpr Record whose = Record{(1u << agent_bits) - 1} << agent_first | 31; ///< agent and lane
+  static constexpr Record whose = agent_mask | 31; ///< agent and lane
   static uint32_t lane_of(Record r) { return static_cast<uint32_t>(r) & 31; }
   static uint32_t place_of(Record r) { return static_cast<uint32_t>(r >> place_first) & ((1u << place_bits) - 1); }
   static uint32_t agent_of(Record r) { return static_cast<uint32_t>(r >> agent_first) & ((1u << agent_bits) - 1); }
   static uint32_t epoch_of(Record r) { return static_cast<uint32_t>(r >> epoch_first); }
+  /// Of lane 0.
   static Record record(uint32_t agent, uint32_t epoch, uint32_t place, bool strong) {
-    return Record{epoch} << epoch_first | Record{agent} << agent_first | Record{place} << place_first |
+    return Record{epoch} << epoch_first | Record{agent} << agent_first | Record{place} << place_first | one_lane |
            (strong ? 1u << strong_bit : 0u);
   }
 
 private:
-  struct WarpTime {
-    Moment now, fenced; ///< fenced: what is ordered before the warp's last fence
-    uint32_t epoch = 1;
+  struct WarpTime : Shadow {
+    Moment now, fenced;  ///< fenced: what is ordered before the warp's last fence
     uint32_t sync[32]{}; ///< by lane: up to where it is ordered after its warp
-    uint32_t least_sync = 0;
-    bool touched = false; ///< an access in this epoch
 
     /// Ends the epoch; what follows is later than what is returned.
     uint32_t close() {
@@ -108,9 +102,18 @@ private:
       return epoch++;
     }
   };
-  struct Plane {
-    std::unique_ptr<Record[]> records;
-    bool used = false;
+  /// An access as the vector loops take it: offsets of its lanes in the memory of a plane.
+  struct Offsets {
+    uint32_t mask = 0, bytes = 0;
+    bool contiguous = false; ///< all lanes, one behind the other, from a multiple of 16 on
+    uint32_t together = 0;   ///< the loops take these first lanes at once; 0: they don't
+    const RecordLoops* loops = nullptr;
+    alignas(64) uint32_t at[32];
+
+    Offsets(const Access& a, uint32_t bytes, uint64_t base = 0);
+    /// Everything that it meets is ordered before it; false: it takes a look at each lane to say.
+    bool settled(const Plane& p, const Shadow& s, Record mine, bool may_be_empty) const;
+    void mark(Plane& p, Record mine) const;
   };
   /// An access of an asynchronous operation, on behalf of the thread that has issued it.
   struct AsyncAccess {
@@ -176,12 +179,8 @@ private:
                    bool strong);
   void check_read(const Warp& w, const WarpTime& t, uint32_t observed, uint32_t lane, uint64_t first, uint64_t count,
                   bool strong, Record mine, uint32_t reader);
-  bool settled(const Warp& w, const WarpTime& t, const Record* records, const Access& a, uint32_t shift, uint32_t each,
-               bool may_be_empty) const;
-  bool settled_write(const Warp& w, const WarpTime& t, const Access& a, uint32_t bytes, uint32_t each) const;
-  void mark(Record* records, const Access& a, uint32_t shift, uint32_t each, Record mine) const;
-  void overlapping(const Warp& w, uint32_t observed, const Record* records, const Access& a, uint32_t shift,
-                   uint64_t base, Space space);
+  bool settled_write(const WarpTime& t, const Offsets& a, Record mine) const;
+  void overlapping(const Warp& w, uint32_t observed, const Plane& p, const Offsets& a, uint64_t base, Space space);
   bool global_together(const Warp& w, const WarpTime& t, uint32_t observed, const Access& a, Record mine);
   bool find_allocation(uint64_t address);
   void same_place(const Warp& w, uint32_t observed, const Access& a);
@@ -189,8 +188,12 @@ private:
   void synchronize(const Warp& w, const Observed& o, const Access& a, std::unordered_map<uint64_t, Moment>& addresses);
   void global_grid(const Warp& w, uint32_t observed, const Access& a);
   GlobalPage& global_page(uint64_t number);
+  void distinguish(GlobalPage& page, uint64_t number);
 
   // Asynchronous accesses.
+  void check_async(const AsyncAccess& a, const Plane& records, bool written, uint64_t first, uint64_t count,
+                   uint64_t base, Space space);
+  void check_async_read(const AsyncAccess& a, uint64_t address, uint64_t bytes);
   bool stores_again(const Token& t);
   bool is_generic(Record r) const;
   void check_async(const AsyncAccess& a, Record other, bool other_writes, uint64_t address, Space space);
@@ -211,19 +214,21 @@ private:
   static constexpr Record nothing_known = ~Record{0};
 
   BlockState& block_;
-  const ObservingLoops& loops_;
   const Observed* observed_;
   Record known_ = nothing_known; ///< agent and epoch that the access at hand has found to be ordered
   uint64_t index_ = 0;
   uint32_t warps_ = 0, shift_ = 2; ///< a granule has 1 << shift_ bytes
-  uint64_t granules_ = 0;
-  uint32_t line_shift_ = 0; ///< granule -> line of 128 bytes
   std::vector<WarpTime> times_;
+  BlockShadow shadow_;
   Plane writes_;
-  std::vector<Plane> reads_;        ///< by reader
+  std::vector<Plane> reads_; ///< by reader
+  uint32_t used_readers_ = 0;
   std::vector<uint32_t> reader_of_; ///< by agent; none: it has not read
   uint64_t own_readers_ = 0;        ///< those of them that are this block's warps
-  std::vector<uint64_t> readers_;   ///< by line: those that have read since it was last written as a whole
+  static constexpr uint64_t line_bytes = 128;
+  std::vector<uint64_t> readers_; ///< by line: those that have read since it was last written as a whole
+  uint64_t& readers_of(uint64_t address) { return readers_[address / line_bytes]; }
+  uint64_t readers_of(uint64_t address) const { return readers_[address / line_bytes]; }
   std::vector<Moment> barriers_;
   std::unordered_map<uint64_t, Moment> addresses_; ///< of strong accesses
 
@@ -236,17 +241,6 @@ private:
   std::vector<ProductIssues> product_issues_;      ///< by warp
 
   uint32_t global_shift_ = 2;
-  struct PageOf {
-    uint64_t number = 0;
-    GlobalPage* page = nullptr;
-  };
-  std::array<PageOf, 16> last_pages_; ///< by the lowest bits of their numbers
-  struct Allocation {
-    uint64_t begin = 0, end = 0;
-    bool written = false; ///< the kernel may write it
-    bool whole = false;   ///< all of it has values
-  };
-  Allocation allocation_; ///< the last that was looked at
 };
 
 } // namespace tilejit::runtime::simulator

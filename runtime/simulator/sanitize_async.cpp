@@ -39,7 +39,7 @@ void Sanitizer::mbarrier_init(const Warp& w, const Insn* ip, uint32_t lane, uint
   known_ = nothing_known;
   check_write(w, t, place, lane, first, count, false);
   // No clock ever covers this record: whatever is no mbarrier instruction conflicts with it.
-  std::fill_n(writes_.records.get() + first, count, record(Agents::most, 1, place, false) | lane);
+  writes_.put(first, count, record(Agents::most, 1, place, false) | lane);
   MbarrierTime& m = mbarriers_[address];
   const uint32_t used = m.first_epoch + m.phases;
   m = {};
@@ -56,8 +56,7 @@ void Sanitizer::mbarrier_inval(const Warp& w, const Insn* ip, uint32_t lane, uin
   WarpTime& t = time_of(w);
   m->live = false;
   m->phases += 1; // what was still to come is not what comes in the next one's first phase
-  std::fill_n(writes_.records.get() + (address >> shift_), uint64_t{8} >> shift_,
-              record(agent(w), t.epoch, observed_at(ip), false) | lane);
+  writes_.put(address >> shift_, uint64_t{8} >> shift_, record(agent(w), t.epoch, observed_at(ip), false) | lane);
   t.touched = true;
 }
 
@@ -120,35 +119,44 @@ void Sanitizer::check_async(const AsyncAccess& a, Record other, bool other_write
     conflict(a.w, a.lane, a.place, how, other, true, address, space, true);
 }
 
+void Sanitizer::check_async(const AsyncAccess& a, const Plane& records, bool written, uint64_t first, uint64_t count,
+                            uint64_t base, Space space) {
+  records.pieces(first, count, [&](Record r, uint64_t g, uint64_t n) {
+    if (r == 0 || known_for_async(a, r)) return;
+    for (const uint64_t end = g + n; g < end; ++g)
+      check_async(a, records.at(g), written, base + (g << records.shift), space);
+  });
+}
+
+void Sanitizer::check_async_read(const AsyncAccess& a, uint64_t address, uint64_t bytes) {
+  check_async(a, writes_, true, address >> shift_, bytes >> shift_, 0, Space::shared);
+  writes_.pieces(address >> shift_, bytes >> shift_, [&](Record r, uint64_t g, uint64_t) {
+    if (r == 0) unwritten(a.w, a.lane, a.place, g << shift_);
+  });
+}
+
 void Sanitizer::async_shared(const AsyncAccess& a, uint64_t address, uint64_t bytes) {
   if (a.agent == Agents::nobody) return;
   known_ = nothing_known;
   const Record mine = record(a.agent, a.epoch, a.place, a.strong) | a.lane;
-  const uint32_t own = a.writes ? 0 : reader(a.agent);
-  const uint64_t first = address >> shift_, end = first + (bytes >> shift_), line_mask = (1u << line_shift_) - 1;
-  for (uint64_t begin = first; begin < end;) { // line by line
-    const uint64_t line = begin >> line_shift_, count = std::min(end, (line + 1) << line_shift_) - begin;
-    auto check = [&](const Record* records, bool written) {
-      Record differ = 0;
-      for (uint64_t g = 1; g < count; ++g) differ |= records[g] ^ records[0];
-      if (differ == 0 && records[0] == 0 && (a.writes || !written)) return;
-      if (differ >> agent_first == 0 && records[0] != 0 && known_for_async(a, records[0])) return;
-      for (uint64_t g = 0; g < count; ++g) {
-        if (records[g] == 0 && written && !a.writes) unwritten(a.w, a.lane, a.place, (begin + g) << shift_);
-        check_async(a, records[g], written, (begin + g) << shift_, Space::shared);
-      }
-    };
-    check(writes_.records.get() + begin, true);
-    if (a.writes)
-      for (uint64_t m = readers_[line]; m; m &= m - 1)
-        check(reads_[static_cast<size_t>(std::countr_zero(m))].records.get() + begin, false);
-    std::fill_n((a.writes ? writes_ : reads_[own]).records.get() + begin, count, mine);
-    if (!a.writes)
-      readers_[line] |= uint64_t{1} << own;
-    else if ((begin & line_mask) == 0 && count > line_mask)
-      readers_[line] = 0;
-    begin += count;
+  const uint64_t first = address >> shift_, count = bytes >> shift_, end = address + bytes;
+  if (!a.writes) {
+    check_async_read(a, address, bytes);
+    const uint32_t own = reader(a.agent);
+    reads_[own].put(first, count, mine);
+    for (uint64_t at = address; at < end; at = (at / line_bytes + 1) * line_bytes) readers_of(at) |= uint64_t{1} << own;
+    return;
   }
+  check_async(a, writes_, true, first, count, 0, Space::shared);
+  for (uint64_t at = address; at < end;) { // line by line
+    const uint64_t next = std::min(end, (at / line_bytes + 1) * line_bytes);
+    for (uint64_t m = readers_of(at); m; m &= m - 1)
+      check_async(a, reads_[static_cast<size_t>(std::countr_zero(m))], false, at >> shift_, (next - at) >> shift_, 0,
+                  Space::shared);
+    if (next - at == line_bytes) readers_of(at) = 0;
+    at = next;
+  }
+  writes_.put(first, count, mine);
 }
 
 void Sanitizer::async_global(const AsyncAccess& a, uint64_t address, uint64_t bytes) {
@@ -174,16 +182,21 @@ void Sanitizer::async_global(const AsyncAccess& a, uint64_t address, uint64_t by
                  address, bytes);
   known_ = nothing_known;
   const Record mine = record(a.agent, a.epoch, a.place, a.strong) | a.lane;
-  const uint64_t last = (address + bytes - 1) >> global_shift_;
-  for (uint64_t granule = address >> global_shift_; granule <= last; ++granule) {
-    const uint64_t at = granule << global_shift_;
-    GlobalPage& page = global_page(at / GlobalPage::bytes);
-    const uint64_t g = at % GlobalPage::bytes >> global_shift_;
-    check_async(a, page.writes[g], true, at, Space::global);
-    if (a.writes) check_async(a, page.reads[g], false, at, Space::global);
-    if (!a.writes && !page.writes[g] && !has_values) page.flags[g] |= GlobalPage::unwritten_read;
-    (a.writes ? page.writes : page.reads)[g] = mine;
-    if (!a.strong) page.flags[g] |= a.writes ? GlobalPage::plain_write : GlobalPage::plain_read;
+  for (uint64_t at = address, end = address + bytes; at < end;) { // page by page
+    const uint64_t number = at / GlobalPage::bytes, base = number * GlobalPage::bytes,
+                   next = std::min(end, base + GlobalPage::bytes);
+    GlobalPage& page = global_page(number);
+    const uint64_t first = (at - base) >> global_shift_, last = (next - 1 - base) >> global_shift_;
+    check_async(a, page.writes, true, first, last - first + 1, base, Space::global);
+    if (a.writes) check_async(a, page.reads, false, first, last - first + 1, base, Space::global);
+    if (a.strong || !has_values) distinguish(page, number);
+    if (!page.flags.empty())
+      for (uint64_t g = first; g <= last; ++g) {
+        if (!a.writes && !has_values && !page.writes.at(g)) page.flags[g] |= GlobalPage::unwritten_read;
+        if (!a.strong) page.flags[g] |= a.writes ? GlobalPage::plain_write : GlobalPage::plain_read;
+      }
+    (a.writes ? page.writes : page.reads).put(first, last - first + 1, mine);
+    at = next;
   }
 }
 
@@ -320,26 +333,33 @@ void Sanitizer::product_issued(const Warp& w, const Insn* ip, uint64_t number, s
                       .agent = queue(Agent::Kind::products, w),
                       .epoch = static_cast<uint32_t>(number)};
   product_issues_[w.index].waiting.push_back({.number = number, .insn = observed_[a.place].insn});
-  for (uint32_t at : a_chunks) async_shared(a, at, 16);
+  const Record mine = record(a.agent, a.epoch, a.place, false);
+  const uint32_t own = reader(a.agent);
+  auto leave_record = [&](uint32_t at) {
+    reads_[own].chunks[at / 16] = mine;
+    if (uint64_t& readers = readers_of(at); !(readers >> own & 1)) readers |= uint64_t{1} << own;
+  };
+  known_ = nothing_known;
+  for (uint32_t at : a_chunks) {
+    if (writes_.chunks[at / 16] >> agent_first != known_) check_async_read(a, at, 16);
+    leave_record(at);
+  }
   std::deque<ProductReads>& products = products_[w.index / 4];
   auto it = std::find_if(products.begin(), products.end(), [&](const ProductReads& p) { return p.number == number; });
   if (it == products.end()) {
     it = products.insert(products.end(), ProductReads{.number = number});
-    const Record mine = record(a.agent, a.epoch, a.place, false);
-    const uint32_t own = reader(a.agent);
+    Record last = mixed;
     for (uint32_t at : b_chunks) {
-      const uint64_t first = at >> shift_, count = uint64_t{16} >> shift_;
-      for (uint64_t g = first; g < first + count; ++g) {
-        const Record r = writes_.records[g];
-        if (!it->met.empty() && (it->met.back().first ^ r) >> agent_first == 0) continue;
-        auto same = [&](const auto& m) { return (m.first ^ r) >> agent_first == 0; };
-        if (std::none_of(it->met.begin(), it->met.end(), same)) it->met.emplace_back(r, g << shift_);
-      }
-      std::fill_n(reads_[own].records.get() + first, count, mine);
-      readers_[first >> line_shift_] |= uint64_t{1} << own;
+      const Record r = writes_.chunks[at / 16];
+      if (r == mixed || (r ^ last) >> agent_first != 0)
+        writes_.pieces(at >> shift_, uint64_t{16} >> shift_, [&](Record r, uint64_t g, uint64_t) {
+          auto same = [&](const auto& m) { return (m.first ^ r) >> agent_first == 0; };
+          if (std::none_of(it->met.begin(), it->met.end(), same)) it->met.emplace_back(r, g << shift_);
+        });
+      last = r;
+      leave_record(at);
     }
   }
-  known_ = nothing_known;
   for (const auto& [r, address] : it->met) {
     if (r == 0) unwritten(w, 0, a.place, address);
     check_async(a, r, true, address, Space::shared);

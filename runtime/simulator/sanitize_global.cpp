@@ -58,17 +58,18 @@ void GlobalHistory::merge(uint64_t cluster, const GlobalTouches& touches) {
     std::vector<Granule>& granules = pages_[number];
     granules.resize(GlobalPage::bytes >> shift);
     for (size_t g = 0; g < granules.size(); ++g) {
-      if (!page.writes[g] && !page.reads[g]) continue;
+      const Record written = page.writes.at(g), was_read = page.reads.at(g);
+      if (!written && !was_read) continue;
       Granule& all = granules[g];
       const uint64_t address = number * GlobalPage::bytes + (g << shift);
       auto touch = [&](uint64_t record, uint8_t plain) {
         const Agent& who = touches.agents[Sanitizer::agent_of(record)];
         return Touch{first_block + who.rank + 1, Sanitizer::place_of(record),
-                     who.warp * 32 + Sanitizer::lane_of(record), !(page.flags[g] & plain)};
+                     who.warp * 32 + Sanitizer::lane_of(record), !page.has(g, plain)};
       };
       Touch write, read;
-      if (page.writes[g]) write = touch(page.writes[g], GlobalPage::plain_write);
-      if (page.reads[g]) read = touch(page.reads[g], GlobalPage::plain_read);
+      if (written) write = touch(written, GlobalPage::plain_write);
+      if (was_read) read = touch(was_read, GlobalPage::plain_read);
       auto conflict = [&](const Touch& a, const Touch& b) {
         return !grid_ && a.block && b.block && !(a.strong && b.strong);
       };
@@ -78,7 +79,7 @@ void GlobalHistory::merge(uint64_t cluster, const GlobalTouches& touches) {
         race(write, true, all.read, false, address);
       else if (conflict(read, all.write))
         race(read, false, all.write, true, address);
-      if (page.flags[g] & GlobalPage::unwritten_read && !all.unwritten.block) all.unwritten = read;
+      if (page.has(g, GlobalPage::unwritten_read) && !all.unwritten.block) all.unwritten = read;
       if (write.block && !(all.write.block && !all.write.strong && write.strong)) all.write = write;
       if (read.block && !(all.read.block && !all.read.strong && read.strong)) all.read = read;
     }
@@ -139,28 +140,36 @@ void report(FindingLog& found, const LaunchState& launch, const BlockRace& race)
 
 // --- inside a cluster ------------------------------------------------------------------------------------------------
 
+void GlobalPage::distinguish() {
+  if (!flags.empty()) return;
+  flags.resize(bytes >> writes.shift);
+  for (uint64_t g = 0; g < flags.size(); ++g)
+    flags[g] = static_cast<uint8_t>((writes.at(g) ? plain_write : 0) | (reads.at(g) ? plain_read : 0));
+}
+
 GlobalPage& Sanitizer::global_page(uint64_t number) {
-  PageOf& last = last_pages_[number % last_pages_.size()];
-  if (last.page && last.number == number) return *last.page;
-  GlobalPage& page = block_.cluster->touches.pages[number];
-  if (page.flags.empty()) {
-    size_t granules = GlobalPage::bytes >> global_shift_;
-    page.writes.resize(granules);
-    page.reads.resize(granules);
-    page.flags.resize(granules);
-  }
-  last = {number, &page};
+  GlobalPage& page = block_.cluster->touches.pages.try_emplace(number, global_shift_).first->second;
+  const bool usual = page.flags.empty() && !block_.launch->global->grid();
+  shadow_.pages[number % BlockShadow::near] = {number, usual ? &page.writes : nullptr, usual ? &page.reads : nullptr};
   return page;
+}
+
+/// From now on its accesses are not the usual ones.
+void Sanitizer::distinguish(GlobalPage& page, uint64_t number) {
+  page.distinguish();
+  for (const auto& block : block_.cluster->blocks) block->sanitizer->shadow_.pages[number % BlockShadow::near] = {};
 }
 
 /// Looks at the allocation that holds the address; false: there is none.
 bool Sanitizer::find_allocation(uint64_t address) {
-  if (address - allocation_.begin < allocation_.end - allocation_.begin) return true;
+  if (address - shadow_.begin < shadow_.end - shadow_.begin) return true;
   const GlobalMemory& memory = *block_.launch->memory;
   const GlobalMemory::Range r = memory.find(address);
   if (r.begin == r.end) return false;
-  allocation_ = {r.begin, r.end, block_.launch->global->written_allocation(address).end != 0,
-                 memory.is_initialised(r.begin, r.end)};
+  shadow_.begin = r.begin;
+  shadow_.end = r.end;
+  shadow_.written = block_.launch->global->written_allocation(address).end != 0;
+  shadow_.whole = memory.is_initialised(r.begin, r.end);
   return true;
 }
 
@@ -175,27 +184,22 @@ bool Sanitizer::global_together(const Warp& w, const WarpTime& t, uint32_t obser
   if (!a.contiguous)
     for (uint64_t at : a.at) low = std::min(low, at), high = std::max(high, at);
   high += o.bytes;
-  if (low < allocation_.begin || high > allocation_.end) return false;
-  if (reads && !allocation_.whole) return false;
-  if (!allocation_.written) return true;
+  if (low < shadow_.begin || high > shadow_.end) return false;
+  if (reads && !shadow_.whole) return false;
+  if (!shadow_.written) return true;
   const uint64_t number = low / GlobalPage::bytes, base = number * GlobalPage::bytes;
   if (high > base + GlobalPage::bytes) return false;
-  Access within = a;
-  for (uint64_t& at : within.at) at -= base;
-  const auto each = static_cast<uint32_t>(std::countr_zero(std::max<uint64_t>(o.bytes >> global_shift_, 1)));
   GlobalPage& page = global_page(number);
-  if (!settled(w, t, page.writes.data(), within, global_shift_, each, true)) return false;
-  if (writes && !settled(w, t, page.reads.data(), within, global_shift_, each, true)) return false;
-  if (reads) mark(page.reads.data(), within, global_shift_, each, mine);
-  if (writes) mark(page.writes.data(), within, global_shift_, each, mine);
-  const uint8_t flag = writes ? GlobalPage::plain_write : GlobalPage::plain_read;
-  const uint32_t runs = a.contiguous ? 1 : 32; // of granules
-  const uint64_t run = a.contiguous ? uint64_t{32} << each : uint64_t{1} << each;
-  for (uint32_t i = 0; i < runs; ++i) {
-    uint8_t* flags = page.flags.data() + (within.at[i] >> global_shift_);
-    for (uint64_t k = 0; k < run; ++k) flags[k] |= flag;
-  }
-  if (writes) overlapping(w, observed, page.writes.data(), within, global_shift_, base, Space::global);
+  const Offsets offsets(a, o.bytes, base);
+  auto fine = [&](const Plane& p) { return offsets.settled(p, t, mine, true); };
+  if (!fine(page.writes) || (writes && !fine(page.reads))) return false;
+  if (reads) offsets.mark(page.reads, mine);
+  if (writes) offsets.mark(page.writes, mine);
+  if (!page.flags.empty())
+    for (uint32_t at : offsets.at)
+      for (uint32_t g = at >> global_shift_; g <= (at + o.bytes - 1) >> global_shift_; ++g)
+        page.flags[g] |= writes ? GlobalPage::plain_write : GlobalPage::plain_read;
+  if (writes && !a.contiguous) overlapping(w, observed, page.writes, offsets, base, Space::global);
   return true;
 }
 
@@ -215,16 +219,17 @@ void Sanitizer::global(const Warp& w, uint32_t observed, const Access& a) {
     auto lane = static_cast<uint32_t>(std::countr_zero(m));
     const uint64_t at = a.at[lane];
     if (!find_allocation(at)) continue; // the access itself reports it
-    const auto [begin, end, written, whole] = allocation_;
-    if (at + o.bytes > end) continue;
-    if (!written) {
-      if (!whole && !memory.is_initialised(at, at + o.bytes)) unwritten(w, lane, observed, at, Space::global);
+    if (at + o.bytes > shadow_.end) continue;
+    if (!shadow_.written) {
+      if (!shadow_.whole && !memory.is_initialised(at, at + o.bytes)) unwritten(w, lane, observed, at, Space::global);
       continue;
     }
     GlobalPage& page = global_page(at / GlobalPage::bytes);
     const uint64_t first = at % GlobalPage::bytes >> global_shift_,
                    count = std::max<uint64_t>(o.bytes >> global_shift_, 1);
     const Record own = mine | lane;
+    const bool has_values = shadow_.whole || memory.is_initialised(at, at + o.bytes);
+    if (o.strong) distinguish(page, at / GlobalPage::bytes);
     for (uint64_t g = first; g < first + count; ++g) {
       auto check = [&](Record r, bool other_writes) {
         if (r == 0 || r >> agent_first == known_ || ((r ^ own) & whose) == 0) return;
@@ -233,14 +238,17 @@ void Sanitizer::global(const Warp& w, uint32_t observed, const Access& a) {
         else if (!ordered(w, t, lane, r) && !(o.strong && r >> strong_bit & 1))
           conflict(w, lane, observed, writes ? How::write : How::read, r, other_writes, at, Space::global);
       };
-      check(page.writes[g], true);
-      if (writes) check(page.reads[g], false);
-      if (reads && !page.writes[g] && !whole && !memory.is_initialised(at, at + o.bytes))
+      check(page.writes.at(g), true);
+      if (writes) check(page.reads.at(g), false);
+      if (reads && !has_values && !page.writes.at(g)) {
+        distinguish(page, at / GlobalPage::bytes);
         page.flags[g] |= GlobalPage::unwritten_read;
-      if (reads) page.reads[g] = own;
-      if (writes) page.writes[g] = own;
-      if (!(o.strong && o.wide)) page.flags[g] |= writes ? GlobalPage::plain_write : GlobalPage::plain_read;
+      }
+      if (!(o.strong && o.wide) && !page.flags.empty())
+        page.flags[g] |= writes ? GlobalPage::plain_write : GlobalPage::plain_read;
     }
+    if (reads) page.reads.put(first, count, own);
+    if (writes) page.writes.put(first, count, own);
   }
 }
 
@@ -279,7 +287,7 @@ void Sanitizer::global_grid(const Warp& w, uint32_t observed, const Access& a) {
   for (uint32_t m = a.mask; m; m &= m - 1) {
     g.lane = static_cast<uint32_t>(std::countr_zero(m));
     const uint64_t at = a.at[g.lane];
-    if (find_allocation(at) && at + o.bytes <= allocation_.end && allocation_.written) grid.access(g, at, o.bytes);
+    if (find_allocation(at) && at + o.bytes <= shadow_.end && shadow_.written) grid.access(g, at, o.bytes);
   }
 }
 

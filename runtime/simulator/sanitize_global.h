@@ -11,6 +11,7 @@
 #include "runtime/simulator/clocks.h"
 #include "runtime/simulator/findings.h"
 #include "runtime/simulator/memory.h"
+#include "runtime/simulator/plane.h"
 #include "runtime/simulator/sanitize_grid.h"
 
 #include <map>
@@ -24,10 +25,17 @@ struct LaunchState;
 
 /// What one cluster has done with a page of global memory.
 struct GlobalPage {
-  static constexpr uint64_t bytes = 4096;
+  static constexpr uint64_t bytes = BlockShadow::page_bytes;
   static constexpr uint8_t plain_write = 1, plain_read = 2, unwritten_read = 4;
-  std::vector<uint64_t> writes, reads; ///< records (sanitize.h), by granule
-  std::vector<uint8_t> flags;
+  explicit GlobalPage(uint32_t shift) : writes(bytes, shift), reads(bytes, shift) {}
+  Plane writes, reads;
+  std::vector<uint8_t> flags; ///< by granule; empty: all accesses are plain, and nothing unwritten was read
+
+  /// Makes the flags.
+  void distinguish();
+  bool has(uint64_t granule, uint8_t flag) const {
+    return flags.empty() ? flag != unwritten_read : flags[granule] & flag;
+  }
 };
 struct GlobalTouches {
   std::unordered_map<uint64_t, GlobalPage> pages; ///< by address / bytes

@@ -159,8 +159,8 @@ void GridHistory::share(Page& page, uint64_t number) {
   const GlobalPage& before = clusters_[owner].touches->pages.at(number);
   page.readers[owner] = true;
   for (size_t g = 0; g < granules; ++g) {
-    if (before.writes[g]) page.writes[g] = touch_of(owner, before.writes[g]);
-    if (before.reads[g]) page.reader[g] = page.owner;
+    if (const Record r = before.writes.at(g)) page.writes[g] = touch_of(owner, r);
+    if (before.reads.at(g)) page.reader[g] = page.owner;
   }
   page.owner = 0;
 }
@@ -233,8 +233,8 @@ void GridHistory::check(const GridAccess& a, const Touch& other, bool other_writ
 /// Plain reads since the last plain write.
 void GridHistory::check_readers(const GridAccess& a, Page& page, uint64_t address, uint32_t granule) {
   auto of = [&](uint64_t cluster) {
-    const uint64_t record = clusters_[cluster].touches->pages.at(address / GlobalPage::bytes).reads[granule];
-    if (record && !(record >> Sanitizer::strong_bit & 1)) check(a, touch_of(cluster, record), false, address);
+    const uint64_t record = clusters_[cluster].touches->pages.at(address / GlobalPage::bytes).reads.at(granule);
+    if (record && !(record >> strong_bit & 1)) check(a, touch_of(cluster, record), false, address);
   };
   if (page.reader[granule] == several) {
     for (uint64_t c = 0; c < page.readers.size(); ++c)

@@ -14,6 +14,7 @@ struct BlockState;
 struct AsyncQueue; // block.h
 struct CallStack;  // calls.h
 struct WarpTrace;  // recording.h
+struct Shadow;     // records.h
 
 enum class Wait : uint8_t {
   nothing,
@@ -71,6 +72,7 @@ struct Warp {
   uint64_t clock = 0;
   uint32_t counter = 0;       ///< with counters: the asynchronous instruction at hand, in Program::counters
   WarpTrace* trace = nullptr; ///< for the time estimate
+  Shadow* shadow = nullptr;   ///< for the sanitizer
   uint32_t split_count = 0;   ///< waiting ones
   bool yielded = false;
   bool polled = false; ///< its turn ended without anything that others could see
