@@ -74,14 +74,16 @@ class Placed:
         return ON_CUDA, 0
 
 
-class Zeros(TorchFunctionMode):
-    """Learns which tensors are zero at first: torch remembers only shapes."""
+class Watch(TorchFunctionMode):
+    """Learns which tensors are zero at first, since torch remembers only shapes, and gives host code their memory."""
 
     def __init__(self, recorder):
         super().__init__()
         self.recorder = recorder
 
     def __torch_function__(self, function, types, args=(), named=None):
+        if function is torch.Tensor.__dlpack__:
+            return Placed(args[0], self.recorder.memory(args[0]).host).capsule
         made = function(*args, **(named or {}))
         if function in (torch.zeros, torch.zeros_like):
             self.recorder.memory(made, 0)
@@ -102,7 +104,7 @@ class Recorder:
     @contextlib.contextmanager
     def recording(self, case):
         self.case, self.memories = case, {}
-        with FakeTensorMode(), Zeros(self):
+        with FakeTensorMode(), Watch(self):
             yield
 
     def tensor(self, values, type):
@@ -175,8 +177,8 @@ class Recorder:
         return {"struct": parts + [{"bytes": data[done:].hex()}] * (done < len(data))}
 
     def tensor_map(self, bits):
-        """As the hardware takes them; the fields are where CuTe DSL's host code puts them. Byte 8 begins: format 2, rank - 1,
-        type, interleave, swizzle, ... Of two fields nothing else than this is known: format and element strides."""
+        """As the hardware takes them, with the fields where CuTe DSL's host code puts them: address, format, rank - 1, type,
+        interleave, swizzle, strides, sizes, element strides, box."""
 
         def field(first, count):
             return bits >> first & (1 << count) - 1

@@ -24,8 +24,8 @@ cases = peers.Cases(sys.argv[1])
 class Problem:
     """Q, K and V of one sequence, or of several one behind the other, as [t, heads, d]."""
 
-    def __init__(self, d, causal, t=300, heads=2, shared_by=1, lengths=None):
-        self.causal, self.lengths = causal, lengths or [(t, t)]
+    def __init__(self, d, causal, t=300, heads=2, shared_by=1, lengths=None, window=None):
+        self.causal, self.window, self.lengths = causal, window, lengths or [(t, t)]
         self.random = np.random.default_rng(d + causal)
         self.scale = d ** -0.5
         self.batch = () if lengths else (1,)
@@ -39,15 +39,17 @@ class Problem:
         return recorder.tensor(values.reshape(*self.batch, *values.shape), type)
 
     def options(self):
-        """Where the sequences begin and end."""
+        """What is visible, and where the sequences begin and end."""
+        options = {"causal": self.causal}
+        if self.window:
+            options["window_size_left"], options["window_size_right"] = self.window
         if self.batch:
-            return {}
-        ends = {}
+            return options
         for side, which in enumerate("qk"):
             lengths = [pair[side] for pair in self.lengths]
-            ends[f"cu_seqlens_{which}"] = recorder.tensor(np.cumsum([0, *lengths]), torch.int32)
-            ends[f"max_seqlen_{which}"] = max(lengths)
-        return ends
+            options[f"cu_seqlens_{which}"] = recorder.tensor(np.cumsum([0, *lengths]), torch.int32)
+            options[f"max_seqlen_{which}"] = max(lengths)
+        return options
 
     def sequences(self, *arrays):
         """Those of Q's rows, K's, V's and then of more that have Q's, sequence by sequence."""
@@ -55,7 +57,7 @@ class Problem:
         return zip(*(np.split(x, columns if i in (1, 2) else rows) for i, x in enumerate([*self.values, *arrays])))
 
     def result(self):
-        out, sums = zip(*(peers.attention(q, k, v, self.scale, self.causal) for q, k, v in self.sequences()))
+        out, sums = zip(*(peers.attention(q, k, v, self.scale, self.causal, self.window) for q, k, v in self.sequences()))
         return np.concatenate(out), np.concatenate(sums, 1)
 
 
@@ -69,21 +71,19 @@ def forward(name, d, causal, known=(), **shape):
     with begin(f"forward{name}", d, causal, **shape) as (case, x):
         for kind in known:
             case.know(kind)
-        out, lse, *_ = interface._flash_attn_fwd(*map(x.tensor, x.values), causal=causal, return_lse=True, **x.options())
+        out, lse, *_ = interface._flash_attn_fwd(*map(x.tensor, x.values), return_lse=True, **x.options())
         expected, sums = x.result()
         case.expect(recorder.argument(out), expected, most=5e-3)  # bf16: probabilities and result
         case.expect(recorder.argument(lse), sums, most=1e-6)
 
 
-def gradients(q, k, v, d_out, scale, causal):
+def gradients(q, k, v, d_out, scale, causal, window):
     """Of q, k and v, in double precision."""
     shared_by = q.shape[1] // k.shape[1]
     q, k, v, d_out = (x.astype(np.float64) for x in (q, k, v, d_out))
-    out, sums = peers.attention(q, k, v, scale, causal)
+    out, sums = peers.attention(q, k, v, scale, causal, window)
     k, v = (x.repeat(shared_by, 1) for x in (k, v))
-    p = np.exp(np.einsum("ihd,jhd->hij", q, k) * scale - sums[..., None])
-    if causal:
-        p *= np.tri(len(q), len(k), len(k) - len(q))
+    p = np.exp(np.einsum("ihd,jhd->hij", q, k) * scale - sums[..., None]) * peers.visible(len(q), len(k), causal, window)
     d_p = np.einsum("ihd,jhd->hij", d_out, v)
     d_s = p * (d_p - np.einsum("ihd,ihd->hi", d_out, out)[..., None]) * scale
     d_k, d_v = (x.reshape(len(k), -1, shared_by, x.shape[2]).sum(2) for x in (
@@ -91,14 +91,14 @@ def gradients(q, k, v, d_out, scale, causal):
     return np.einsum("hij,jhd->ihd", d_s, k), d_k, d_v
 
 
-def backward(name, d, causal, **shape):
+def backward(name, d, causal, deterministic=False, **shape):
     with begin(f"backward{name}", d, causal, **shape) as (case, x):
         case.know("global-race")  # the first kernel: more threads than a block has rows store the next block's sums, too
         d_out = x.numbers(*x.values[0].shape)
         out, sums = x.result()
         made = interface._flash_attn_bwd(*map(x.tensor, (*x.values, peers.rounded(out, "bf16"), d_out)),
-                                         x.tensor(sums, torch.float32), causal=causal, **x.options())
-        expected = zip(*(gradients(*arrays, x.scale, causal) for arrays in x.sequences(d_out)))
+                                         x.tensor(sums, torch.float32), deterministic=deterministic, **x.options())
+        expected = zip(*(gradients(*arrays, x.scale, causal, x.window) for arrays in x.sequences(d_out)))
         for tensor, parts in zip(made, expected):
             case.expect(recorder.argument(tensor), np.concatenate(parts), most=1e-2)  # bf16: probabilities, their gradients, result
 
@@ -107,11 +107,14 @@ for d in (64, 96, 128, 192, 256):
     for causal in (False, True):
         forward("", d, causal)
         backward("", d, causal)
+for step in forward, backward:
+    step("_window", 64, False, window=(70, 30))
 LENGTHS = [(100, 100), (1, 130), (150, 150), (64, 200)]  # of Q and of K
 for causal in (False, True):
     # Rows of heads that share keys lie in one tile. Where it has no whole number of them, threads copy Q by cp.async: wgmma
     # reads it with no fence.proxy.async between, and rows beyond the last, which nobody stores, were not copied.
     forward("_shared_by_3", 128, causal, heads=3, shared_by=3, known=["proxy-race", "uninitialised"])
+    backward("_in_order", 64, causal, deterministic=True)  # blocks wait for each other before they add
     backward("_shared_by_3", 128, causal, heads=3, shared_by=3)
     for step in forward, backward:
         step("_shared_by_2", 64, causal, heads=4, shared_by=2)

@@ -31,14 +31,21 @@ def rounded(values, type):
     return bits.astype(numpy.uint32).view(numpy.float32)
 
 
-def attention(q, k, v, scale, causal):
+def visible(rows, columns, causal, window=None):
+    """Which keys a row sees. The last row stands at the last key; window: how many a row sees before and behind its own."""
+    import numpy
+    distance = numpy.arange(columns) - (numpy.arange(rows)[:, None] + columns - rows)
+    before, behind = window or (columns, columns)
+    return (distance >= -before) & (distance <= (0 if causal else behind))
+
+
+def attention(q, k, v, scale, causal, window=None):
     """In double precision: out[t, heads, d] and the logarithm of each row's sum, [heads, t]. Neighbouring heads of q share
-    one of k and v, where those have less; causal: the last row sees all."""
+    one of k and v, where those have less."""
     import numpy
     q, k, v = (x.astype(numpy.float64).repeat(q.shape[1] // x.shape[1], 1) for x in (q, k, v))
     s = numpy.einsum("ihd,jhd->hij", q, k) * scale
-    if causal:
-        s = numpy.where(numpy.tri(len(q), len(k), len(k) - len(q), dtype=bool), s, -numpy.inf)
+    s = numpy.where(visible(len(q), len(k), causal, window), s, -numpy.inf)
     largest = s.max(-1, keepdims=True)
     p = numpy.exp(s - largest)
     total = p.sum(-1, keepdims=True)
