@@ -133,15 +133,21 @@ void misused_barrier(Warp* w, const Insn* ip, const char* what) {
   fail(w, ip, first_lane(w), FindingKind::barrier, what);
 }
 
-void FindingLog::add(const Key& key, uint64_t block, Finding finding) {
-  found_.try_emplace(key, Entry{block, std::move(finding)});
+bool FindingLog::is_new(const Key& key, bool mild) const {
+  auto it = found_.find(key);
+  return it == found_.end() || (it->second.mild && !mild);
+}
+void FindingLog::add(const Key& key, uint64_t block, Finding finding, bool mild) {
+  put(key, Entry{block, mild, std::move(finding)});
+}
+void FindingLog::put(const Key& key, Entry entry) {
+  auto [it, is_new] = found_.try_emplace(key, entry);
+  if (!is_new && std::tuple(entry.mild, entry.block) < std::tuple(it->second.mild, it->second.block))
+    it->second = std::move(entry);
 }
 
 void FindingLog::merge(FindingLog&& other) {
-  for (auto& [key, entry] : other.found_) {
-    auto [it, is_new] = found_.try_emplace(key, entry);
-    if (!is_new && entry.block < it->second.block) it->second = std::move(entry);
-  }
+  for (auto& [key, entry] : other.found_) put(key, std::move(entry));
 }
 
 std::vector<Finding> FindingLog::take(uint64_t last) const {

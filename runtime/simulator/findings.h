@@ -62,7 +62,11 @@ std::array<uint32_t, 3> block_index(const LaunchState& launch, uint64_t block);
 std::string hexadecimal(uint64_t x); ///< "0x..."
 Finding finding_at(const Warp& w, const Insn* ip, uint32_t lane, FindingKind kind, const std::string& what);
 
-/// The findings of some blocks of a launch, each once for a pair of places.
+/// Ends the message of two writes that nothing orders but that agree: which of them comes last makes no difference.
+inline constexpr std::string_view same_values = "; the values are the same";
+
+/// The findings of some blocks of a launch, each once for a pair of places. What two places do to each other is `mild`
+/// only as long as it always is.
 class FindingLog {
 public:
   struct Key {
@@ -70,9 +74,9 @@ public:
     uint32_t place = 0, other = 0; ///< instructions of the program
     auto operator<=>(const Key&) const = default;
   };
-  /// True once for a key: describe it then with `add`.
-  bool is_new(const Key& key) const { return !found_.contains(key); }
-  void add(const Key& key, uint64_t block, Finding finding);
+  /// True once for a key, and once more after mild ones: describe it then with `add`.
+  bool is_new(const Key& key, bool mild = false) const;
+  void add(const Key& key, uint64_t block, Finding finding, bool mild = false);
   /// Where both have a key the one of the lower block stays: what one host thread would have found first.
   void merge(FindingLog&& other);
   /// Those of blocks 0 .. last, by block and place.
@@ -82,8 +86,10 @@ public:
 private:
   struct Entry {
     uint64_t block = 0;
+    bool mild = false;
     Finding finding;
   };
+  void put(const Key& key, Entry entry);
   std::map<Key, Entry> found_;
 };
 

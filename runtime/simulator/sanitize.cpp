@@ -202,8 +202,11 @@ void Sanitizer::check_write(const Warp& w, const WarpTime& t, uint32_t observed,
       if (r == 0 || r >> agent_first == known_ || ((r ^ own) & whose) == 0) continue;
       if (ordered_for_all(w, t, r))
         known_ = r >> agent_first; // of this agent and epoch none needs a second look
-      else if (!ordered(w, t, lane, r) && !(strong && r >> strong_bit & 1))
-        conflict(w, lane, observed, How::write, r, written, g << shift_, Space::shared);
+      else if (!ordered(w, t, lane, r) && !(strong && r >> strong_bit & 1)) {
+        const uint8_t* there = block_.shared.get() + (g << shift_);
+        conflict(w, lane, observed, How::write, r, written, g << shift_, Space::shared, false,
+                 written && stores(w, observed, lane, (g - first) << shift_, there, shift_));
+      }
     }
   };
   check(writes_, true);
@@ -256,28 +259,43 @@ void Sanitizer::overlapping(const Warp& w, uint32_t observed, const Plane& p, co
   for (uint32_t m = a.mask; m; m &= m - 1) {
     auto lane = static_cast<uint32_t>(std::countr_zero(m));
     Record r = p.at(a.at[lane] >> p.shift);
-    if (lane_of(r) != lane)
+    if (lane_of(r) != lane && !(a.at[lane_of(r)] == a.at[lane] && agree(w, observed, lane, lane_of(r))))
       conflict(w, lane_of(r), observed, How::write, (r & ~Record{31}) | lane, true, base + a.at[lane], space);
   }
 }
 
+/// What a lane is about to store; nothing for what is no `st`.
+std::vector<uint8_t> Sanitizer::stored(const Warp& w, uint32_t observed, uint32_t lane) const {
+  const Observed& o = observed_[observed];
+  if (o.kind != Observed::Kind::write) return {};
+  std::vector<uint8_t> bytes(o.bytes);
+  const auto* rows = reinterpret_cast<const uint32_t*>(&block_.launch->program->code[o.insn + 1]);
+  const uint32_t width = o.bytes / o.elements, step = width == 8 ? 8 : 4;
+  for (uint32_t e = 0; e < o.elements; ++e)
+    std::memcpy(bytes.data() + e * width, w.file + rows[e] + step * lane, width);
+  return bytes;
+}
+/// Whether two lanes of one store have the same value.
+bool Sanitizer::agree(const Warp& w, uint32_t observed, uint32_t lane, uint32_t other) const {
+  const std::vector<uint8_t> bytes = stored(w, observed, lane);
+  return !bytes.empty() && bytes == stored(w, observed, other);
+}
+/// Whether it stores what is there already, in the granule `offset` bytes into its access.
+bool Sanitizer::stores(const Warp& w, uint32_t observed, uint32_t lane, uint64_t offset, const uint8_t* there,
+                       uint32_t shift) const {
+  const std::vector<uint8_t> bytes = stored(w, observed, lane);
+  return !bytes.empty() && std::memcmp(bytes.data() + offset, there, uint64_t{1} << shift) == 0;
+}
+
 /// Two lanes of one store at one place: which of them wins is not defined, unless they agree.
 void Sanitizer::same_place(const Warp& w, uint32_t observed, const Access& a) {
-  const Observed& o = block_.launch->program->observed[observed];
-  if (o.kind != Observed::Kind::write) return;
-  const auto* rows = reinterpret_cast<const uint32_t*>(&block_.launch->program->code[o.insn + 1]);
+  if (observed_[observed].kind != Observed::Kind::write) return;
   for (uint32_t m = a.mask; m; m &= m - 1) {
     auto lane = static_cast<uint32_t>(std::countr_zero(m));
     Record r = writes_.at(a.at[lane] >> shift_);
     uint32_t other = lane_of(r);
     if (other == lane || a.at[other] != a.at[lane]) continue; // the one that was recorded last
-    uint32_t width = o.bytes / o.elements;
-    bool equal = true;
-    for (uint32_t e = 0; e < o.elements; ++e) {
-      uint32_t step = width == 8 ? 8 : 4;
-      equal = equal && std::memcmp(w.file + rows[e] + step * lane, w.file + rows[e] + step * other, width) == 0;
-    }
-    if (!equal)
+    if (!agree(w, observed, lane, other))
       report(FindingKind::shared_race, w, lane, observed, observed,
              " and thread " + tuple(thread_of(w, other)) + " write different values to shared memory at " +
                  std::to_string(a.at[lane]) + " in one instruction: which one stays is not defined");
@@ -377,9 +395,10 @@ const char* wait_for(Agent::Kind kind) {
 
 } // namespace
 
-/// `other` is not ordered before this access; with `proxy` it is, but not for the asynchronous proxy.
+/// `other` is not ordered before this access; with `proxy` it is, but not for the asynchronous proxy. `agrees`: both
+/// have written the same.
 void Sanitizer::conflict(const Warp& w, uint32_t lane, uint32_t observed, How how, Record other, bool other_writes,
-                         uint64_t address, Space space, bool proxy) {
+                         uint64_t address, Space space, bool proxy, bool agrees) {
   const Program& p = *block_.launch->program;
   const uint32_t number = agent_of(other), place = place_of(other);
   const bool is_object = number == Agents::most; // a live mbarrier
@@ -390,7 +409,8 @@ void Sanitizer::conflict(const Warp& w, uint32_t lane, uint32_t observed, How ho
                            : is_async               ? FindingKind::async_hazard
                            : space == Space::global ? FindingKind::global_race
                                                     : FindingKind::shared_race;
-  if (!w.block->found.is_new({kind, observed_[observed].insn, observed_[place].insn})) return;
+  agrees = agrees && (kind == FindingKind::shared_race || kind == FindingKind::global_race);
+  if (!w.block->found.is_new({kind, observed_[observed].insn, observed_[place].insn}, agrees)) return;
   const Meta& meta = p.meta[p.observed[place].insn];
   std::string line =
       " at PTX line " + std::to_string(meta.line) + " '" + std::string(p.module->source_line(meta.line)) + "'";
@@ -414,8 +434,9 @@ void Sanitizer::conflict(const Warp& w, uint32_t lane, uint32_t observed, How ho
     text += (other_writes ? " has written" : " has read") + line;
     text += proxy ? ": it is ordered before, but not for the asynchronous proxy: fence.proxy.async is missing between"
                   : ": nothing orders the two (a barrier between them would)";
+    if (agrees) text += same_values;
   }
-  report(kind, w, lane, observed, place, text);
+  report(kind, w, lane, observed, place, text, agrees);
 }
 
 void Sanitizer::unwritten(const Warp& w, uint32_t lane, uint32_t observed, uint64_t address, Space space) {
@@ -431,17 +452,17 @@ void Sanitizer::undefined(const Warp& w, uint32_t lanes, uint32_t observed, std:
 }
 
 void Sanitizer::report(FindingKind kind, const Warp& w, uint32_t lane, uint32_t observed, uint32_t other,
-                       const std::string& what) {
+                       const std::string& what, bool mild) {
   const Program& p = *block_.launch->program;
   uint32_t place = p.observed[observed].insn, other_place = other == none ? none : p.observed[other].insn;
   FindingLog::Key key{kind, place, other_place};
-  if (!w.block->found.is_new(key)) return;
+  if (!w.block->found.is_new(key, mild)) return;
   Finding f = finding_at(w, &p.code[place], lane, kind, what);
   if (other != none) {
     f.other_ptx_line = p.meta[other_place].line;
     f.other_source = p.module->describe(p.meta[other_place].location);
   }
-  w.block->found.add(key, w.block->order, std::move(f));
+  w.block->found.add(key, w.block->order, std::move(f), mild);
 }
 
 } // namespace tilejit::runtime::simulator

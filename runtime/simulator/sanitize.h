@@ -184,6 +184,10 @@ private:
   bool global_together(const Warp& w, const WarpTime& t, uint32_t observed, const Access& a, Record mine);
   bool find_allocation(uint64_t address);
   void same_place(const Warp& w, uint32_t observed, const Access& a);
+  std::vector<uint8_t> stored(const Warp& w, uint32_t observed, uint32_t lane) const;
+  bool agree(const Warp& w, uint32_t observed, uint32_t lane, uint32_t other) const;
+  bool stores(const Warp& w, uint32_t observed, uint32_t lane, uint64_t offset, const uint8_t* there,
+              uint32_t shift) const;
   static bool acquires(const Observed& o) { return o.kind != Observed::Kind::write && !o.unseen; }
   void synchronize(const Warp& w, const Observed& o, const Access& a, std::unordered_map<uint64_t, Moment>& addresses);
   void global_grid(const Warp& w, uint32_t observed, const Access& a);
@@ -206,10 +210,10 @@ private:
   // Findings.
   enum class How : uint8_t { read, write, async_read, async_write, use };
   void conflict(const Warp& w, uint32_t lane, uint32_t observed, How how, Record other, bool other_writes,
-                uint64_t address, Space space, bool proxy = false);
+                uint64_t address, Space space, bool proxy = false, bool agrees = false);
   void unwritten(const Warp& w, uint32_t lane, uint32_t observed, uint64_t address, Space space = Space::shared);
   void report(FindingKind kind, const Warp& w, uint32_t lane, uint32_t observed, uint32_t other,
-              const std::string& what);
+              const std::string& what, bool mild = false);
 
   static constexpr Record nothing_known = ~Record{0};
 

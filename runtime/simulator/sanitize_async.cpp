@@ -169,7 +169,9 @@ void Sanitizer::async_global(const AsyncAccess& a, uint64_t address, uint64_t by
     return;
   }
   if (GridHistory* grid = block_.launch->global->grid())
-    grid->access({.now = &time_of(a.w).now,
+    grid->access({.address = address,
+                  .bytes = bytes,
+                  .now = &time_of(a.w).now,
                   .block = index_,
                   .warp = a.w.index,
                   .lane = a.lane,
@@ -178,8 +180,7 @@ void Sanitizer::async_global(const AsyncAccess& a, uint64_t address, uint64_t by
                   .place = a.place,
                   .writes = a.writes,
                   .strong = a.strong,
-                  .generic = a.generic},
-                 address, bytes);
+                  .generic = a.generic});
   known_ = nothing_known;
   const Record mine = record(a.agent, a.epoch, a.place, a.strong) | a.lane;
   for (uint64_t at = address, end = address + bytes; at < end;) { // page by page

@@ -29,6 +29,12 @@ GlobalHistory::GlobalHistory(const LaunchState& launch) : launch_(launch) {
   }
 }
 
+bool GlobalHistory::runs_in_order() const {
+  return grid_ || launch_.program->ordered_blocks ||
+         uint64_t{launch_.grid[0]} * launch_.grid[1] * launch_.grid[2] ==
+             launch_.cluster[0] * launch_.cluster[1] * launch_.cluster[2];
+}
+
 GlobalMemory::Range GlobalHistory::written_allocation(uint64_t address) const {
   for (const GlobalMemory::Range& r : written_)
     if (address - r.begin < r.end - r.begin) return r;
@@ -125,17 +131,17 @@ void report(FindingLog& found, const LaunchState& launch, const BlockRace& race)
   const Program& p = *launch.program;
   const uint32_t insn = p.observed[race.place].insn, other = p.observed[race.other_place].insn;
   FindingLog::Key key{race.kind, insn, other};
-  if (!found.is_new(key)) return;
+  if (!found.is_new(key, race.agrees)) return;
   const Meta& meta = p.meta[other];
-  Finding f =
-      finding_at(launch, race.block, race.thread, &p.code[insn], key.kind,
-                 std::string(race.writes ? " writes" : " reads") + " global memory at " + hexadecimal(race.address) +
-                     " that block " + tuple(block_index(launch, race.other_block)) + " " +
-                     (race.other_writes ? "writes" : "reads") + " at PTX line " + std::to_string(meta.line) + " '" +
-                     std::string(p.module->source_line(meta.line)) + "': " + race.reason);
+  Finding f = finding_at(launch, race.block, race.thread, &p.code[insn], key.kind,
+                         std::string(race.writes ? " writes" : " reads") + " global memory at " +
+                             hexadecimal(race.address) + " that block " + tuple(block_index(launch, race.other_block)) +
+                             " " + (race.other_writes ? "writes" : "reads") + " at PTX line " +
+                             std::to_string(meta.line) + " '" + std::string(p.module->source_line(meta.line)) +
+                             "': " + race.reason + std::string(race.agrees ? same_values : ""));
   f.other_ptx_line = meta.line;
   f.other_source = p.module->describe(meta.location);
-  found.add(key, race.block, std::move(f));
+  found.add(key, race.block, std::move(f), race.agrees);
 }
 
 // --- inside a cluster ------------------------------------------------------------------------------------------------
@@ -235,8 +241,17 @@ void Sanitizer::global(const Warp& w, uint32_t observed, const Access& a) {
         if (r == 0 || r >> agent_first == known_ || ((r ^ own) & whose) == 0) return;
         if (ordered_for_all(w, t, r))
           known_ = r >> agent_first;
-        else if (!ordered(w, t, lane, r) && !(o.strong && r >> strong_bit & 1))
-          conflict(w, lane, observed, writes ? How::write : How::read, r, other_writes, at, Space::global);
+        else if (!ordered(w, t, lane, r) && !(o.strong && r >> strong_bit & 1)) {
+          const uint32_t other = lane_of(r); // of this very access, it may be
+          if ((r ^ own) >> place_first == 0 && other < lane && a.mask >> other & 1 && a.at[other] == at &&
+              agree(w, observed, lane, other))
+            return;
+          const bool agrees = other_writes && block_.launch->global->runs_in_order() &&
+                              stores(w, observed, lane, (g - first) << global_shift_,
+                                     memory.host(at + ((g - first) << global_shift_)), global_shift_);
+          conflict(w, lane, observed, writes ? How::write : How::read, r, other_writes, at, Space::global, false,
+                   agrees);
+        }
       };
       check(page.writes.at(g), true);
       if (writes) check(page.reads.at(g), false);
@@ -283,11 +298,16 @@ void Sanitizer::global_grid(const Warp& w, uint32_t observed, const Access& a) {
     t.now.before.releases.raise(g.releaser, g.number);
   }
   g.epoch = t.epoch;
-  if (a.contiguous && grid.is_private(g, a.at[0], uint64_t{32} * o.bytes)) return;
+  g.address = a.at[0], g.bytes = uint64_t{32} * o.bytes;
+  if (a.contiguous && grid.is_private(g)) return;
+  g.bytes = o.bytes;
   for (uint32_t m = a.mask; m; m &= m - 1) {
     g.lane = static_cast<uint32_t>(std::countr_zero(m));
-    const uint64_t at = a.at[g.lane];
-    if (find_allocation(at) && at + o.bytes <= shadow_.end && shadow_.written) grid.access(g, at, o.bytes);
+    g.address = a.at[g.lane];
+    if (!find_allocation(g.address) || g.address + o.bytes > shadow_.end || !shadow_.written) continue;
+    const std::vector<uint8_t> bytes = stored(w, observed, g.lane);
+    g.stored = bytes.empty() ? nullptr : bytes.data();
+    grid.access(g);
   }
 }
 

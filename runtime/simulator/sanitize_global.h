@@ -52,6 +52,8 @@ public:
 
   /// Null: the clusters do not talk to each other.
   GridHistory* grid() { return grid_.get(); }
+  /// Memory holds what was written last by those who have been seen to write.
+  bool runs_in_order() const;
   /// A cluster has ended.
   void finish(uint64_t cluster, GlobalTouches&& touches);
   /// All have ended: what was found.

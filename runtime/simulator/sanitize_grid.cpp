@@ -165,10 +165,10 @@ void GridHistory::share(Page& page, uint64_t number) {
   page.owner = 0;
 }
 
-bool GridHistory::is_private(const GridAccess& a, uint64_t address, uint64_t bytes) {
+bool GridHistory::is_private(const GridAccess& a) {
   if (a.strong) return false;
   const auto mine = static_cast<uint32_t>(cluster_of(a.block) + 1);
-  for (uint64_t n = address / GlobalPage::bytes; n <= (address + bytes - 1) / GlobalPage::bytes; ++n) {
+  for (uint64_t n = a.address / GlobalPage::bytes; n <= (a.address + a.bytes - 1) / GlobalPage::bytes; ++n) {
     Page& page = page_of(n);
     if (page.writes.empty() && page.owner == 0) page.owner = mine;
     if (page.owner != mine) return false;
@@ -176,10 +176,10 @@ bool GridHistory::is_private(const GridAccess& a, uint64_t address, uint64_t byt
   return true;
 }
 
-void GridHistory::access(const GridAccess& a, uint64_t address, uint64_t bytes) {
-  if (is_private(a, address, bytes)) return;
+void GridHistory::access(const GridAccess& a) {
+  if (is_private(a)) return;
   constexpr uint64_t page_bytes = GlobalPage::bytes;
-  for (uint64_t at = address >> shift_ << shift_; at < address + bytes; at += uint64_t{1} << shift_) {
+  for (uint64_t at = a.address >> shift_ << shift_; at < a.address + a.bytes; at += uint64_t{1} << shift_) {
     Page& page = page_of(at / page_bytes);
     if (page.writes.empty()) share(page, at / page_bytes);
     const auto granule = static_cast<uint32_t>(at % page_bytes >> shift_);
@@ -222,6 +222,9 @@ void GridHistory::check(const GridAccess& a, const Touch& other, bool other_writ
     race.reason = "nothing that this block has acquired orders the two: a release behind the one and an acquire in "
                   "front of the other would";
     if (other_writes && !other.generic) race.reason += ", and before the release cp.async.bulk.wait_group";
+    race.agrees = a.stored && other_writes && other.generic &&
+                  std::equal(a.stored + (address - a.address), a.stored + (address - a.address) + (1u << shift_),
+                             launch_.memory->host(address));
   } else if (other_writes && other.generic && !a.generic && !proxied(a, other)) {
     race.kind = FindingKind::proxy_race;
     race.reason = "it is ordered before, but not for the asynchronous proxy: fence.proxy.async is missing between";

@@ -41,11 +41,13 @@ struct BlockRace {
   bool writes = false, other_writes = false;
   uint64_t address = 0;
   std::string reason;
+  bool agrees = false; ///< both have written the same
 };
 void report(FindingLog& found, const LaunchState& launch, const BlockRace& race);
 
 /// An access to global memory as the other clusters see it.
 struct GridAccess {
+  uint64_t address = 0, bytes = 0;
   const Moment* now = nullptr; ///< what is ordered before it
   uint64_t block = 0;          ///< in the order of the launch
   uint32_t warp = 0, lane = 0; ///< who makes it, or has started it
@@ -54,6 +56,7 @@ struct GridAccess {
   bool strong = false;                  ///< and for the whole GPU
   bool generic = true;                  ///< by the generic proxy
   uint32_t releaser = none, number = 0; ///< of a strong write that threads make themselves
+  const uint8_t* stored = nullptr;      ///< what it is about to store; null: not known
 };
 
 class GridHistory {
@@ -73,9 +76,9 @@ public:
   /// What is at the address is ordered before `now` from now on, and what of that has come back to its own cluster.
   Moment acquire(uint64_t cluster, uint64_t address, Moment& now);
 
-  void access(const GridAccess& a, uint64_t address, uint64_t bytes);
+  void access(const GridAccess& a);
   /// No other cluster has touched the pages of this memory, and the access needs no record.
-  bool is_private(const GridAccess& a, uint64_t address, uint64_t bytes);
+  bool is_private(const GridAccess& a);
 
 private:
   struct Touch {

@@ -34,6 +34,9 @@ inline std::string block_text(const std::string& body, const std::vector<std::st
                      "sm_90a", ".shared .align 16 .b8 buffer[4096];");
 }
 
+/// Whether a finding is about writes that agree.
+inline bool is_mild(const Finding& f) { return f.message.find(simulator::same_values) != std::string::npos; }
+
 inline const std::vector<FindingKind> nothing;
 inline std::vector<FindingKind> only(FindingKind kind) { return {kind}; }
 

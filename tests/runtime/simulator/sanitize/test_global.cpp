@@ -45,6 +45,22 @@ TEST_CASE("threads of a block") {
   CHECK(sim.instrument().findings()[0].kind == FindingKind::global_race);
 }
 
+TEST_CASE("stores to one place: whether they agree") {
+  Sanitized sim;
+  auto words = sim.upload(std::vector<uint32_t>(1024));
+  auto run = [&](const std::string& value, uint32_t threads) {
+    return sim.kinds(grid_text("mov.u32 %r4, " + value + "; st.global.b32 [%rd2], %r4;"), 1, threads,
+                     {words->address()});
+  };
+  CHECK(run("5", 32) == nothing); // lanes of one instruction that agree
+  CHECK(run("%r2", 32) == only(FindingKind::global_race));
+  CHECK(!is_mild(sim.instrument().findings()[0]));
+  CHECK(run("5", 64) == only(FindingKind::global_race)); // warps that do
+  CHECK(is_mild(sim.instrument().findings()[0]));
+  CHECK(run("%r1", 64) == only(FindingKind::global_race));
+  CHECK(!is_mild(sim.instrument().findings()[0]));
+}
+
 TEST_CASE("global memory that has never been written") {
   Sanitized sim;
   auto fresh = sim.device->allocate(1024);

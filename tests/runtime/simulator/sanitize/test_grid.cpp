@@ -222,3 +222,14 @@ TEST_CASE("all that have read a place must be done before it is written") {
   CHECK(run(6) == nothing);
   CHECK(run(2) == race);
 }
+
+TEST_CASE("blocks that store to one place: whether they agree") {
+  Grid sim;
+  auto run = [&](const std::string& value) {
+    return sim.of(barrier(1) + "mov.u32 %r12, " + value + "; @%p1 st.global.b32 [%rd2], %r12;\n");
+  };
+  CHECK(run("5") == race);
+  CHECK(is_mild(sim.first()));
+  CHECK(run("%r4") == race);
+  CHECK(!is_mild(sim.first()));
+}

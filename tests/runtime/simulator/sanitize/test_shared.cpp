@@ -33,6 +33,29 @@ TEST_CASE("lanes of a warp are ordered by the operations that bring them togethe
   CHECK(sim.kinds(text(""), 1, 64) == only(FindingKind::shared_race));
 }
 
+TEST_CASE("warps that store to one place: whether they agree") {
+  Sanitized sim;
+  // Each warp stores 32 words at the same place, two a lane.
+  auto run = [&](const std::string& values, const std::string& between = "") {
+    return sim.kinds(block_text("mov.u32 %r5, buffer; mad.lo.u32 %r4, %r2, 8, %r5;\n" + values + between +
+                                "st.shared.v2.b32 [%r4], {%r6, %r7};\nEND:"),
+                     1, 64);
+  };
+  CHECK(run("mov.u32 %r6, %r2; mov.u32 %r7, 9;\n") == only(FindingKind::shared_race));
+  CHECK(is_mild(sim.instrument().findings()[0]));
+  CHECK(run("mov.u32 %r6, %r1; mov.u32 %r7, 9;\n") == only(FindingKind::shared_race));
+  CHECK(!is_mild(sim.instrument().findings()[0]));
+  // Those that differ come last.
+  CHECK(run("mov.u32 %r6, 5; setp.eq.u32 %p1, %r2, 31; selp.b32 %r7, %r1, 9, %p1;\n") ==
+        only(FindingKind::shared_race));
+  CHECK(!is_mild(sim.instrument().findings()[0]));
+  // A write that agrees is none that is read too early.
+  CHECK(run("mov.u32 %r6, 5; mov.u32 %r7, 9; ld.shared.b32 %r8, [%r4+4];\n").size() > 1);
+  // In order.
+  CHECK(run("mov.u32 %r6, %r1; mov.u32 %r7, 9; setp.eq.u32 %p1, %r1, 0;\n",
+            "@%p1 st.shared.v2.b32 [%r4], {%r6, %r7}; bar.sync 0; @%p1 bra END;\n") == nothing);
+}
+
 TEST_CASE("a buffer that is written again while it is still read") {
   Sanitized sim;
   auto text = [](const std::string& between) {
