@@ -116,12 +116,31 @@ struct Token {
   std::vector<uint8_t> data;
 };
 
+/// What has taken effect before anybody waited for it. That is up to chance, so it counts as left over all the same
+/// when the block ends.
+struct Unawaited {
+  enum class Kind : uint8_t {
+    read,  ///< of shared memory, by a bulk or tensor copy
+    write, ///< of shared memory, told to an mbarrier
+    copy,  ///< cp.async, likewise
+  };
+  Kind kind{};
+  Warp* warp = nullptr; ///< that issued it
+  const Insn* ip = nullptr;
+  uint32_t lane = 0;
+  uint32_t group = 0;                 ///< as of a token
+  const BlockState* block = nullptr;  ///< whose mbarrier it is
+  uint32_t barrier = none, phase = 0; ///< the phase that it was for
+};
+/// A thread comes from a wait for an mbarrier.
+void awaited(BlockState& block, uint32_t barrier, uint32_t phases);
+
 /// A token is made: it has been checked, and will complete some time.
 void on_issue(Token token);
 /// It takes effect now. The token has left the queue.
 void on_complete(Token& token);
-/// A block has ended and nobody has waited for the token.
-void on_leftover(const Token& token);
+/// The blocks of a cluster have ended: reports what nobody has waited for.
+void report_leftovers(const ClusterState& cluster);
 /// The token's source is read now, so that it may be overwritten.
 void capture(Token& token);
 /// Element-wise: to = to op from. Atomic for others that do the same.

@@ -61,8 +61,34 @@ void capture(Token& t) {
   }
 }
 
+bool reads_shared(const Token& t) { return t.kind == Token::Kind::to_global || t.kind == Token::Kind::tensor_store; }
+
+/// It completes now; `phase` of the mbarrier in `block`.
+void remember(const Token& t, const BlockState* block, uint32_t phase) {
+  std::vector<Unawaited>& all = t.block->cluster->unawaited;
+  const Program& p = *t.block->launch->program;
+  Unawaited u{.warp = t.warp, .ip = t.ip, .lane = t.lane, .group = t.group, .block = block, .barrier = t.barrier};
+  u.kind = reads_shared(t) ? Unawaited::Kind::read : Unawaited::Kind::write;
+  u.phase = phase;
+  if (t.kind != Token::Kind::copies_arrive) return all.push_back(u);
+  if (!t.block->sanitizer) return; // it is the one who reports cp.async
+  u.kind = Unawaited::Kind::copy;
+  for (const AsyncCopy& copy : t.warp->async->copies) {
+    if (copy.number > t.copies || !(copy.mask & t.lanes)) continue;
+    u.ip = &p.code[p.observed[copy.observed].insn];
+    u.lane = static_cast<uint32_t>(std::countr_zero(copy.mask & t.lanes));
+    all.push_back(u);
+  }
+}
+
 void on_complete(Token& t) {
   PlainMode mode;
+  if (t.barrier == none) {
+    if (!t.captured) remember(t, nullptr, 0);
+  } else
+    each_block(t, [&](BlockState& b) {
+      if (const Mbarrier* m = find_mbarrier(b, t.barrier)) remember(t, &b, m->phase);
+    });
   capture(t);
   switch (t.kind) {
   case Token::Kind::to_shared:
@@ -83,19 +109,31 @@ void on_complete(Token& t) {
   });
 }
 
-void on_leftover(const Token& t) {
-  bool reads_shared = t.kind == Token::Kind::to_global || t.kind == Token::Kind::tensor_store;
-  if (t.kind == Token::Kind::copies_arrive || (reads_shared && t.captured)) return;
-  auto place = static_cast<uint32_t>(t.ip - t.block->launch->program->code.data());
-  FindingLog::Key key{FindingKind::async_hazard, place, none};
-  if (!t.block->found.is_new(key)) return;
-  t.block->found.add(key, t.block->order,
-                     finding_at(*t.warp, t.ip, t.lane, FindingKind::async_hazard,
-                                reads_shared
-                                    ? "ends while this copy may still read its shared memory: wait for it with "
-                                      "cp.async.bulk.wait_group.read"
-                                    : "ends while this copy may still write shared memory: wait for its "
-                                      "mbarrier"));
+void awaited(BlockState& block, uint32_t barrier, uint32_t phases) {
+  std::erase_if(block.cluster->unawaited,
+                [&](const Unawaited& u) { return u.block == &block && u.barrier == barrier && u.phase < phases; });
+}
+
+namespace {
+void report(const Warp& w, const Insn* ip, uint32_t lane, Unawaited::Kind kind) {
+  BlockState& b = *w.block;
+  FindingLog::Key key{FindingKind::async_hazard, static_cast<uint32_t>(ip - b.launch->program->code.data()), none};
+  if (!b.found.is_new(key)) return;
+  static constexpr const char* texts[] = {"ends while this copy may still read its shared memory: wait for it with "
+                                          "cp.async.bulk.wait_group.read",
+                                          "ends while this copy may still write shared memory: wait for its mbarrier",
+                                          "ends while this copy may still write shared memory: wait for it, or for "
+                                          "the mbarrier that it arrives on"};
+  b.found.add(key, b.order,
+              finding_at(w, ip, lane, key.kind, std::string(": the block ") + texts[static_cast<size_t>(kind)]));
+}
+} // namespace
+
+void report_leftovers(const ClusterState& cluster) {
+  for (const Token& t : cluster.tokens)
+    if (t.kind != Token::Kind::copies_arrive && !(reads_shared(t) && t.captured))
+      report(*t.warp, t.ip, t.lane, reads_shared(t) ? Unawaited::Kind::read : Unawaited::Kind::write);
+  for (const Unawaited& u : cluster.unawaited) report(*u.warp, u.ip, u.lane, u.kind);
 }
 
 // --- instructions ----------------------------------------------------------------------------------------------------
@@ -169,12 +207,15 @@ const Insn* bulk_commit(Warp* w, const Insn* ip) {
   each_lane(mask, [&](uint32_t lane) { ++w->async->bulk_groups[lane]; });
   for (Token& t : w->block->cluster->tokens)
     if (t.warp == w && t.has_group && t.group == 0 && mask >> t.lane & 1) t.group = w->async->bulk_groups[t.lane];
+  for (Unawaited& u : w->block->cluster->unawaited)
+    if (u.warp == w && u.block == nullptr && u.group == 0 && mask >> u.lane & 1)
+      u.group = w->async->bulk_groups[u.lane];
   if (w->block->sanitizer) w->block->sanitizer->bulk_committed(*w, mask);
   return after(ip);
 }
 const Insn* bulk_wait(Warp* w, const Insn* ip) {
   uint32_t mask = guarded_lanes(w, ip);
-  auto covered = [&](const Token& t) {
+  auto covered = [&](const auto& t) {
     return t.warp == w && t.group != 0 && mask >> t.lane & 1 && t.group + ip->imm <= w->async->bulk_groups[t.lane];
   };
   if (ip->b) {
@@ -182,6 +223,7 @@ const Insn* bulk_wait(Warp* w, const Insn* ip) {
       if (covered(t)) capture(t);
   } else
     w->block->cluster->complete_where(covered);
+  std::erase_if(w->block->cluster->unawaited, [&](const Unawaited& u) { return u.block == nullptr && covered(u); });
   if (w->block->sanitizer) w->block->sanitizer->bulk_left(*w, mask, ip->imm, ip->b);
   return after(ip);
 }

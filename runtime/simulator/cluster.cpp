@@ -88,6 +88,7 @@ void ClusterState::complete_barrier() {
 void ClusterState::begin(uint64_t linear_index) {
   if (launch->seed) random = RandomOrder(*launch->seed * 0x2545f4914f6cdd1d + linear_index);
   tokens.clear();
+  unawaited.clear();
   issued = 0;
   phase = arrived = timeouts_ = 0;
   arrivals.clear();
@@ -132,7 +133,7 @@ Round ClusterState::round(uint32_t fuel) {
 }
 
 void ClusterState::end() {
-  for (const Token& t : tokens) on_leftover(t);
+  report_leftovers(*this);
   while (complete_oldest()) {
   }
   for (auto& b : blocks) b->end();

@@ -62,6 +62,7 @@ struct ClusterState {
   const LaunchState* launch = nullptr;
   std::vector<std::unique_ptr<BlockState>> blocks; ///< by rank
   std::deque<Token> tokens;                        ///< in the order of their issue
+  std::vector<Unawaited> unawaited;                ///< of those that have completed
   uint64_t issued = 0;                             ///< tokens
   uint32_t phase = 0, arrived = 0;                 ///< of barrier.cluster: completed phases, arrivals in this one
   Moment arrivals, completed_arrivals;             ///< likewise, for the sanitizer

@@ -307,6 +307,9 @@ void wait(Warp* w, uint32_t mask, uint32_t pending, bool uncommitted) {
     }
   }
   q.copies.resize(kept);
+  std::erase_if(w->block->cluster->unawaited, [&](const Unawaited& u) {
+    return u.warp == w && u.kind == Unawaited::Kind::copy && mask >> u.lane & 1;
+  });
   if (w->block->sanitizer) w->block->sanitizer->copies_done(*w, done);
 }
 const Insn* copy_commit(Warp* w, const Insn* ip) {

@@ -170,9 +170,10 @@ const Insn* mbarrier_wait(Warp* w, const Insn* ip) {
     if (!done) waiting |= 1u << lane;
     addresses[lane] = at.offset, phases[lane] = b.phase;
   });
-  if (w->block->sanitizer)
+  if (w->block->sanitizer || !w->block->cluster->unawaited.empty())
     each_mbarrier(w, ip, mask & ~waiting, [&](const SharedPlace& at, uint32_t lanes) {
-      at.block->sanitizer->mbarrier_left(*w, ip, lanes, at.offset);
+      awaited(*at.block, at.offset, phases[std::countr_zero(lanes)]);
+      if (at.block->sanitizer) at.block->sanitizer->mbarrier_left(*w, ip, lanes, at.offset);
     });
   auto* result = result_row<uint32_t>(w, ip);
   bool parks = ip->imm & 2;

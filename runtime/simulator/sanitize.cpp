@@ -369,10 +369,16 @@ void Sanitizer::end() {
     for (const AsyncCopy& copy : w.async->copies)
       report(FindingKind::async_hazard, w, static_cast<uint32_t>(std::countr_zero(copy.mask)), copy.observed, none,
              " copies to shared memory, and nothing waits for the copy before the block ends");
-  for (const ProductQueue& q : block_.products)
-    for (const PendingProduct& product : q.products)
-      report(FindingKind::async_hazard, block_.warps[static_cast<size_t>(&q - block_.products.data()) * 4], 0,
-             observed_at(product.ip), none, " issues a product, and nothing waits for it before the block ends");
+  for (size_t first = 0; first + 4 <= warps_; first += 4) // what one warp has waited for is done for all four
+    for (const ProductIssues::Issue& i : product_issues_[first].waiting) {
+      auto waits = [&](const ProductIssues& of_warp) {
+        return std::ranges::any_of(of_warp.waiting, [&](const auto& other) { return other.number == i.number; });
+      };
+      if (std::all_of(product_issues_.begin() + static_cast<std::ptrdiff_t>(first) + 1,
+                      product_issues_.begin() + static_cast<std::ptrdiff_t>(first) + 4, waits))
+        report(FindingKind::async_hazard, block_.warps[first], 0, observed_at(&block_.launch->program->code[i.insn]),
+               none, " issues a product, and nothing waits for it before the block ends");
+    }
 }
 
 // --- findings --------------------------------------------------------------------------------------------------------

@@ -166,6 +166,37 @@ TEST_CASE("copies that nobody waits for before the block ends") {
   CHECK(sim.of(fill + store_bulk + "@%p1 cp.async.bulk.wait_group.read 0;") == nothing);
 }
 
+TEST_CASE("what nobody waits for is left over, also if by chance it has taken effect") {
+  AsyncSimulator sim;
+  const std::string fill = "st.shared.b32 [%r3], %r0;\n" + proxy_fence + barrier,
+                    // time in which copies may complete
+      work = "mov.u32 %r10, 0;\nWORK: add.u32 %r10, %r10, 1; setp.lt.u32 %p3, %r10, 200; @%p3 bra WORK;\n",
+                    late = "@%p1 cp.async.bulk.wait_group.read 0;\n",
+                    copies = "cp.async.ca.shared.global [%r3], [%rd1], 4;\n"
+                             "cp.async.mbarrier.arrive.noinc.shared.b64 [bar];\n";
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    sim.instrument().set_seed(seed);
+    CHECK(sim.of(initialise(0, 1) + load_bulk(0, 512) + work) == only(FindingKind::async_hazard));
+    CHECK(sim.of(initialise(0, 1) + load_bulk(0, 512) + work + wait_for(0, "0")) == nothing);
+    CHECK(sim.of(fill + store_bulk + work) == only(FindingKind::async_hazard));
+    CHECK(sim.of(fill + store_bulk + work + late) == nothing);
+    CHECK(sim.of(initialise(0, 128) + copies + work) == only(FindingKind::async_hazard));
+    CHECK(sim.of(initialise(0, 128) + copies + work + wait_for(0, "0")) == nothing);
+    CHECK(sim.of(initialise(0, 128) + copies + work + "cp.async.wait_all;\n") == nothing);
+    // Two phases, of which the second is not waited for.
+    const std::string twice = initialise(0, 1) + load_bulk(0, 512) + wait_for(0, "0") + barrier + load_bulk(0, 512);
+    CHECK(sim.of(twice + work) == only(FindingKind::async_hazard));
+    CHECK(sim.of(twice + work + wait_for(0, "1")) == nothing);
+  }
+  sim.instrument().set_instruments({}); // always reported
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    sim.instrument().set_seed(seed);
+    CHECK(sim.of(initialise(0, 1) + load_bulk(0, 512) + work) == only(FindingKind::async_hazard));
+    CHECK_THAT(sim.first().message, Catch::Contains("thread (0, 0, 0): the block ends while"));
+    CHECK(sim.of(initialise(0, 1) + load_bulk(0, 512) + work + wait_for(0, "0")) == nothing);
+  }
+}
+
 TEST_CASE("cp.async that arrives on an mbarrier") {
   AsyncSimulator sim;
   auto run = [&](const std::string& arrive) {

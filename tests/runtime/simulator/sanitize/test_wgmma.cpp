@@ -173,3 +173,15 @@ TEST_CASE("a descriptor that points outside of shared memory") {
         FindingKind::out_of_bounds);
   CHECK_THAT(sim.instrument().findings().back().message, Catch::Contains("wgmma.mma_async"));
 }
+
+TEST_CASE("a product that nobody waits for, in random orders") {
+  AsyncSimulator sim;
+  const std::string work =
+      "mov.u32 %r10, 0;\nWORK: add.u32 %r10, %r10, 1; setp.lt.u32 %p3, %r10, 200; @%p3 bra WORK;\n";
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    sim.instrument().set_seed(seed);
+    CHECK(sim.of(loaded + zero + fence + product(0) + commit + work) == only(FindingKind::async_hazard));
+    CHECK_THAT(sim.first().message, Catch::Contains("nothing waits for it"));
+    CHECK(sim.of(loaded + zero + fence + product(0) + commit + work + wait(0)) == nothing);
+  }
+}
