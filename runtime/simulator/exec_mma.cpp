@@ -13,9 +13,9 @@ namespace {
 
 /// What depends on the type of an operand.
 struct Packing {
-  bool (*a)(const CoreRows (&)[2][2], int halves, u32 sign, float* panel);
-  u32 (*b)(const CoreRows (&)[2][2], int halves, float* panel);
-  u32 (*b_transposed)(const CoreRows (&)[2][2], int halves, float* panel);
+  void (*a)(const CoreRows (&)[2][2], int halves, u32 sign, float* panel);
+  void (*b)(const CoreRows (&)[2][2], int halves, float* panel);
+  void (*b_transposed)(const CoreRows (&)[2][2], int halves, float* panel);
   int steps; ///< in half of k
   u32 signs; ///< of the elements of a dword
 };
@@ -65,26 +65,21 @@ const Insn* mma_sync(Warp* w, const Insn* ip) {
   alignas(64) float a[64 * a_step], b[64 * b_step];
   const u32* rows = offsets_of(ip);
   const CoreRows of_a[2][2] = {{{w->file + rows[4]}, {w->file + rows[6]}}, {{w->file + rows[5]}, {w->file + rows[7]}}};
-  const bool a_subnormal = pack_of_a.a(of_a, halves, 0, a);
+  pack_of_a.a(of_a, halves, 0, a);
   for (; ip != next; ip += slots_of_product) {
     const u32* pair[2] = {offsets_of(ip), offsets_of(ip)};
     const bool two = ip + slots_of_product != next;
     if (two) pair[1] = offsets_of(ip += slots_of_product);
     const CoreRows of_b[2][2] = {{{w->file + pair[0][8]}, {w->file + pair[0][9]}},
                                  {{w->file + pair[1][8]}, {w->file + pair[1][9]}}};
-    const u32 subnormal = pack_of_b.b(of_b, halves, b) | (a_subnormal ? 3u : 0u);
-    const Tile tiles[2] = {{pair[0] + 10, pair[0], b}, {pair[1] + 10, pair[1], b + b_step / 2}};
-    if (tiles_at_once == 2 && two && !subnormal) {
-      multiply(w->file, tiles, result, true, a, steps);
+    pack_of_b.b(of_b, halves, b);
+    const Tile left{pair[0] + 10, pair[0]}, right{pair[1] + 10, pair[1]};
+    if (tiles_at_once == 2 && two) {
+      multiply_two(w->file, left, right, b, a, steps, result, true);
       continue;
     }
-    for (u32 n = 0; n <= u32(two); ++n) {
-      const Tile one[1] = {tiles[n]};
-      if (subnormal >> n & 1)
-        multiply_gradually(w->file, one, result, true, a, steps);
-      else
-        multiply(w->file, one, result, true, a, steps);
-    }
+    multiply(w->file, left, b, a, steps, result, true);
+    if (two) multiply(w->file, right, b + b_step / 2, a, steps, result, true);
   }
   return next;
 }
@@ -92,11 +87,11 @@ const Insn* mma_sync(Warp* w, const Insn* ip) {
 // --- wgmma -----------------------------------------------------------------------------------------------------------
 
 CoreRows core_of(const SharedMatrix& m, u32 group, u32 half) {
-  return {m.memory + u64(group / m.period) * m.far, m.at[group % m.period][half]};
+  return {m.memory + u64(group >> m.shift) * m.far, m.at[group & ((1u << m.shift) - 1)][half]};
 }
 
 /// A of one warp, in the panel.
-bool pack_a_of(const WarpgroupProduct& p, u32 warp, float* panel) {
+void pack_a_of(const WarpgroupProduct& p, u32 warp, float* panel) {
   const Packing& packing = packing_of(p.a_type);
   CoreRows cores[2][2];
   CoreMatrix turned[2][2];
@@ -109,49 +104,37 @@ bool pack_a_of(const WarpgroupProduct& p, u32 warp, float* panel) {
       turned[h][g] = transposed(turned[h][g]);
       core = {reinterpret_cast<const u8*>(&turned[h][g])};
     }
-  return packing.a(cores, 2, p.negate ? packing.signs : 0, panel);
+  packing.a(cores, 2, p.negate ? packing.signs : 0, panel);
 }
 /// Groups 2n and 2n + 1 of B; alone, the last one twice.
-bool pack_b_of(const WarpgroupProduct& p, u32 n, float* panel) {
+void pack_b_of(const WarpgroupProduct& p, u32 n, float* panel) {
   const Packing& packing = packing_of(p.b_type);
   const u32 left = 2 * n, right = left + 1 < p.groups ? left + 1 : left;
   const CoreRows cores[2][2] = {{core_of(p.b, left, 0), core_of(p.b, left, 1)},
                                 {core_of(p.b, right, 0), core_of(p.b, right, 1)}};
-  return (p.transpose_b ? packing.b_transposed : packing.b)(cores, 2, panel) != 0;
+  (p.transpose_b ? packing.b_transposed : packing.b)(cores, 2, panel);
 }
 
-/// Products one after another into the same D. Their steps follow each other in the panels: they are one chain, unless
-/// subnormal operands part them.
+/// Products one after another into the same D: their steps follow each other in the panels, one chain. A is packed warp
+/// by warp, so that its panel is still in the first-level cache.
 void products(const WarpgroupProduct* p, u32 count) {
-  const u32 steps = u32(2 * packing_of(p->a_type).steps), a_size = count * steps * a_step,
-            b_size = count * steps * b_step;
+  const u32 each = u32(2 * packing_of(p->a_type).steps), steps = count * each, b_size = steps * b_step;
   const u32 pairs = (p->groups + 1) / 2, registers = p->result == Result::f16 ? 2 : 4;
-  alignas(64) static thread_local float a[4 * max_product_steps * a_step], b[16 * max_product_steps * b_step];
-  u32 subnormal = 0; // bit i: product i has such operands
-  for (u32 i = 0; i < count; ++i) {
-    bool found = false;
-    for (u32 w = 0; w < 4; ++w) found |= pack_a_of(p[i], w, a + w * a_size + i * steps * a_step);
-    for (u32 n = 0; n < pairs; ++n) found |= pack_b_of(p[i], n, b + n * b_size + i * steps * b_step);
-    subnormal |= u32(found) << i;
-  }
-  const u32 each = subnormal ? 1 : count; // products in a chain
-  for (u32 w = 0; w < 4; ++w)
-    for (u32 i = 0; i < count; i += each) {
-      const float *a_part = a + w * a_size + i * steps * a_step, *b_part = b + i * steps * b_step;
-      const bool gradual = subnormal >> i & 1;
-      for (u32 n = 0; n < p->groups; ++n) {
-        const u32* rows = p->rows + n * registers;
-        const float* columns = b_part + n / 2 * b_size + n % 2 * (b_step / 2);
-        const Tile tiles[2] = {{rows, rows, columns}, {rows + registers, rows + registers, columns + b_step / 2}};
-        const Tile one[1] = {tiles[0]};
-        if (gradual)
-          multiply_gradually(p->files[w], one, p->result, p[i].adds, a_part, int(each * steps));
-        else if (tiles_at_once == 2 && n % 2 == 0 && n + 1 < p->groups)
-          multiply(p->files[w], tiles, p->result, p[i].adds, a_part, int(each * steps)), ++n;
-        else
-          multiply(p->files[w], one, p->result, p[i].adds, a_part, int(each * steps));
-      }
+  alignas(64) static thread_local float a[max_product_steps * a_step], b[16 * max_product_steps * b_step];
+  for (u32 i = 0; i < count; ++i)
+    for (u32 n = 0; n < pairs; ++n) pack_b_of(p[i], n, b + n * b_size + i * each * b_step);
+  for (u32 w = 0; w < 4; ++w) {
+    for (u32 i = 0; i < count; ++i) pack_a_of(p[i], w, a + i * each * a_step);
+    for (u32 n = 0; n < p->groups; ++n) {
+      const u32* rows = p->rows + n * registers;
+      const float* columns = b + n / 2 * b_size + n % 2 * (b_step / 2);
+      const Tile tile{rows, rows}, next{rows + registers, rows + registers};
+      if (tiles_at_once == 2 && n + 1 < p->groups)
+        multiply_two(p->files[w], tile, next, columns, a, int(steps), p->result, p->adds), ++n;
+      else
+        multiply(p->files[w], tile, columns, a, int(steps), p->result, p->adds);
     }
+  }
 }
 
 } // namespace

@@ -34,10 +34,11 @@ enum ConvertMode : uint32_t {
 };
 
 /// Where a matrix lies in shared memory, as core matrices of 8 rows of 16 bytes: row r of half g of k of group m of 8
-/// is at memory + at[m % period][g][r] + m / period * far. A row is one of M or N; transposed, one of k.
+/// is at memory + at[m % period][g][r] + m / period * far, where the period is 1 << shift. A row is one of M or N;
+/// transposed, one of k.
 struct SharedMatrix {
   const uint8_t* memory;
-  uint32_t period, far;
+  uint32_t shift, far;
   uint32_t at[32][2][8];
 };
 enum class Result : uint8_t { f32, f16, s32, s32_saturated };

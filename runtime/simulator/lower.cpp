@@ -443,7 +443,7 @@ std::optional<uint32_t> Lowering::mode_of(const Instruction& i) const {
   case Form::red:
     if (!is_float(i.type())) return std::nullopt;
     // Additions to floats in global memory flush subnormals, those in shared memory do not.
-    return i.type() == Type::f32 && i.space() == Space::global ? mxcsr_matrix : mxcsr_ieee;
+    return i.type() == Type::f32 && i.space() == Space::global ? mxcsr_flush : mxcsr_ieee;
   default: return std::nullopt;
   }
 }

@@ -6,10 +6,10 @@
 // they had: one kernel multiplies them all. PTX ISA, "Matrix Fragments for mma.m16n8k16" and its neighbours.
 //
 // Our definition of the arithmetic, the same at every level of the host: products exact, one chain of fused
-// multiply-adds in float32, pairs of k ascending and the odd one of a pair first (the order of vdpbf16ps), subnormals
-// flushed on both sides. A bf16 operand that is subnormal is not flushed, as on the machine: then this one instruction
-// runs with gradual underflow throughout. NaN results are canonical. An f16 accumulator is rounded once an instruction.
-// Integers of up to 8 bits go the same way: their sums over an instruction's k are below 2^24, hence exact.
+// multiply-adds in float32, pairs of k ascending and the odd one of a pair first (the order of vdpbf16ps). Subnormal
+// operands count, as on the machine; a sum that is subnormal is flushed (MXCSR: FTZ, not DAZ), since the host is slow
+// with those. NaN results are canonical. An f16 accumulator is rounded once an instruction. Integers of up to 8 bits go
+// the same way: their sums over an instruction's k are below 2^24, hence exact.
 //
 // Included by one .cpp, compiled once for each level.
 #pragma once
@@ -88,14 +88,9 @@ inline void for_elements(F f) {
   if constexpr (E + 1 < T::count) for_elements<T, E + 1>(f);
 }
 
-/// bf16 numbers that are subnormal: (x & 0x7fff) - 1 is then below 0x7f, unsigned.
-inline void see(Words& lowest, Words x) { lowest = least(lowest, (Words)(((U16s)x & 0x7fff) - 1)); }
-inline constexpr short subnormal_below = 0x7f;
-
-/// A tile's 16 rows: cores by h and half of k. `sign` is xored into them. True: there are subnormal bf16 numbers.
+/// A tile's 16 rows: cores by h and half of k. `sign` is xored into them.
 template <class T>
-bool pack_a(const CoreRows (&cores)[2][2], int halves, uint32_t sign, float* panel) {
-  Words lowest = (Words)(U32s{} + ~0u);
+void pack_a(const CoreRows (&cores)[2][2], int halves, uint32_t sign, float* panel) {
   for (int g = 0; g < halves; ++g)
     for (int h = 0; h < 2; ++h)
       for (int part = 0; part < 32; part += lanes) {
@@ -108,7 +103,6 @@ bool pack_a(const CoreRows (&cores)[2][2], int halves, uint32_t sign, float* pan
         } else
           x = load(core.base + 4 * part);
         x = (Words)((U32s)x ^ sign);
-        if constexpr (__is_same(T, Bf16)) see(lowest, x);
         float* to = panel + 32 * h + part;
         for_elements<T>([&]<int E>() {
           const Floats f = T::template get<E>(x);
@@ -118,20 +112,13 @@ bool pack_a(const CoreRows (&cores)[2][2], int halves, uint32_t sign, float* pan
           store(to + a_step * step_of<T>(g, 3, E), spread<3>(f));
         });
       }
-#if defined(__AVX512F__)
-  return __is_same(T, Bf16) && halves_below(lowest, subnormal_below);
-#else
-  return __is_same(T, Bf16) && any_below(lowest, subnormal_below);
-#endif
 }
 
-/// Two tiles' 8 columns each: cores by tile and half of k, a row for each column. Bit n of the result: tile n has
-/// subnormal bf16 numbers. Columns 2c + p of four c are transposed: a block of `x` is a column, then a dword of four.
+/// Two tiles' 8 columns each: cores by tile and half of k, a row for each column. Columns 2c + p of four c are
+/// transposed: a block of `x` is a column, then a dword of four.
 template <class T>
-uint32_t pack_b(const CoreRows (&cores)[2][2], int halves, float* panel) {
-  uint32_t subnormal = 0;
+void pack_b(const CoreRows (&cores)[2][2], int halves, float* panel) {
   for (int first = 0; first < 4; first += lanes / 4) { // blocks: tile 0 p 0, tile 0 p 1, tile 1 p 0, ...
-    Words lowest = (Words)(U32s{} + ~0u);
     for (int g = 0; g < halves; ++g) {
       Words x[4], t[4];
 #pragma GCC unroll 4
@@ -140,7 +127,6 @@ uint32_t pack_b(const CoreRows (&cores)[2][2], int halves, float* panel) {
 #pragma GCC unroll 4
         for (int i = 0; i < lanes / 4; ++i) rows[i] = cores[(first + i) / 2][g].row(2 * c + (first + i) % 2);
         x[c] = blocks(rows);
-        if constexpr (__is_same(T, Bf16)) see(lowest, x[c]);
       }
       t[0] = low_words(x[0], x[1]), t[1] = high_words(x[0], x[1]);
       t[2] = low_words(x[2], x[3]), t[3] = high_words(x[2], x[3]);
@@ -151,26 +137,16 @@ uint32_t pack_b(const CoreRows (&cores)[2][2], int halves, float* panel) {
         for_elements<T>(
             [&]<int E>() { store(panel + b_step * step_of<T>(g, q, E) + 4 * first, T::template get<E>(x[q])); });
     }
-    if constexpr (__is_same(T, Bf16)) {
-#if defined(__AVX512F__)
-      subnormal |= halves_below(lowest, subnormal_below);
-#else
-      subnormal |= any_below(lowest, subnormal_below) ? 1u << first / 2 : 0u;
-#endif
-    }
   }
-  return subnormal;
 }
 /// The same of 16-bit elements where a row is a k and its elements are the columns.
 template <class T>
-uint32_t pack_b_transposed(const CoreRows (&cores)[2][2], int, float* panel) {
-  Words lowest = (Words)(U32s{} + ~0u);
+void pack_b_transposed(const CoreRows (&cores)[2][2], int, float* panel) {
   for (int g = 0; g < 2; ++g)
     for (int first = 0; first < 16; first += lanes / 4) { // blocks: k 0 of tile 0, of tile 1, k 1 of tile 0, ...
       const uint8_t* rows[lanes / 4];
       for (int i = 0; i < lanes / 4; ++i) rows[i] = cores[(first + i) % 2][g].row((first + i) / 2);
       const Words x = blocks(rows);
-      if constexpr (__is_same(T, Bf16)) see(lowest, x);
       const Floats odd = T::template get<0>(x), even = T::template get<1>(x);
       auto put = [&]<int N>() {
         float* to = panel + b_step * (8 * g + ((first + N) / 2 ^ 1)) + (first + N) % 2 * 8;
@@ -181,19 +157,13 @@ uint32_t pack_b_transposed(const CoreRows (&cores)[2][2], int, float* panel) {
       if constexpr (lanes >= 8) put.template operator()<1>();
       if constexpr (lanes == 16) put.template operator()<2>(), put.template operator()<3>();
     }
-#if defined(__AVX512F__)
-  return __is_same(T, Bf16) && halves_below(lowest, subnormal_below) ? 3 : 0;
-#else
-  return __is_same(T, Bf16) && any_below(lowest, subnormal_below) ? 3 : 0;
-#endif
 }
 
 // --- the kernel ------------------------------------------------------------------------------------------------------
 
-/// One of the tiles that share A: offsets of its accumulators' rows in the file, and its part of a panel of B.
+/// A tile's accumulators: offsets of their rows in the file.
 struct Tile {
   const uint32_t *c, *d;
-  const float* b;
 };
 
 #if defined(__FMA__)
@@ -202,16 +172,15 @@ inline constexpr int tiles_at_once = 2;
 inline constexpr int tiles_at_once = 1;
 #endif
 
-/// D = A B + C for N tiles. `adds`: C counts. Accumulators stay in registers: two vectors of each row with the widest
-/// vectors, else one.
-template <int N>
-[[gnu::noinline]] void multiply(uint8_t* file, const Tile (&tiles)[N], Result result, bool adds, const float* a,
-                                int steps) {
+/// D = A B + C for N tiles that share A; the panel of B has both. `adds`: C counts. Accumulators stay in registers: two
+/// vectors of each row with the widest vectors, else one. `is_f32`: the result is, which most are. Tiles come by value:
+/// in registers, where a structure in memory would be read before it is written.
+template <int N, bool is_f32>
+[[gnu::noinline]] void multiply_as(uint8_t* file, Tile first, Tile second, const float* b, const float* a, int steps,
+                                   Result result, bool adds) {
   constexpr int width = lanes == 16 ? 2 : 1;
-  const bool integers = result >= Result::s32;
-  Tile t[N]; // not to be read again after every store
-#pragma GCC unroll 2
-  for (int n = 0; n < N; ++n) t[n] = tiles[n];
+  const bool integers = !is_f32 && result >= Result::s32, halves = !is_f32 && result == Result::f16;
+  const Tile t[2] = {first, second};
 #pragma GCC unroll 1
   for (int part = 0; part < 32; part += width * lanes) {
     auto row = [&](uint32_t offset, int v) { return reinterpret_cast<uint32_t*>(file + offset) + part + v * lanes; };
@@ -226,7 +195,7 @@ template <int N>
           Floats &even = acc[at(n, h, 0, v)], &odd = acc[at(n, h, 1, v)];
           if (!adds || integers)
             even = odd = Floats{};
-          else if (result == Result::f16) {
+          else if (halves) {
             const Words both = load(row(t[n].c[h], v));
             even = from_f16(both), odd = from_f16((Words)((U32s)both >> 16));
           } else {
@@ -234,8 +203,7 @@ template <int N>
             odd = (Floats)load(row(t[n].c[2 * h + 1], v));
           }
         }
-#pragma GCC unroll 1
-    for (int s = 0; s < steps; ++s) {
+    auto step = [&](int s) __attribute__((always_inline)) {
       Floats x[2][width];
 #pragma GCC unroll 2
       for (int h = 0; h < 2; ++h)
@@ -245,13 +213,15 @@ template <int N>
       for (int n = 0; n < N; ++n)
 #pragma GCC unroll 2
         for (int p = 0; p < 2; ++p) {
-          const Floats y = four(t[n].b + b_step * s + 4 * p);
+          const Floats y = four(b + b_step * s + b_step / 2 * n + 4 * p);
 #pragma GCC unroll 2
           for (int h = 0; h < 2; ++h)
 #pragma GCC unroll 2
             for (int v = 0; v < width; ++v) acc[at(n, h, p, v)] = fused(x[h][v], y, acc[at(n, h, p, v)]);
         }
-    }
+    };
+#pragma GCC unroll 1
+    for (int s = 0; s < steps; s += 4) step(s), step(s + 1), step(s + 2), step(s + 3); // a multiple of 4 for all types
     if (__builtin_expect(any_nan(acc), false))
 #pragma GCC unroll 16
       for (int i = 0; i < N * 4 * width; ++i) acc[i] = canonical(acc[i]);
@@ -261,7 +231,7 @@ template <int N>
       for (int h = 0; h < 2; ++h)
 #pragma GCC unroll 2
         for (int v = 0; v < width; ++v) {
-          if (result == Result::f16) {
+          if (halves) {
             store(row(t[n].d[h], v), (Floats)pack_f16(acc[at(n, h, 0, v)], acc[at(n, h, 1, v)]));
             continue;
           }
@@ -279,15 +249,15 @@ template <int N>
   }
 }
 
-/// The same of one tile, with subnormals kept on a host that flushes them (MXCSR: FTZ | DAZ) before and after.
-[[gnu::noinline]] inline void multiply_gradually(uint8_t* file, const Tile (&tile)[1], Result result, bool adds,
-                                                 const float* a, int steps) {
-  const uint32_t before = _mm_getcsr();
-  _mm_setcsr(before & ~0x8040u);
-  asm volatile("" ::: "memory");
-  multiply(file, tile, result, adds, a, steps);
-  asm volatile("" ::: "memory");
-  _mm_setcsr(before);
+inline void multiply_two(uint8_t* file, Tile first, Tile second, const float* b, const float* a, int steps,
+                         Result result, bool adds) {
+  if (result == Result::f32)
+    multiply_as<2, true>(file, first, second, b, a, steps, result, adds);
+  else
+    multiply_as<2, false>(file, first, second, b, a, steps, result, adds);
+}
+inline void multiply(uint8_t* file, Tile tile, const float* b, const float* a, int steps, Result result, bool adds) {
+  multiply_as<1, false>(file, tile, tile, b, a, steps, result, adds);
 }
 
 } // namespace

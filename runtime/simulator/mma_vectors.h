@@ -20,7 +20,6 @@ inline Floats load_floats(const float* p) { return _mm512_load_ps(p); }
 inline void store(void* p, Floats x) { _mm512_store_ps(p, x); }
 inline Floats four(const float* p) { return _mm512_broadcast_f32x4(_mm_load_ps(p)); }
 inline Floats fused(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
-inline Words least(Words a, Words b) { return _mm512_min_epu16(a, b); }
 inline Words low_words(Words a, Words b) { return _mm512_unpacklo_epi32(a, b); }
 inline Words high_words(Words a, Words b) { return _mm512_unpackhi_epi32(a, b); }
 inline Words low_pairs(Words a, Words b) { return _mm512_unpacklo_epi64(a, b); }
@@ -47,11 +46,6 @@ inline Words blocks(const uint8_t* const* p) {
   x = _mm512_inserti32x4(x, at(2), 2);
   return _mm512_inserti32x4(x, at(3), 3);
 }
-/// Bit n: a 16-bit element of half n of the vector is below `bound`.
-inline uint32_t halves_below(Words x, short bound) {
-  const uint32_t mask = _mm512_cmplt_epu16_mask(x, _mm512_set1_epi16(bound));
-  return (mask & 0xffff ? 1u : 0u) | (mask >> 16 ? 2u : 0u);
-}
 template <int N>
 inline bool any_nan(const Floats (&x)[N]) {
   __mmask16 good[2] = {0xffff, 0xffff}; // two chains
@@ -68,7 +62,6 @@ inline Floats load_floats(const float* p) { return _mm256_load_ps(p); }
 inline void store(void* p, Floats x) { _mm256_store_ps(static_cast<float*>(p), x); }
 inline Floats four(const float* p) { return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(p)); }
 inline Floats fused(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
-inline Words least(Words a, Words b) { return _mm256_min_epu16(a, b); }
 inline Words low_words(Words a, Words b) { return _mm256_unpacklo_epi32(a, b); }
 inline Words high_words(Words a, Words b) { return _mm256_unpackhi_epi32(a, b); }
 inline Words low_pairs(Words a, Words b) { return _mm256_unpacklo_epi64(a, b); }
@@ -92,10 +85,6 @@ inline __m128 block(Floats x) {
 }
 inline Words blocks(const uint8_t* const* p) {
   return _mm256_loadu2_m128i(reinterpret_cast<const __m128i*>(p[1]), reinterpret_cast<const __m128i*>(p[0]));
-}
-inline bool any_below(Words x, short bound) {
-  const Words same = _mm256_cmpeq_epi16(least(x, _mm256_set1_epi16(bound)), _mm256_set1_epi16(bound));
-  return _mm256_movemask_epi8(same) != -1;
 }
 template <int N>
 inline bool any_nan(const Floats (&x)[N]) {
@@ -128,7 +117,6 @@ inline __m128 fused_pair(__m128 a, __m128 b, __m128 c) {
 [[gnu::noinline]] Floats fused(Floats a, Floats b, Floats c) {
   return _mm_movelh_ps(fused_pair(a, b, c), fused_pair(_mm_movehl_ps(a, a), _mm_movehl_ps(b, b), _mm_movehl_ps(c, c)));
 }
-inline Words least(Words a, Words b) { return _mm_min_epu16(a, b); }
 inline Words low_words(Words a, Words b) { return _mm_unpacklo_epi32(a, b); }
 inline Words high_words(Words a, Words b) { return _mm_unpackhi_epi32(a, b); }
 inline Words low_pairs(Words a, Words b) { return _mm_unpacklo_epi64(a, b); }
@@ -168,9 +156,6 @@ inline __m128 block(Floats x) {
   return x;
 }
 inline Words blocks(const uint8_t* const* p) { return load(p[0]); }
-inline bool any_below(Words x, short bound) {
-  return static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(x))) < static_cast<uint16_t>(bound);
-}
 template <int N>
 inline bool any_nan(const Floats (&x)[N]) {
   Floats bad = _mm_cmpunord_ps(x[0], x[1]);
@@ -181,7 +166,6 @@ inline bool any_nan(const Floats (&x)[N]) {
 
 typedef uint32_t U32s __attribute__((vector_size(sizeof(Words))));
 typedef int32_t S32s __attribute__((vector_size(sizeof(Words))));
-typedef uint16_t U16s __attribute__((vector_size(sizeof(Words))));
 
 inline Floats canonical(Floats x) {
   const S32s nan = S32s{} + 0x7fffffff;

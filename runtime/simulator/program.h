@@ -83,8 +83,10 @@ struct CallSite {
 inline constexpr uint32_t frame_base = 128, frame_top = 384, frame_site = 640, frame_rows_end = 768;
 
 /// MXCSR: exceptions masked, to nearest; subnormal sources are zeros for .ftz (those handlers flush results themselves:
-/// the machine would also flush what rounds up to the smallest normal number); both for the matrix instructions.
-inline constexpr uint32_t mxcsr_ieee = 0x1f80, mxcsr_ftz = mxcsr_ieee | 0x0040, mxcsr_matrix = mxcsr_ieee | 0x8040;
+/// the machine would also flush what rounds up to the smallest normal number), results are for the matrix instructions,
+/// both for additions to global memory.
+inline constexpr uint32_t mxcsr_ieee = 0x1f80, mxcsr_ftz = mxcsr_ieee | 0x0040, mxcsr_matrix = mxcsr_ieee | 0x8000,
+                          mxcsr_flush = mxcsr_ieee | 0x8040;
 
 /// What an observing instruction looks at.
 struct Observed {

@@ -243,6 +243,7 @@ private:
   StoreIssue last_store_;
   std::vector<std::deque<ProductReads>> products_; ///< by warpgroup
   std::vector<ProductIssues> product_issues_;      ///< by warp
+  std::vector<std::pair<Record, uint64_t>> met_;   ///< by the product that is being issued
 
   uint32_t global_shift_ = 2;
 };

@@ -336,30 +336,32 @@ void Sanitizer::product_issued(const Warp& w, const Insn* ip, uint64_t number, s
   product_issues_[w.index].waiting.push_back({.number = number, .insn = observed_[a.place].insn});
   const Record mine = record(a.agent, a.epoch, a.place, false);
   const uint32_t own = reader(a.agent);
-  auto leave_record = [&](uint32_t at) {
-    reads_[own].chunks[at / 16] = mine;
-    if (uint64_t& readers = readers_of(at); !(readers >> own & 1)) readers |= uint64_t{1} << own;
+  // Leaves records, and says what was met: one record of each agent and epoch, with its address.
+  auto read = [&](std::span<const uint32_t> chunks, std::vector<std::pair<Record, uint64_t>>& met) {
+    Record last = mixed;
+    for (uint32_t at : chunks) {
+      const Record chunk = writes_.chunks[at / 16];
+      if (chunk == mixed || (chunk ^ last) >> agent_first != 0)
+        writes_.pieces(at >> shift_, uint64_t{16} >> shift_, [&](Record r, uint64_t g, uint64_t) {
+          auto same = [&](const auto& m) { return (m.first ^ r) >> agent_first == 0; };
+          if (std::none_of(met.begin(), met.end(), same)) met.emplace_back(r, g << shift_);
+        });
+      last = chunk;
+      reads_[own].chunks[at / 16] = mine;
+      if (uint64_t& readers = readers_of(at); !(readers >> own & 1)) readers |= uint64_t{1} << own;
+    }
   };
   known_ = nothing_known;
-  for (uint32_t at : a_chunks) {
-    if (writes_.chunks[at / 16] >> agent_first != known_) check_async_read(a, at, 16);
-    leave_record(at);
-  }
+  met_.clear();
+  read(a_chunks, met_);
+  auto is_fine = [&](const auto& m) { return m.first != 0 && known_for_async(a, m.first); };
+  if (!std::all_of(met_.begin(), met_.end(), is_fine)) // which lanes it was may matter
+    for (uint32_t at : a_chunks) check_async_read(a, at, 16);
   std::deque<ProductReads>& products = products_[w.index / 4];
   auto it = std::find_if(products.begin(), products.end(), [&](const ProductReads& p) { return p.number == number; });
   if (it == products.end()) {
     it = products.insert(products.end(), ProductReads{.number = number});
-    Record last = mixed;
-    for (uint32_t at : b_chunks) {
-      const Record r = writes_.chunks[at / 16];
-      if (r == mixed || (r ^ last) >> agent_first != 0)
-        writes_.pieces(at >> shift_, uint64_t{16} >> shift_, [&](Record r, uint64_t g, uint64_t) {
-          auto same = [&](const auto& m) { return (m.first ^ r) >> agent_first == 0; };
-          if (std::none_of(it->met.begin(), it->met.end(), same)) it->met.emplace_back(r, g << shift_);
-        });
-      last = r;
-      leave_record(at);
-    }
+    read(b_chunks, it->met);
   }
   for (const auto& [r, address] : it->met) {
     if (r == 0) unwritten(w, 0, a.place, address);

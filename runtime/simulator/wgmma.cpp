@@ -51,15 +51,14 @@ void locate(Warp* w, const Insn* ip, uint64_t bits, bool transpose, uint32_t gro
   MatrixDescriptor d(bits);
   to.memory = w->shared;
   to.far = transpose && d.swizzle ? d.leading : d.stride;
-  to.period = transpose ? 1u << d.swizzle : 1u;
-  if (to.far % (128u << d.swizzle) != 0 && d.swizzle) to.period = groups;
-  to.period = std::min(to.period, groups);
-  const uint32_t repeats = (groups - 1) / to.period;
-  for (uint32_t m = 0; m < to.period; ++m)
+  to.shift = transpose ? d.swizzle : 0;
+  if (to.far % (128u << d.swizzle) != 0 && d.swizzle) to.shift = 5; // all of them
+  const uint32_t period = std::min(1u << to.shift, groups), repeats = (groups - 1) >> to.shift;
+  for (uint32_t m = 0; m < period; ++m)
     for (uint32_t g = 0; g < 2; ++g)
       for (uint32_t r = 0; r < 8; ++r) {
         const uint32_t at = to.at[m][g][r] = d.address(m, g, r, transpose),
-                       last = at + (m + repeats * to.period < groups ? repeats : repeats - 1) * to.far;
+                       last = at + (m + (repeats << to.shift) < groups ? repeats : repeats - 1) * to.far;
         if (last + uint64_t{16} > w->shared_bytes)
           fault(w, ip, Fault::out_of_bounds, Space::shared, 0, last, 16, false);
       }

@@ -232,9 +232,10 @@ TEST_CASE("mma.sync at the ends of the range") {
       half{Kind::f16, 16, true};
   // A subnormal bf16 counts: 2^-130 * 2^100 * 16.
   CHECK(constant(bf16, 0x00080008, 0x71807180, 0)[5] == bits_to<uint32_t>(std::ldexp(1.0f, -26)));
-  // A subnormal accumulator is flushed, as is a subnormal tf32.
+  // So does a subnormal tf32, 2^-127 * 2^100 * 8; a subnormal sum is flushed, an accumulator that is one counts.
+  CHECK(constant(tf32, 0x00400000, 0x71800000, 0)[5] == bits_to<uint32_t>(std::ldexp(1.0f, -24)));
   CHECK(constant(bf16, 0, 0x3f803f80, 0x00000100)[5] == 0);
-  CHECK(constant(tf32, 0x00400000, 0x71800000, 0)[5] == 0);
+  CHECK(constant(bf16, 0x00800080, 0x3f803f80, 0x00400000)[5] == bits_to<uint32_t>(std::ldexp(16.5f, -126)));
   // Subnormal f16 are exact.
   CHECK(constant(f16, 0x00010001, 0x00010001, 0)[5] == bits_to<uint32_t>(std::ldexp(16.0f, -48)));
   // Infinities and NaN; NaN has one pattern.
