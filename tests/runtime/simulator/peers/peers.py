@@ -11,6 +11,8 @@ import pathlib
 import sys
 
 SKIPPED = 77
+# Warps that hold copies of something all store it to one address, with no barrier between them.
+SAME_VALUES = "shared-race", "; the values are the same$"
 
 
 def skip(what):
@@ -98,9 +100,10 @@ class Case:
         numpy.save(self.folder / f"{name}.expected.npy", numpy.ascontiguousarray(expected))
         self.checks.append({"got": f"{name}.npy", "expected": f"{name}.expected.npy", "most": most})
 
-    def know(self, kind):
-        """Findings of this kind are the kernel's own: they are told, and the case does not fail by them."""
-        self.known.append(kind)
+    def know(self, *findings):
+        """Findings that are the kernel's own are told, and the case does not fail by them: pairs of a kind and of what the
+        message says, as a regular expression."""
+        self.known.extend(findings)
 
     def write(self):
         description = {"target": self.target, "steps": self.steps, "checks": self.checks, "known": self.known}

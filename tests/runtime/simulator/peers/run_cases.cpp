@@ -15,6 +15,7 @@
 #include <fmt/core.h>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <sys/wait.h>
 
 using namespace tilejit;
@@ -88,17 +89,20 @@ bool run_case(const fs::path& folder, const json& description, std::optional<uin
       fmt::print("  {}: {}\n", name, error.what());
       return false;
     }
-    std::map<std::string, int> known;
+    std::map<std::string, int> known; // by kind and what the message says
     for (const auto& finding : device->findings()) {
-      std::string kind(runtime::name_of(finding.kind));
-      if (std::find(description["known"].begin(), description["known"].end(), kind) != description["known"].end()) {
-        ++known[kind];
+      const auto name_of_kind = runtime::name_of(finding.kind);
+      auto it = std::ranges::find_if(description["known"], [&](const json& k) {
+        return k[0] == name_of_kind && std::regex_search(finding.message, std::regex(k[1].get<std::string>()));
+      });
+      if (it != description["known"].end()) {
+        ++known[fmt::format("{} \"{}\"", name_of_kind, (*it)[1].get<std::string>())];
         continue;
       }
-      fmt::print("  {}: {}: {}\n", name, kind, finding.message);
+      fmt::print("  {}: {}: {}\n", name, name_of_kind, finding.message);
       good = false;
     }
-    for (const auto& [kind, times] : known) fmt::print("  {}: known: {}, {} times\n", name, kind, times);
+    for (const auto& [what, times] : known) fmt::print("  {}: known: {}, {} times\n", name, what, times);
     device->clear_findings();
   }
   for (const json& check : description["checks"]) {

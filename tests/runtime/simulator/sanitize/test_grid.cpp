@@ -2,6 +2,7 @@
 #include "tests/runtime/simulator/sanitize/planted.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 using namespace tilejit::runtime;
 using namespace tilejit::runtime::simulator::test;
@@ -232,4 +233,20 @@ TEST_CASE("blocks that store to one place: whether they agree") {
   CHECK(is_mild(sim.first()));
   CHECK(run("%r4") == race);
   CHECK(!is_mild(sim.first()));
+}
+
+TEST_CASE("findings between blocks do not depend on the number of host threads") {
+  auto all = [](const char* threads, const std::string& body) {
+    setenv("TILEJIT_SIMULATOR_THREADS", threads, 1);
+    Grid sim;
+    sim.of(body, 40);
+    unsetenv("TILEJIT_SIMULATOR_THREADS");
+    return to_json(sim.instrument().findings());
+  };
+  for (const std::string& body : {store + "membar.gl;\n" + arrive + "\n" + read_next, // nobody waits
+                                  store + barrier(1) + read_next + store}) {
+    const std::string one = all("1", body);
+    CHECK_THAT(one, Catch::Contains("global-race"));
+    for (int i = 0; i < 3; ++i) CHECK(all("4", body) == one);
+  }
 }
