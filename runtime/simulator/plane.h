@@ -11,10 +11,10 @@ class Plane : public RecordPlane {
 public:
   Plane(uint64_t bytes, uint32_t shift) : chunk_count_((bytes + 15) / 16), per_chunk_(16u >> shift) {
     this->shift = shift;
-    chunks_ = std::make_unique<Record[]>(chunk_count_);
-    granules_ = std::make_unique_for_overwrite<Record[]>(chunk_count_ * per_chunk_);
-    chunks = chunks_.get();
-    granules = granules_.get();
+    records_ = std::make_unique_for_overwrite<Record[]>(chunk_count_ * (1 + per_chunk_));
+    chunks = records_.get();
+    granules = chunks + chunk_count_;
+    clear();
   }
   void clear() { std::fill_n(chunks, chunk_count_, Record{0}); }
 
@@ -61,7 +61,7 @@ private:
 
   uint64_t chunk_count_;
   uint32_t per_chunk_; ///< granules
-  std::unique_ptr<Record[]> chunks_, granules_;
+  std::unique_ptr<Record[]> records_;
 };
 
 } // namespace tilejit::runtime::simulator

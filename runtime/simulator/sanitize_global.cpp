@@ -47,48 +47,59 @@ void GlobalHistory::mark_initialised(GlobalMemory& memory) const {
 
 void GlobalHistory::finish(uint64_t cluster, GlobalTouches&& touches) {
   std::lock_guard lock(mutex_);
-  const GlobalTouches& ended = ended_.emplace(cluster, std::move(touches)).first->second;
-  if (grid_) return grid_->set_cluster(cluster, ended.agents, ended);
+  const auto ended = ended_.emplace(cluster, std::make_shared<GlobalTouches>(std::move(touches))).first->second;
+  if (grid_) return grid_->set_cluster(cluster, ended->agents, *ended);
   for (auto it = ended_.begin(); it != ended_.end() && it->first == next_; it = ended_.erase(it), ++next_)
     merge(it->first, it->second);
 }
 
-void GlobalHistory::merge(uint64_t cluster, const GlobalTouches& touches) {
-  const uint32_t shift = launch_.program->global_granule;
-  const uint64_t first_block = cluster * launch_.cluster[0] * launch_.cluster[1] * launch_.cluster[2];
+void GlobalHistory::merge(uint64_t cluster, const std::shared_ptr<GlobalTouches>& touches) {
   std::vector<uint64_t> order;
-  for (const auto& [number, page] : touches.pages) order.push_back(number);
+  for (const auto& [number, page] : touches->pages) order.push_back(number);
   std::sort(order.begin(), order.end());
   for (uint64_t number : order) {
-    const GlobalPage& page = touches.pages.at(number);
-    std::vector<Granule>& granules = pages_[number];
-    granules.resize(GlobalPage::bytes >> shift);
-    for (size_t g = 0; g < granules.size(); ++g) {
-      const Record written = page.writes.at(g), was_read = page.reads.at(g);
-      if (!written && !was_read) continue;
-      Granule& all = granules[g];
-      const uint64_t address = number * GlobalPage::bytes + (g << shift);
-      auto touch = [&](uint64_t record, uint8_t plain) {
-        const Agent& who = touches.agents[Sanitizer::agent_of(record)];
-        return Touch{first_block + who.rank + 1, Sanitizer::place_of(record),
-                     who.warp * 32 + Sanitizer::lane_of(record), !page.has(g, plain)};
-      };
-      Touch write, read;
-      if (written) write = touch(written, GlobalPage::plain_write);
-      if (was_read) read = touch(was_read, GlobalPage::plain_read);
-      auto conflict = [&](const Touch& a, const Touch& b) {
-        return !grid_ && a.block && b.block && !(a.strong && b.strong);
-      };
-      if (conflict(write, all.write))
-        race(write, true, all.write, true, address);
-      else if (conflict(write, all.read))
-        race(write, true, all.read, false, address);
-      else if (conflict(read, all.write))
-        race(read, false, all.write, true, address);
-      if (page.has(g, GlobalPage::unwritten_read) && !all.unwritten.block) all.unwritten = read;
-      if (write.block && !(all.write.block && !all.write.strong && write.strong)) all.write = write;
-      if (read.block && !(all.read.block && !all.read.strong && read.strong)) all.read = read;
+    Page& all = pages_[number];
+    if (!all.only && all.granules.empty() && touches->pages.at(number).flags.empty()) {
+      all.cluster = cluster;
+      all.only = touches;
+      continue;
     }
+    if (all.only) merge(all, number, all.cluster, *std::exchange(all.only, nullptr));
+    merge(all, number, cluster, *touches);
+  }
+}
+
+void GlobalHistory::merge(Page& all, uint64_t number, uint64_t cluster, const GlobalTouches& touches) {
+  const uint32_t shift = launch_.program->global_granule;
+  const uint64_t first_block = cluster * launch_.cluster[0] * launch_.cluster[1] * launch_.cluster[2];
+  const GlobalPage& page = touches.pages.at(number);
+  all.granules.resize(GlobalPage::bytes >> shift);
+  for (uint64_t g = 0; g < all.granules.size(); ++g) {
+    const Record written = page.writes.at(g), was_read = page.reads.at(g);
+    if (!written && !was_read) continue;
+    const uint64_t address = number * GlobalPage::bytes + (g << shift);
+    auto touch = [&](Record r, uint8_t plain) {
+      if (!r) return Touch{};
+      const Agent& who = touches.agents[Sanitizer::agent_of(r)];
+      return Touch{.block = static_cast<uint32_t>(first_block + who.rank + 1),
+                   .place = Sanitizer::place_of(r),
+                   .thread = (who.warp * 32 + Sanitizer::lane_of(r)) & 0x7fffffff,
+                   .strong = !page.has(g, plain)};
+    };
+    const Touch write = touch(written, GlobalPage::plain_write), read = touch(was_read, GlobalPage::plain_read);
+    auto conflict = [&](const Touch& a, const Touch& b) {
+      return !grid_ && a.block && b.block && !(a.strong && b.strong);
+    };
+    Granule& before = all.granules[g];
+    if (conflict(write, before.write))
+      race(write, true, before.write, true, address);
+    else if (conflict(write, before.read))
+      race(write, true, before.read, false, address);
+    else if (conflict(read, before.write))
+      race(read, false, before.write, true, address);
+    if (page.has(g, GlobalPage::unwritten_read)) unwritten_.try_emplace(address, read);
+    if (write.block && !(before.write.block && !before.write.strong && write.strong)) before.write = write;
+    if (read.block && !(before.read.block && !before.read.strong && read.strong)) before.read = read;
   }
 }
 
@@ -97,20 +108,16 @@ FindingLog& GlobalHistory::found() {
   if (grid_)
     for (const auto& [cluster, touches] : ended_) merge(cluster, touches);
   const Program& p = *launch_.program;
-  std::vector<uint64_t> order;
-  for (const auto& [number, granules] : pages_) order.push_back(number);
-  std::sort(order.begin(), order.end());
-  for (uint64_t number : order)
-    for (size_t g = 0; const Granule& all : pages_[number]) {
-      const uint64_t address = number * GlobalPage::bytes + (g++ << p.global_granule);
-      if (!all.unwritten.block || all.write.block) continue;
-      uint32_t insn = p.observed[all.unwritten.place].insn;
-      FindingLog::Key key{FindingKind::uninitialised, insn, none};
-      if (found_.is_new(key))
-        found_.add(key, all.unwritten.block - 1,
-                   finding_at(launch_, all.unwritten.block - 1, all.unwritten.thread, &p.code[insn], key.kind,
-                              " reads global memory at " + hexadecimal(address) + " that has never been written"));
-    }
+  for (const auto& [address, read] : unwritten_) {
+    const Page& page = pages_[address / GlobalPage::bytes];
+    if (page.granules[address % GlobalPage::bytes >> p.global_granule].write.block) continue;
+    const uint32_t insn = p.observed[read.place].insn;
+    FindingLog::Key key{FindingKind::uninitialised, insn, none};
+    if (found_.is_new(key))
+      found_.add(key, read.block - 1,
+                 finding_at(launch_, read.block - 1, read.thread, &p.code[insn], key.kind,
+                            " reads global memory at " + hexadecimal(address) + " that has never been written"));
+  }
   return found_;
 }
 

@@ -63,23 +63,31 @@ public:
 
 private:
   struct Touch {
-    uint64_t block = 0; ///< + 1; 0: nobody
-    uint32_t place = 0, thread = 0;
-    bool strong = false;
+    uint32_t block = 0; ///< + 1; 0: nobody
+    uint32_t place = 0;
+    uint32_t thread : 31 = 0, strong : 1 = 0;
   };
   struct Granule {
-    Touch write, read, unwritten; ///< `unwritten`: the first read of what its cluster had not written
+    Touch write, read;
+  };
+  /// What has been done with a page. Most pages only one cluster touches, by plain accesses: its own records say all.
+  struct Page {
+    uint64_t cluster = 0;
+    std::shared_ptr<const GlobalTouches> only;
+    std::vector<Granule> granules;
   };
 
-  void merge(uint64_t cluster, const GlobalTouches& touches);
+  void merge(uint64_t cluster, const std::shared_ptr<GlobalTouches>& touches);
+  void merge(Page& all, uint64_t number, uint64_t cluster, const GlobalTouches& touches);
   void race(const Touch& now, bool writes, const Touch& other, bool other_writes, uint64_t address);
 
   const LaunchState& launch_;
   std::vector<GlobalMemory::Range> written_;
   std::mutex mutex_;
   uint64_t next_ = 0;
-  std::map<uint64_t, GlobalTouches> ended_; ///< before one with a lower number; with `grid_` all of them
-  std::unordered_map<uint64_t, std::vector<Granule>> pages_;
+  std::map<uint64_t, std::shared_ptr<GlobalTouches>> ended_; ///< before one with a lower number; with `grid_` all of them
+  std::unordered_map<uint64_t, Page> pages_;
+  std::map<uint64_t, Touch> unwritten_; ///< by address: the first read of what its cluster had not written
   FindingLog found_;
   std::unique_ptr<GridHistory> grid_;
 };
