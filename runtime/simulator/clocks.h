@@ -19,6 +19,7 @@
 #include <map>
 #include <memory>
 #include <tuple>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -129,6 +130,9 @@ struct Moment {
     published.clear();
   }
 };
+
+/// What strong accesses have given away at each address.
+using MomentsByAddress = std::unordered_map<uint64_t, std::shared_ptr<const Moment>>;
 
 struct Agent {
   enum class Kind : uint8_t {

@@ -18,7 +18,7 @@ public:
   }
   void clear() { std::fill_n(chunks, chunk_count_, Record{0}); }
 
-  Record at(uint64_t granule) const {
+  [[gnu::always_inline]] Record at(uint64_t granule) const {
     const Record r = chunks[granule / per_chunk_];
     return r == mixed ? granules[granule] : part(r, granule % per_chunk_);
   }
@@ -48,7 +48,7 @@ public:
   }
 
 private:
-  Record part(Record r, uint64_t granule) const {
+  [[gnu::always_inline]] Record part(Record r, uint64_t granule) const {
     if (r == 0) return 0;
     const auto width = static_cast<uint32_t>(r >> width_first) & 7;
     return ((r + (granule << shift >> width)) & ~width_mask) | one_lane;

@@ -154,19 +154,33 @@ void Sanitizer::arrive_at(Moment& moment, const Warp& w, uint32_t mask, bool rel
 
 /// Strong accesses order through the memory they touch: who writes after a fence, or releases, gives its clock away;
 /// who reads takes it. A store begins anew what stands at its address, an atomic operation adds to it.
-void Sanitizer::synchronize(const Warp& w, const Observed& o, const Access& a,
-                            std::unordered_map<uint64_t, Moment>& addresses) {
+void Sanitizer::synchronize(const Warp& w, const Observed& o, const Access& a, MomentsByAddress& addresses) {
   WarpTime& t = time_of(w);
-  Moment given;
   const bool writes = o.kind != Observed::Kind::read;
-  if (writes && o.release) release(given, w, a.mask);
+  std::shared_ptr<const Moment> given, acquired, before, after; // lanes share them, mostly
+  if (writes) {
+    auto moment = std::make_shared<Moment>(t.fenced);
+    if (o.release) release(*moment, w, a.mask);
+    given = std::move(moment);
+  }
   for (uint32_t m = a.mask; m; m &= m - 1) {
-    Moment& c = addresses[a.at[std::countr_zero(m)]];
-    if (acquires(o)) t.now.join(c);
+    std::shared_ptr<const Moment>& at = addresses[a.at[std::countr_zero(m)]];
+    if (acquires(o) && at && at != acquired) {
+      acquired = at;
+      t.now.join(*at);
+    }
     if (!writes) continue;
-    if (o.kind == Observed::Kind::write) c.clear();
-    c.join(t.fenced);
-    if (o.release) c.join(given);
+    if (!at || o.kind == Observed::Kind::write) {
+      at = given;
+    } else if (at != given) {
+      if (at != before) {
+        before = at;
+        auto both = std::make_shared<Moment>(*at);
+        both->join(*given);
+        after = std::move(both);
+      }
+      at = after;
+    }
   }
 }
 
@@ -191,7 +205,8 @@ Sanitizer::Offsets::Offsets(const Access& a, uint32_t bytes, uint64_t base)
     together = a.mask == ~0u ? 32 : a.mask == 0xffff ? 16 : a.mask == 0xff ? 8 : 0;
     loops = &observing_loops().records[std::countr_zero(bytes / ObservingLoops::least_bytes)];
   }
-  for (uint32_t i = 0; i < 32; ++i) at[i] = static_cast<uint32_t>(a.at[together ? i % together : i] - base);
+  const uint32_t lanes = together ? together - 1 : 31; // the loops look at 32: the others are like the first
+  for (uint32_t i = 0; i < 32; ++i) at[i] = static_cast<uint32_t>(a.at[i & lanes] - base);
 }
 void Sanitizer::check_write(const Warp& w, const WarpTime& t, uint32_t observed, uint32_t lane, uint64_t first,
                             uint64_t count, bool strong) {

@@ -189,7 +189,7 @@ private:
   bool stores(const Warp& w, uint32_t observed, uint32_t lane, uint64_t offset, const uint8_t* there,
               uint32_t shift) const;
   static bool acquires(const Observed& o) { return o.kind != Observed::Kind::write && !o.unseen; }
-  void synchronize(const Warp& w, const Observed& o, const Access& a, std::unordered_map<uint64_t, Moment>& addresses);
+  void synchronize(const Warp& w, const Observed& o, const Access& a, MomentsByAddress& addresses);
   void global_grid(const Warp& w, uint32_t observed, const Access& a);
   GlobalPage& global_page(uint64_t number);
   void distinguish(GlobalPage& page, uint64_t number);
@@ -234,7 +234,7 @@ private:
   uint64_t& readers_of(uint64_t address) { return readers_[address / line_bytes]; }
   uint64_t readers_of(uint64_t address) const { return readers_[address / line_bytes]; }
   std::vector<Moment> barriers_;
-  std::unordered_map<uint64_t, Moment> addresses_; ///< of strong accesses
+  MomentsByAddress addresses_; ///< of strong accesses
 
   std::array<std::vector<uint32_t>, 6> queues_;  ///< by Agent::Kind and warp: agents
   std::map<uint32_t, MbarrierTime> mbarriers_;   ///< by address

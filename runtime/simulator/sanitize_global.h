@@ -39,7 +39,7 @@ struct GlobalPage {
 };
 struct GlobalTouches {
   std::unordered_map<uint64_t, GlobalPage> pages; ///< by address / bytes
-  std::unordered_map<uint64_t, Moment> addresses; ///< of strong accesses
+  MomentsByAddress addresses;                     ///< of strong accesses
   Agents agents;                                  ///< of the cluster, when it has ended
 };
 
@@ -85,7 +85,8 @@ private:
   std::vector<GlobalMemory::Range> written_;
   std::mutex mutex_;
   uint64_t next_ = 0;
-  std::map<uint64_t, std::shared_ptr<GlobalTouches>> ended_; ///< before one with a lower number; with `grid_` all of them
+  std::map<uint64_t, std::shared_ptr<GlobalTouches>>
+      ended_; ///< before one with a lower number; with `grid_` all of them
   std::unordered_map<uint64_t, Page> pages_;
   std::map<uint64_t, Touch> unwritten_; ///< by address: the first read of what its cluster had not written
   FindingLog found_;
