@@ -74,9 +74,7 @@ void GlobalHistory::merge(Page& all, uint64_t number, uint64_t cluster, const Gl
   const uint64_t first_block = cluster * launch_.cluster[0] * launch_.cluster[1] * launch_.cluster[2];
   const GlobalPage& page = touches.pages.at(number);
   all.granules.resize(GlobalPage::bytes >> shift);
-  for (uint64_t g = 0; g < all.granules.size(); ++g) {
-    const Record written = page.writes.at(g), was_read = page.reads.at(g);
-    if (!written && !was_read) continue;
+  page.each_record([&](uint64_t g, Record written, Record was_read) {
     const uint64_t address = number * GlobalPage::bytes + (g << shift);
     auto touch = [&](Record r, uint8_t plain) {
       if (!r) return Touch{};
@@ -100,7 +98,7 @@ void GlobalHistory::merge(Page& all, uint64_t number, uint64_t cluster, const Gl
     if (page.has(g, GlobalPage::unwritten_read)) unwritten_.try_emplace(address, read);
     if (write.block && !(before.write.block && !before.write.strong && write.strong)) before.write = write;
     if (read.block && !(before.read.block && !before.read.strong && read.strong)) before.read = read;
-  }
+  });
 }
 
 /// A block may read what one of a higher number has written, so only now it is known what nobody wrote.
@@ -156,8 +154,9 @@ void report(FindingLog& found, const LaunchState& launch, const BlockRace& race)
 void GlobalPage::distinguish() {
   if (!flags.empty()) return;
   flags.resize(bytes >> writes.shift);
-  for (uint64_t g = 0; g < flags.size(); ++g)
-    flags[g] = static_cast<uint8_t>((writes.at(g) ? plain_write : 0) | (reads.at(g) ? plain_read : 0));
+  each_record([&](uint64_t g, Record written, Record was_read) {
+    flags[g] = static_cast<uint8_t>((written ? plain_write : 0) | (was_read ? plain_read : 0));
+  });
 }
 
 GlobalPage& Sanitizer::global_page(uint64_t number) {

@@ -33,6 +33,16 @@ struct GlobalPage {
 
   /// Makes the flags.
   void distinguish();
+  /// Calls f(granule, record of the write, of the read) where there is one.
+  template <class F>
+  void each_record(F f) const {
+    const uint64_t per_chunk = 16u >> writes.shift;
+    for (uint64_t chunk = 0; chunk < bytes / 16; ++chunk) {
+      if (!writes.chunks[chunk] && !reads.chunks[chunk]) continue;
+      for (uint64_t g = chunk * per_chunk; g < (chunk + 1) * per_chunk; ++g)
+        if (const Record w = writes.at(g), r = reads.at(g); w || r) f(g, w, r);
+    }
+  }
   bool has(uint64_t granule, uint8_t flag) const {
     return flags.empty() ? flag != unwritten_read : flags[granule] & flag;
   }

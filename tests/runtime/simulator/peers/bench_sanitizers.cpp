@@ -76,7 +76,8 @@ int main(int count, char** words) {
         worst = std::max(worst, sanitized / plain);
         ++cases;
       }
-    if (cases) fmt::print("{} cases: geometric mean {:.2f}, worst {:.2f}\n", cases, std::exp(logarithms / cases), worst);
+    if (cases)
+      fmt::print("{} cases: geometric mean {:.2f}, worst {:.2f}\n", cases, std::exp(logarithms / cases), worst);
     return cases ? 0 : 1;
   } catch (const std::exception& error) {
     fmt::print("{}\n", error.what());
