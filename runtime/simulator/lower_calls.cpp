@@ -2,6 +2,7 @@
 #include "runtime/simulator/calls.h"
 #include "runtime/simulator/lower.h"
 #include "runtime/simulator/lowering.h"
+#include "runtime/simulator/records.h"
 
 #include "runtime/device.h"
 
@@ -174,6 +175,10 @@ std::shared_ptr<const Program> lower(std::shared_ptr<const Module> module, uint3
   }
   for (uint32_t k : functions)
     if (!m.functions[k].is_prototype) Lowering(module, k, block_shape, addresses, p).run(errors);
+  if (instruments.sanitize && p->observed.size() >> place_bits)
+    complain("line " + std::to_string(m.functions[entry].line) + ": '" + p->name + "' has " +
+             std::to_string(p->observed.size()) + " accesses to memory, more than the sanitizers can tell apart (" +
+             std::to_string(1u << place_bits) + "): run it without them, or smaller kernels");
   if (!errors.empty()) throw Error(errors);
   for (auto& target : p->targets) target = p->code.data() + reinterpret_cast<uintptr_t>(target);
   p->file_bytes = (p->file_bytes + 127) / 128 * 128;

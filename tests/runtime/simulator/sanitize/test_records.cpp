@@ -27,9 +27,7 @@ struct Access {
   uint32_t width = 4, base = 0, apart = 0, turn = 1, swap = 0;
   uint32_t lanes = ~0u;
 
-  uint32_t address(uint32_t thread) const {
-    return base + thread / 32 * apart + (thread * turn % 32 ^ swap) * width;
-  }
+  uint32_t address(uint32_t thread) const { return base + thread / 32 * apart + (thread * turn % 32 ^ swap) * width; }
   bool executes(uint32_t thread) const { return lanes >> thread % 32 & 1; }
 };
 /// Nothing: a barrier.
@@ -87,9 +85,10 @@ std::string text_of(const std::vector<Step>& steps, bool shared) {
                               : a.width == 4 ? "%r10"
                                              : "%h1",
                       at = "[%rd3+" + number(a.base) + "]";
-    text += guard + (a.writes ? "st." + space + type + " " + at + ", " + value
-                              : "ld." + space + type + " " + value + ", " + at) +
-            ";\n";
+    text +=
+        guard +
+        (a.writes ? "st." + space + type + " " + at + ", " + value : "ld." + space + type + " " + value + ", " + at) +
+        ";\n";
   }
   return kernel_text({"u64"}, thread_index + text, "sm_90a",
                      ".shared .align 128 .b8 buffer[" + std::to_string(memory_bytes) + "];");
@@ -143,9 +142,16 @@ TEST_CASE("random accesses race where single bytes do") {
     ++(expected ? races : clean);
     INFO(text << (findings.empty() ? "" : findings[0].message));
     REQUIRE(!findings.empty() == expected);
-    for (const Finding& f : findings)
-      REQUIRE(f.kind == (shared ? FindingKind::shared_race : FindingKind::global_race));
+    for (const Finding& f : findings) REQUIRE(f.kind == (shared ? FindingKind::shared_race : FindingKind::global_race));
     instrument.clear_findings();
   }
   CHECK(std::min(races, clean) > 100);
+}
+
+TEST_CASE("a program with more accesses than a record can name is refused") {
+  Sanitized sim;
+  std::string stores;
+  for (int i = 0; i < 1 << 19; ++i) stores += "st.shared.b32 [%r3], %r0;\n";
+  CHECK(sim.error_of(block_text(stores), 1, 32, {}).find("more than the sanitizers can tell apart (524288)") !=
+        std::string::npos);
 }
