@@ -8,10 +8,46 @@
 
 namespace tilejit::runtime::simulator {
 
-/// Accesses of more than 4 bytes are done in parts: half of the lanes at a time for 8 bytes, a quarter for 16. In each
-/// part a bank gives one word to all who ask for it, and another word only in another cycle.
+namespace {
+
+uint32_t count_distinct(uint64_t* numbers, uint32_t count) {
+  uint64_t low = ~uint64_t{0}, high = 0;
+  for (uint32_t i = 0; i < count; ++i) low = std::min(low, numbers[i]), high = std::max(high, numbers[i]);
+  if (high - low < 64) { // most often
+    uint64_t bits = 0;
+    for (uint32_t i = 0; i < count; ++i) bits |= uint64_t{1} << (numbers[i] - low);
+    return static_cast<uint32_t>(std::popcount(bits));
+  }
+  std::sort(numbers, numbers + count);
+  return static_cast<uint32_t>(std::unique(numbers, numbers + count) - numbers);
+}
+
+/// Wavefronts for these words of shared memory: a bank gives one word to all who ask for it, and another word only in
+/// another cycle.
+uint32_t wavefronts_of(uint64_t* words, uint32_t count) {
+  uint64_t in_bank[32];
+  uint32_t used = 0;
+  bool conflict = false;
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint32_t bank = words[i] % 32;
+    if (used >> bank & 1)
+      conflict |= in_bank[bank] != words[i];
+    else
+      in_bank[bank] = words[i], used |= 1u << bank;
+  }
+  if (!conflict) return 1;
+  std::sort(words, words + count);
+  uint32_t of_bank[32]{}, most = 0;
+  for (auto end = std::unique(words, words + count); words != end; ++words)
+    most = std::max(most, ++of_bank[*words % 32]);
+  return most;
+}
+
+} // namespace
+
+/// Accesses of more than 4 bytes are done in parts: half of the lanes at a time for 8 bytes, a quarter for 16.
 std::array<uint32_t, 2> wavefronts(const Access& a, uint32_t bytes) {
-  const uint32_t parts = std::max(1u, bytes / 4), lanes = std::max(1u, 32 / parts), words = std::max(1u, bytes / 4);
+  const uint32_t words_of_lane = std::max(1u, bytes / 4), lanes = std::max(1u, 32 / words_of_lane);
   uint32_t all = 0, least = 0;
   for (uint32_t first = 0; first < 32; first += lanes) {
     uint32_t mask = a.mask & ((lanes == 32 ? ~0u : (1u << lanes) - 1) << first);
@@ -21,25 +57,11 @@ std::array<uint32_t, 2> wavefronts(const Access& a, uint32_t bytes) {
       ++all;
       continue;
     }
-    uint64_t banks[32][4]; // distinct words of each bank; a fifth is searched for among all lanes
-    uint32_t count[32]{}, most = 1;
-    uint64_t seen[32 * 8];
-    uint32_t seen_count = 0;
-    for (uint32_t m = mask; m; m &= m - 1) {
-      for (uint32_t k = 0; k < words; ++k) {
-        uint64_t word = a.at[std::countr_zero(m)] / 4 + k;
-        uint32_t bank = word % 32;
-        bool known = false;
-        for (uint32_t i = 0; i < std::min(count[bank], 4u) && !known; ++i) known = banks[bank][i] == word;
-        if (!known && count[bank] >= 4)
-          for (uint32_t i = 0; i < seen_count && !known; ++i) known = seen[i] == word;
-        if (known) continue;
-        if (count[bank] < 4) banks[bank][count[bank]] = word;
-        seen[seen_count++] = word;
-        most = std::max(most, ++count[bank]);
-      }
-    }
-    all += most;
+    uint64_t words[32 * 8];
+    uint32_t count = 0;
+    for (uint32_t m = mask; m; m &= m - 1)
+      for (uint32_t k = 0; k < words_of_lane; ++k) words[count++] = a.at[std::countr_zero(m)] / 4 + k;
+    all += wavefronts_of(words, count);
   }
   return {all, least};
 }
@@ -49,32 +71,19 @@ std::array<uint32_t, 2> sectors(const Access& a, uint32_t bytes) {
     const uint64_t begin = a.at[0], end = a.at[31] + bytes;
     return {static_cast<uint32_t>((end + 31) / 32 - begin / 32), static_cast<uint32_t>((end - begin + 31) / 32)};
   }
-  uint64_t ids[64];
-  uint32_t count = 0;
-  auto note = [&](uint64_t id) {
-    for (uint32_t i = count; i-- > 0;)
-      if (ids[i] == id) return;
-    ids[count++] = id;
-  };
+  uint64_t touched[64], starts[32], low = ~uint64_t{0}, high = 0;
+  uint32_t count = 0, lanes = 0;
   for (uint32_t m = a.mask; m; m &= m - 1) {
-    uint64_t at = a.at[std::countr_zero(m)];
-    note(at / 32);
-    if (bytes > 1) note((at + bytes - 1) / 32);
+    const uint64_t at = a.at[std::countr_zero(m)], last = at + bytes - 1;
+    touched[count++] = at / 32;
+    if (last / 32 != at / 32) touched[count++] = last / 32;
+    starts[lanes++] = at / bytes;
+    low = std::min(low, at), high = std::max(high, at + bytes);
   }
   // Lanes that read the same bytes need them once: the least is what the distinct bytes fill, and no more than there
   // is.
-  uint64_t distinct = 0, low = ~uint64_t{0}, high = 0;
-  uint64_t starts[32];
-  uint32_t starts_count = 0;
-  for (uint32_t m = a.mask; m; m &= m - 1) {
-    uint64_t at = a.at[std::countr_zero(m)];
-    low = std::min(low, at), high = std::max(high, at + bytes);
-    bool known = false;
-    for (uint32_t i = starts_count; i-- > 0 && !known;) known = starts[i] == at;
-    if (!known) starts[starts_count++] = at, distinct += bytes;
-  }
-  if (distinct > high - low) distinct = high - low;
-  return {count, static_cast<uint32_t>((distinct + 31) / 32)};
+  const uint64_t distinct = std::min<uint64_t>(uint64_t{count_distinct(starts, lanes)} * bytes, high - low);
+  return {count_distinct(touched, count), static_cast<uint32_t>((distinct + 31) / 32)};
 }
 
 namespace {
