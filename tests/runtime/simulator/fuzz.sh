@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the fuzz target with clang's libFuzzer, the front end instrumented, and runs it on the corpus:
+# Builds the fuzz target with clang's libFuzzer, the front end instrumented, and runs it on the PTX of nvcc:
 #   tests/runtime/simulator/fuzz.sh BUILD_FOLDER SECONDS
 # BUILD_FOLDER has libtilejit_simulator.a, whose other parts are linked as they are. What it finds is a file
 # BUILD_FOLDER/fuzz/crash-...; new inputs that reach new code are collected in BUILD_FOLDER/fuzz/found.
@@ -11,9 +11,7 @@ compiler=${CLANGXX:-clang++-14}
 command -v "$compiler" > /dev/null || { echo "skipped: no $compiler"; exit 0; }
 ! command -v ccache > /dev/null || compiler="ccache $compiler"
 mkdir -p "$build/fuzz/found" "$build/fuzz/seeds"
-for folder in corpus cuda; do
-  for file in "$here/$folder"/*.ptx; do cp "$file" "$build/fuzz/seeds/$folder.${file##*/}"; done
-done
+cp "$here"/cuda/*.ptx "$build/fuzz/seeds"
 cd "$build/fuzz"
 simulator=$root/runtime/simulator
 flags="-std=c++20 -O1 -g -I$root"

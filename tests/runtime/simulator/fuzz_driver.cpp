@@ -1,7 +1,7 @@
-// Runs LLVMFuzzerTestOneInput for a bounded time without libFuzzer: `fuzz CORPUS_FOLDER SECONDS [SEED]`. Inputs are
-// files of the corpus with bytes changed, cut, repeated, exchanged between files, and words of PTX put in. The sequence
-// depends on the seed alone, so that a failure can be had again; the input at hand is written to `fuzz_last_input`
-// before a crash ends the process.
+// Runs LLVMFuzzerTestOneInput for a bounded time without libFuzzer: `fuzz FOLDER SECONDS [SEED]`. Inputs are the
+// PTX files of a folder with bytes changed, cut, repeated, exchanged between files, and words of PTX put in. The
+// sequence depends on the seed alone, so that a failure can be had again; the input at hand is written to
+// `fuzz_last_input` before a crash ends the process.
 #include "runtime/simulator/forms.h"
 #include "tests/runtime/simulator/ptx_text.h"
 
@@ -129,7 +129,7 @@ private:
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    std::fprintf(stderr, "usage: fuzz CORPUS_FOLDER SECONDS [SEED]\n");
+    std::fprintf(stderr, "usage: fuzz FOLDER SECONDS [SEED]\n");
     return 2;
   }
   std::vector<std::string> corpus, names;
