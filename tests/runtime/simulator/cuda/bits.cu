@@ -107,3 +107,46 @@ extern "C" __global__ void copies(const int* in, int* out) {
   asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(turned) : "r"(matrix));
   out[128 + threadIdx.x] = turned;
 }
+
+// Two and four numbers in a word.
+extern "C" __global__ void packed_words(const uint32_t* in, uint32_t* out, int n) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= n) return;
+  uint32_t a = in[3 * i], b = in[3 * i + 1], c = in[3 * i + 2], *o = out + 40 * i;
+  o[0] = __vadd2(a, b);
+  o[1] = __vadd4(a, b);
+  o[2] = __vsub2(a, b);
+  o[3] = __vsub4(a, b);
+  o[4] = __vaddss2(a, b);
+  o[5] = __vaddus4(a, b);
+  o[6] = __vsubss4(a, b);
+  o[7] = __vsubus2(a, b);
+  o[8] = __vabsdiffu2(a, b);
+  o[9] = __vabsdiffu4(a, b);
+  o[10] = __vsadu2(a, b);
+  o[11] = __vsadu4(a, b);
+  o[12] = __vsads2(a, b);
+  o[13] = __vsads4(a, b);
+  o[14] = __vavgu4(a, b);
+  o[15] = __vhaddu2(a, b);
+  o[16] = __vmaxs2(a, b);
+  o[17] = __vminu2(a, b);
+  o[18] = __vmaxu4(a, b);
+  o[19] = __vmins4(a, b);
+  o[20] = __vcmpgts2(a, b);
+  o[21] = __vcmpeq4(a, b);
+  o[22] = __vsetltu4(a, b);
+  o[23] = __vneg4(a);
+  o[24] = __vabs2(a);
+  o[25] = __vabsss4(a);
+  o[26] = __vimax3_s16x2(a, b, c);
+  o[27] = __vimin3_u16x2(a, b, c);
+  o[28] = __vimax_s16x2_relu(a, b);
+  o[29] = __viaddmax_s16x2(a, b, c);
+  o[30] = __viaddmin_u16x2(a, b, c);
+  o[31] = __vimin3_s32_relu(a, b, c);
+  o[32] = __dp4a((int)a, (int)b, (int)c);
+  o[33] = __dp4a(a, b, c);
+  o[34] = __dp2a_lo((int)a, (int)b, (int)c);
+  o[35] = __dp2a_hi(a, b, c);
+}

@@ -139,3 +139,108 @@ TEST_CASE("copies that arrive at a barrier, a matrix turned within a warp") {
     }
   }
 }
+
+namespace {
+
+/// The fields of a word, `bits` each: a function of them and of those of other words.
+template <typename F>
+uint32_t by_field(int bits, F f) {
+  uint32_t word = 0;
+  for (int at = 0; at < 32; at += bits) word |= (static_cast<uint32_t>(f(at)) & ((1u << bits) - 1)) << at;
+  return word;
+}
+template <typename F>
+int sum_of_fields(int bits, F f) {
+  int sum = 0;
+  for (int at = 0; at < 32; at += bits) sum += f(at);
+  return sum;
+}
+/// A word whose fields are looked at as signed or unsigned numbers.
+struct Fields {
+  uint32_t word;
+  int bits;
+  bool is_signed = false;
+  int operator()(int at) const {
+    const auto field = static_cast<int>(word >> at & ((1u << bits) - 1));
+    return is_signed && field >> (bits - 1) ? field - (1 << bits) : field;
+  }
+};
+int clamped(int x, int bits, bool is_signed) {
+  return is_signed ? std::clamp(x, -(1 << (bits - 1)), (1 << (bits - 1)) - 1) : std::clamp(x, 0, (1 << bits) - 1);
+}
+
+std::vector<uint32_t> expected_of_words(uint32_t a, uint32_t b, uint32_t c) {
+  const Fields s2a{a, 16, true}, s2b{b, 16, true}, s2c{c, 16, true}, u2a{a, 16}, u2b{b, 16}, u2c{c, 16},
+      s4a{a, 8, true}, s4b{b, 8, true}, u4a{a, 8}, u4b{b, 8};
+  const auto s = [](uint32_t x) { return static_cast<int32_t>(x); };
+  int dot_signed = s(c), half_signed = s(c);
+  uint32_t dot = c, half = c;
+  for (int k = 0; k < 4; ++k)
+    dot_signed += s4a(8 * k) * s4b(8 * k), dot += static_cast<uint32_t>(u4a(8 * k) * u4b(8 * k));
+  for (int k = 0; k < 2; ++k)
+    half_signed += s2a(16 * k) * s4b(8 * k), half += static_cast<uint32_t>(u2a(16 * k) * u4b(16 + 8 * k));
+  return {
+      by_field(16, [&](int k) { return u2a(k) + u2b(k); }),
+      by_field(8, [&](int k) { return u4a(k) + u4b(k); }),
+      by_field(16, [&](int k) { return u2a(k) - u2b(k); }),
+      by_field(8, [&](int k) { return u4a(k) - u4b(k); }),
+      by_field(16, [&](int k) { return clamped(s2a(k) + s2b(k), 16, true); }),
+      by_field(8, [&](int k) { return clamped(u4a(k) + u4b(k), 8, false); }),
+      by_field(8, [&](int k) { return clamped(s4a(k) - s4b(k), 8, true); }),
+      by_field(16, [&](int k) { return clamped(u2a(k) - u2b(k), 16, false); }),
+      by_field(16, [&](int k) { return std::abs(u2a(k) - u2b(k)); }),
+      by_field(8, [&](int k) { return std::abs(u4a(k) - u4b(k)); }),
+      static_cast<uint32_t>(sum_of_fields(16, [&](int k) { return std::abs(u2a(k) - u2b(k)); })),
+      static_cast<uint32_t>(sum_of_fields(8, [&](int k) { return std::abs(u4a(k) - u4b(k)); })),
+      static_cast<uint32_t>(sum_of_fields(16, [&](int k) { return std::abs(s2a(k) - s2b(k)); })),
+      static_cast<uint32_t>(sum_of_fields(8, [&](int k) { return std::abs(s4a(k) - s4b(k)); })),
+      by_field(8, [&](int k) { return (u4a(k) + u4b(k) + 1) / 2; }),
+      by_field(16, [&](int k) { return (u2a(k) + u2b(k)) / 2; }),
+      by_field(16, [&](int k) { return std::max(s2a(k), s2b(k)); }),
+      by_field(16, [&](int k) { return std::min(u2a(k), u2b(k)); }),
+      by_field(8, [&](int k) { return std::max(u4a(k), u4b(k)); }),
+      by_field(8, [&](int k) { return std::min(s4a(k), s4b(k)); }),
+      by_field(16, [&](int k) { return s2a(k) > s2b(k) ? -1 : 0; }),
+      by_field(8, [&](int k) { return u4a(k) == u4b(k) ? -1 : 0; }),
+      by_field(8, [&](int k) { return u4a(k) < u4b(k); }),
+      by_field(8, [&](int k) { return -s4a(k); }),
+      by_field(16, [&](int k) { return std::abs(s2a(k)); }),
+      by_field(8, [&](int k) { return clamped(std::abs(s4a(k)), 8, true); }),
+      by_field(16, [&](int k) { return std::max({s2a(k), s2b(k), s2c(k)}); }),
+      by_field(16, [&](int k) { return std::min({u2a(k), u2b(k), u2c(k)}); }),
+      by_field(16, [&](int k) { return std::max({s2a(k), s2b(k), 0}); }),
+      by_field(16,
+               [&](int k) { return std::max(Fields{static_cast<uint32_t>(s2a(k) + s2b(k)), 16, true}(0), s2c(k)); }),
+      by_field(16, [&](int k) { return std::min((u2a(k) + u2b(k)) & 0xffff, u2c(k)); }),
+      static_cast<uint32_t>(std::max(std::min({s(a), s(b), s(c)}), 0)),
+      static_cast<uint32_t>(dot_signed),
+      dot,
+      static_cast<uint32_t>(half_signed),
+      half,
+  };
+}
+
+} // namespace
+
+TEST_CASE("two and four numbers in a word") {
+  Random random;
+  constexpr uint32_t count = 1000;
+  std::vector<uint32_t> in(3 * count);
+  for (uint32_t& x : in)
+    x = random() % 4 ? random() : (random() & 0x80808080) ^ (random() % 2 ? 0x7fff7f00 : 0x00010001);
+  for (uint32_t i = 0; i < count; i += 5) in[3 * i + 1] ^= (in[3 * i] ^ in[3 * i + 1]) & 0xff00ffff; // equal fields
+  for (const char* target : targets) {
+    Kernels kernels("bits", target);
+    auto out = kernels.zeros<uint32_t>(40 * count);
+    kernels.run("packed_words", (count + 127) / 128, 128, kernels.upload(in), out, static_cast<int>(count));
+    auto got = kernels.download<uint32_t>(out);
+    for (uint32_t i = 0; i < count; ++i) {
+      auto expected = expected_of_words(in[3 * i], in[3 * i + 1], in[3 * i + 2]);
+      for (size_t k = 0; k < expected.size(); ++k) {
+        INFO(target << ": result " << k << " of " << std::hex << in[3 * i] << ", " << in[3 * i + 1] << ", "
+                    << in[3 * i + 2]);
+        REQUIRE(got[40 * i + k] == expected[k]);
+      }
+    }
+  }
+}
