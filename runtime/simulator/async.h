@@ -9,9 +9,10 @@
 // place in the file and what lies there), an address two (its base and an offset). Main slot: d = slots that follow,
 // c = guard, aux = its xor mask, a = the result's place (0: none), b and imm as the handler says.
 #pragma once
+#include "runtime/simulator/control.h"
 #include "runtime/simulator/tensormap.h"
-#include "runtime/simulator/warp.h"
 
+#include <bit>
 #include <functional>
 #include <memory>
 #include <string>
@@ -38,9 +39,12 @@ inline uint64_t address_value(const Warp* w, const uint32_t* words, uint32_t lan
   if (static_cast<PlaceKind>(words[0] & 3) == PlaceKind::row32) return static_cast<uint32_t>(base + words[1]);
   return base + static_cast<uint64_t>(static_cast<int64_t>(static_cast<int32_t>(words[1])));
 }
+template <class F>
+void each_lane(uint32_t mask, F f) {
+  for (; mask; mask &= mask - 1) f(static_cast<uint32_t>(std::countr_zero(mask)));
+}
 inline const uint32_t* words_of(const Insn* ip) { return reinterpret_cast<const uint32_t*>(ip + 1); }
 inline const Insn* after(const Insn* ip) { return ip + 1 + ip->d; }
-uint32_t guarded_lanes(const Warp* w, const Insn* ip);
 
 // --- shared memory of a cluster --------------------------------------------------------------------------------------
 
@@ -182,5 +186,18 @@ struct AsyncHandlers {
 const Insn* wide_atomic(Warp* w, const Insn* ip);
 enum BulkFlags : uint32_t { bulk_to_global = 1, bulk_from_shared = 2, bulk_multicast = 4 };
 const AsyncHandlers& async_handlers();
+
+// Those that are not in mbarrier.cpp.
+const Insn* bulk(Warp* w, const Insn* ip);
+const Insn* bulk_commit(Warp* w, const Insn* ip);
+const Insn* bulk_wait(Warp* w, const Insn* ip);
+const Insn* store_async(Warp* w, const Insn* ip);
+const Insn* tensor(Warp* w, const Insn* ip);
+const Insn* map_replace(Warp* w, const Insn* ip);
+const Insn* map_copy(Warp* w, const Insn* ip);
+/// The blocks that a copy to shared memory writes to, as a mask: those that the word names, else that of `to`.
+uint32_t target_blocks(Warp* w, const Insn* ip, uint32_t lane, uint32_t mask_word, const SharedPlace& to);
+/// Host address of `bytes` bytes at a global, generic or parameter address.
+uint8_t* locate(Warp* w, const Insn* ip, uint32_t lane, uint64_t address, uint64_t bytes, uint64_t align, bool write);
 
 } // namespace tilejit::runtime::simulator

@@ -140,10 +140,6 @@ void report_leftovers(const ClusterState& cluster) {
 
 namespace {
 
-template <class F>
-void each_lane(uint32_t mask, F f) {
-  for (; mask; mask &= mask - 1) f(static_cast<uint32_t>(std::countr_zero(mask)));
-}
 Token new_token(Warp* w, const Insn* ip, uint32_t lane, Token::Kind kind) {
   Token t;
   t.kind = kind;

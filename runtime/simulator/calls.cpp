@@ -9,9 +9,6 @@
 namespace tilejit::runtime::simulator {
 namespace {
 
-uint32_t guard(const Warp* w, const Insn* ip) {
-  return w->active & (*reinterpret_cast<const uint32_t*>(w->file + ip->c) ^ ip->aux);
-}
 uint64_t* base_row(uint8_t* file) { return reinterpret_cast<uint64_t*>(file + frame_base); }
 uint64_t* top_row(uint8_t* file) { return reinterpret_cast<uint64_t*>(file + frame_top); }
 uint32_t* site_row(uint8_t* file) { return reinterpret_cast<uint32_t*>(file + frame_site); }
@@ -89,7 +86,7 @@ void enter(Warp* w, const Insn* ip, const Callee& callee, const CallSite& site, 
 const Insn* call(Warp* w, const Insn* ip) {
   const Program& p = program(w);
   const CallSite& site = p.call_sites[ip->imm];
-  const uint32_t mask = guard(w, ip), others = w->active & ~mask;
+  const uint32_t mask = guarded_lanes(w, ip), others = w->active & ~mask;
   if (others) park(w, p.code.data() + site.next, others);
   if (ip->d != none) {
     if (mask) enter(w, ip, p.callees[ip->d], site, mask);
@@ -117,7 +114,7 @@ const Insn* call(Warp* w, const Insn* ip) {
 
 const Insn* ret(Warp* w, const Insn* ip) {
   const Program& p = program(w);
-  const uint32_t mask = guard(w, ip), others = w->active & ~mask;
+  const uint32_t mask = guarded_lanes(w, ip), others = w->active & ~mask;
   if (!mask) return ip + 1;
   if (others) park(w, ip + 1, others);
   uint8_t *file = w->file, *caller = file_at(w, w->depth - 1);
@@ -158,7 +155,7 @@ void set_lane(Warp* w, uint32_t offset, bool wide, uint32_t lane, uint64_t value
     reinterpret_cast<uint32_t*>(w->file + offset)[lane] = static_cast<uint32_t>(value);
 }
 const Insn* alloca_(Warp* w, const Insn* ip) {
-  for (uint32_t m = guard(w, ip); m; m &= m - 1) {
+  for (uint32_t m = guarded_lanes(w, ip); m; m &= m - 1) {
     auto lane = static_cast<uint32_t>(std::countr_zero(m));
     uint64_t bytes = lane_value(w, ip->a, ip->b, lane), &top = top_row(w->file)[lane];
     uint64_t begin = (top + ip->imm - 1) & ~uint64_t{ip->imm - 1};
@@ -170,14 +167,14 @@ const Insn* alloca_(Warp* w, const Insn* ip) {
   return ip + 1;
 }
 const Insn* stack_save(Warp* w, const Insn* ip) {
-  for (uint32_t m = guard(w, ip); m; m &= m - 1) {
+  for (uint32_t m = guarded_lanes(w, ip); m; m &= m - 1) {
     auto lane = static_cast<uint32_t>(std::countr_zero(m));
     set_lane(w, ip->d, ip->b, lane, top_row(w->file)[lane]);
   }
   return ip + 1;
 }
 const Insn* stack_restore(Warp* w, const Insn* ip) {
-  for (uint32_t m = guard(w, ip); m; m &= m - 1) {
+  for (uint32_t m = guarded_lanes(w, ip); m; m &= m - 1) {
     auto lane = static_cast<uint32_t>(std::countr_zero(m));
     top_row(w->file)[lane] = lane_value(w, ip->a, ip->b, lane);
   }

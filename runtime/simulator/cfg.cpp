@@ -301,6 +301,20 @@ void find_post_dominators(Cfg& cfg) {
   for (uint32_t b = 0; b < exit; ++b) cfg.blocks[b].post_dominator = dominator[b];
 }
 
+void find_leaving(const Function& f, Cfg& cfg) {
+  cfg.leaves.assign(cfg.blocks.size(), false);
+  for (uint32_t b = cfg.exit(); b-- > 0;) {
+    const Block& block = cfg.blocks[b];
+    bool leaves = true;
+    for (uint32_t i = block.begin; i < block.end; ++i) {
+      const Instruction& x = f.body[i];
+      leaves = leaves && x.guard == none && (x.form == Form::ret || x.form == Form::exit || x.form == Form::bra);
+    }
+    for (uint32_t s : block.successors) leaves = leaves && (s == cfg.exit() || (s > b && cfg.leaves[s]));
+    cfg.leaves[b] = leaves;
+  }
+}
+
 } // namespace
 
 Cfg build_cfg(const Module& module, const Function& f) {
@@ -334,6 +348,7 @@ Cfg build_cfg(const Module& module, const Function& f) {
   }
   find_dominators(cfg);
   find_post_dominators(cfg);
+  find_leaving(f, cfg);
   return cfg;
 }
 

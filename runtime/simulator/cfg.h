@@ -33,6 +33,7 @@ struct Cfg {
   std::vector<Loop> loops;              ///< outer before inner
   std::vector<uint32_t> block_of;       ///< by instruction; none: cannot be reached
   std::vector<uint32_t> block_of_label; ///< by label; exit() for a label at the very end, none: cannot be reached
+  std::vector<bool> leaves;             ///< by block: it only leaves the function, perhaps after a jump
 
   uint32_t exit() const { return static_cast<uint32_t>(blocks.size()); }
   /// The edge goes back to the head of a loop (or, irreducibly, into one).

@@ -192,17 +192,44 @@ uint64_t ClusterState::state_hash() const {
 }
 // --- deadlocks -------------------------------------------------------------------------------------------------------
 
+namespace {
+std::string lanes_text(uint32_t mask) {
+  char text[16];
+  std::snprintf(text, sizeof text, "0x%08x", mask);
+  return text;
+}
+} // namespace
+
+std::string ClusterState::what_it_does(BlockState& b, const Warp& w, const Split& s) const {
+  switch (s.wait) {
+  case Wait::nothing: return "polls";
+  case Wait::barrier: {
+    const Barrier& barrier = b.barriers[s.id];
+    return "waits for barrier " + std::to_string(s.id) + ", where " +
+           std::to_string(barrier.expected ? barrier.rounded : barrier.threads) + " of " +
+           std::to_string(barrier.expected ? barrier.expected : b.live_threads) + " threads have arrived";
+  }
+  case Wait::mbarrier: {
+    const Mbarrier* barrier = find_mbarrier(b, s.id);
+    return "waits for the mbarrier at shared address " + std::to_string(s.id) + ": " +
+           (barrier ? describe(*barrier) : "it has been invalidated");
+  }
+  case Wait::cluster:
+    return "waits for the cluster's barrier, where " + std::to_string(arrived) + " threads have arrived";
+  case Wait::warpgroup: return "waits for the other warps of its warpgroup to issue the same wgmma";
+  case Wait::lanes:
+    return "waits for lanes " + lanes_text(s.need & w.live & ~s.mask) + " of its warp to come to the same instruction";
+  case Wait::rejoin: break;
+  }
+  return "waits for the other lanes of its warp";
+}
+
 void ClusterState::report_deadlock(bool polls, const std::string& note) {
   std::string text;
   const BlockState* first = nullptr;
   Finding finding{.kind = FindingKind::deadlock};
   const Program& p = *launch->program;
   const ControlHandlers& c = control_handlers();
-  auto hex = [](uint32_t x) {
-    char buffer[16];
-    std::snprintf(buffer, sizeof buffer, "0x%08x", x);
-    return std::string(buffer);
-  };
   size_t shown = 0;
   for (const auto& b : blocks)
     for (const Warp& w : b->warps)
@@ -222,32 +249,9 @@ void ClusterState::report_deadlock(bool polls, const std::string& note) {
         }
         text += "\n  ";
         if (blocks.size() > 1) text += "block " + tuple(b->index) + ", ";
-        text += "warp " + std::to_string(w.index) + ", lanes " + hex(s.mask) + ", line " + std::to_string(line) + " '" +
-                std::string(p.module->source_line(line)) + "': ";
-        switch (s.wait) {
-        case Wait::nothing: text += "polls"; break;
-        case Wait::barrier: {
-          const Barrier& barrier = b->barriers[s.id];
-          text += "waits for barrier " + std::to_string(s.id) + ", where " +
-                  std::to_string(barrier.expected ? barrier.rounded : barrier.threads) + " of " +
-                  std::to_string(barrier.expected ? barrier.expected : b->live_threads) + " threads have arrived";
-          break;
-        }
-        case Wait::mbarrier: {
-          const Mbarrier* barrier = find_mbarrier(*b, s.id);
-          text += "waits for the mbarrier at shared address " + std::to_string(s.id) + ": " +
-                  (barrier ? describe(*barrier) : "it has been invalidated");
-          break;
-        }
-        case Wait::cluster:
-          text += "waits for the cluster's barrier, where " + std::to_string(arrived) + " threads have arrived";
-          break;
-        case Wait::warpgroup: text += "waits for the other warps of its warpgroup to issue the same wgmma"; break;
-        case Wait::lanes:
-          text += "waits for lanes " + hex(s.need & w.live & ~s.mask) + " of its warp to come to the same instruction";
-          break;
-        case Wait::rejoin: text += "waits for the other lanes of its warp"; break;
-        }
+        text += "warp " + std::to_string(w.index) + ", lanes " + lanes_text(s.mask) + ", line " + std::to_string(line) +
+                " '" + std::string(p.module->source_line(line)) + "': ";
+        text += what_it_does(*b, w, s);
       }
   if (shown > 8) text += "\n  and " + std::to_string(shown - 8) + " more";
   if (!first) first = blocks[0].get();

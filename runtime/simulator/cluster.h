@@ -103,6 +103,7 @@ private:
   void complete(size_t token);
   bool complete_at_random(); ///< true: some token has completed
   bool is_awaited(const Token& token) const;
+  std::string what_it_does(BlockState& block, const Warp& warp, const Split& split) const; ///< "waits for ..."
 
   struct Turns {
     BlockState* block = nullptr;

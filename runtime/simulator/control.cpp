@@ -8,10 +8,14 @@
 #include <xmmintrin.h>
 
 namespace tilejit::runtime::simulator {
+
+uint32_t guarded_lanes(const Warp* w, const Insn* ip) {
+  return w->active & (*reinterpret_cast<const uint32_t*>(w->file + ip->c) ^ ip->aux);
+}
+
 namespace {
 
 uint32_t mask_at(const Warp* w, uint32_t offset) { return *reinterpret_cast<const uint32_t*>(w->file + offset); }
-uint32_t guard(const Warp* w, const Insn* ip) { return w->active & (mask_at(w, ip->c) ^ ip->aux); }
 
 void remove_split(Warp* w, uint32_t i) { w->splits[i] = w->splits[--w->split_count]; }
 
@@ -96,7 +100,7 @@ const Insn* branch_table(Warp* w, const Insn* ip) {
     for (uint32_t m = rest; m; m &= m - 1)
       if (index[std::countr_zero(m)] == index[lane]) same |= 1u << std::countr_zero(m);
     if (index[lane] >= ip->imm) fail(w, ip, "the index of brx.idx is beyond its table");
-    park(w, p.targets[ip->aux + index[lane]], same);
+    park(w, p.code.data() + p.targets[ip->aux + index[lane]], same);
     rest &= ~same;
   }
   uint32_t rest = w->active & ~(mask_at(w, ip->c) ^ ip[1].a);
@@ -104,12 +108,12 @@ const Insn* branch_table(Warp* w, const Insn* ip) {
   return nullptr;
 }
 const Insn* exit_(Warp* w, const Insn* ip) {
-  uint32_t m = guard(w, ip);
+  uint32_t m = guarded_lanes(w, ip);
   if (m) end_lanes(w, m);
   return w->active ? ip + 1 : nullptr;
 }
 const Insn* trap(Warp* w, const Insn* ip) {
-  uint32_t m = guard(w, ip);
+  uint32_t m = guarded_lanes(w, ip);
   if (!m) return ip + 1;
   w->active = m;
   fail(w, ip, "trap: the kernel ended itself");
@@ -186,10 +190,9 @@ Barrier& arrive(Warp* w, const Insn* ip, uint32_t id, uint32_t mask) {
   const uint32_t all = (w->block->threads + 31) / 32 * 32;
   if (barrier.threads && (barrier.expected ? barrier.expected : all) != (count ? count : all))
     misused_barrier(w, ip,
-                    ("this thread comes to barrier " + std::to_string(id) + " with a count of " +
-                     std::to_string(count ? count : all) + " threads, those that are there have " +
-                     std::to_string(barrier.expected ? barrier.expected : all))
-                        .c_str());
+                    "this thread comes to barrier " + std::to_string(id) + " with a count of " +
+                        std::to_string(count ? count : all) + " threads, those that are there have " +
+                        std::to_string(barrier.expected ? barrier.expected : all));
   barrier.expected = count;
   barrier.threads += static_cast<uint32_t>(std::popcount(mask));
   barrier.rounded += mask == w->live ? 32u : static_cast<uint32_t>(std::popcount(mask));
@@ -201,7 +204,7 @@ void complete_if_all_are_there(Warp* w, uint32_t id) {
 }
 const Insn* wait_at_barrier(Warp* w, const Insn* ip, bool reduces) {
   if (lacks_lanes(w, ip)) return wait_for_lanes(w, ip, w->live);
-  const uint32_t lanes = guard(w, ip), others = w->active & ~lanes;
+  const uint32_t lanes = guarded_lanes(w, ip), others = w->active & ~lanes;
   if (!lanes) return ip + 2;
   if (others) park(w, ip + 2, others);
   each_barrier(w, ip, lanes, [&](uint32_t id, uint32_t mask) {
@@ -219,7 +222,7 @@ const Insn* bar_sync(Warp* w, const Insn* ip) { return wait_at_barrier(w, ip, fa
 const Insn* bar_red(Warp* w, const Insn* ip) { return wait_at_barrier(w, ip, true); }
 const Insn* bar_arrive(Warp* w, const Insn* ip) {
   if (lacks_lanes(w, ip)) return wait_for_lanes(w, ip, w->live);
-  each_barrier(w, ip, guard(w, ip), [&](uint32_t id, uint32_t mask) {
+  each_barrier(w, ip, guarded_lanes(w, ip), [&](uint32_t id, uint32_t mask) {
     arrive(w, ip, id, mask);
     complete_if_all_are_there(w, id);
   });
@@ -227,7 +230,7 @@ const Insn* bar_arrive(Warp* w, const Insn* ip) {
 }
 /// a = member mask. Next slot as above.
 const Insn* bar_warp(Warp* w, const Insn* ip) {
-  const uint32_t lanes = guard(w, ip);
+  const uint32_t lanes = guarded_lanes(w, ip);
   const auto* members = reinterpret_cast<const uint32_t*>(w->file + ip->a);
   const bool by_lane = ip[1].b & 1;
   uint32_t need = 0;
@@ -313,12 +316,12 @@ void wait(Warp* w, uint32_t mask, uint32_t pending, bool uncommitted) {
   if (w->block->sanitizer) w->block->sanitizer->copies_done(*w, done);
 }
 const Insn* copy_commit(Warp* w, const Insn* ip) {
-  if (uint32_t m = guard(w, ip)) commit(w, m);
+  if (uint32_t m = guarded_lanes(w, ip)) commit(w, m);
   return ip + 1;
 }
 /// imm: groups that may stay; a = 1: everything, committed or not.
 const Insn* copy_wait(Warp* w, const Insn* ip) {
-  if (uint32_t m = guard(w, ip)) wait(w, m, ip->imm, ip->a != 0);
+  if (uint32_t m = guarded_lanes(w, ip)) wait(w, m, ip->imm, ip->a != 0);
   return ip + 1;
 }
 

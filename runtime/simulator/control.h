@@ -24,7 +24,10 @@ enum class Fault : uint8_t { out_of_bounds, misaligned };
 /// The same as a finding.
 [[noreturn]] void fail(Warp* w, const Insn* ip, uint32_t lane, FindingKind kind, const std::string& what);
 /// Of barriers and mbarriers.
-[[noreturn]] void misused_barrier(Warp* w, const Insn* ip, const char* what);
+[[noreturn]] void misused_barrier(Warp* w, const Insn* ip, const std::string& what);
+
+/// The lanes that execute an instruction with c = guard, aux = its xor mask.
+uint32_t guarded_lanes(const Warp* w, const Insn* ip);
 
 /// Looks for the global allocation that holds all of [address, address + bytes) and remembers it in the warp.
 bool find_allocation(Warp* w, uint64_t address, uint64_t bytes);

@@ -1,12 +1,18 @@
 // counters.cpp - see counters.h.
 #include "runtime/simulator/counters.h"
 
+#include "runtime/simulator/block.h"
 #include "runtime/simulator/observe.h"
 
 #include <algorithm>
 #include <bit>
 
 namespace tilejit::runtime::simulator {
+
+const Insn* count_guarded(Warp* w, const Insn* ip) {
+  w->block->counters[ip->imm].lanes += static_cast<uint32_t>(std::popcount(guarded_lanes(w, ip)));
+  return ip + 1;
+}
 
 namespace {
 
@@ -120,9 +126,9 @@ std::vector<InstructionCounters> counters_of(const Program& p, const std::vector
                           .ptx = std::string(p.module->source_line(s.line)),
                           .source = p.module->describe(s.location),
                           .category = std::string(name_of(class_of(i))),
-                          .executions = executions[s.block],
-                          .lanes = lanes[s.block]};
+                          .executions = executions[s.block]};
     const AccessCounters& a = accesses[all.size()];
+    c.lanes = s.guarded ? a.lanes : lanes[s.block];
     c.global = a.global, c.shared = a.shared, c.local = a.local;
     c.branches = a.branches, c.divergent = a.divergent;
     c.operations = s.operations * c.executions;

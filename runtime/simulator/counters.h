@@ -33,11 +33,11 @@ struct Traffic {
 /// parts counts once for each.
 struct InstructionCounters {
   uint32_t ptx_line = 0;
-  std::string opcode;   ///< with its modifiers
-  std::string ptx;      ///< the line
-  std::string source;   ///< "attention.cpp:71:5"; empty without .loc
-  std::string category; ///< class of instruction: "integer", "matrix", ...
-  uint64_t executions = 0, lanes = 0;
+  std::string opcode;                 ///< with its modifiers
+  std::string ptx;                    ///< the line
+  std::string source;                 ///< "attention.cpp:71:5"; empty without .loc
+  std::string category;               ///< class of instruction: "integer", "matrix", ...
+  uint64_t executions = 0, lanes = 0; ///< lanes: those that were active, and that its guard left on
   Traffic global, shared, local;
   uint64_t branches = 0, divergent = 0; ///< conditional branches, and those whose lanes parted
   uint64_t operations = 0;              ///< floating-point operations of tensor cores
@@ -54,21 +54,28 @@ struct StaticCounters {
   uint32_t function = 0, instruction = 0; ///< Module::functions, Function::body
   uint64_t operations = 0;                ///< of a warp
   uint32_t special = 0;                   ///< operations of the special-function unit, of a thread
+  bool guarded = false;
 };
 
 /// What is counted at run time, by instruction.
 struct AccessCounters {
   Traffic global, shared, local;
   uint64_t branches = 0, divergent = 0;
+  uint64_t lanes = 0; ///< with a guard: those that it left on
 
   void operator+=(const AccessCounters& o) {
     global += o.global, shared += o.shared, local += o.local;
     branches += o.branches, divergent += o.divergent;
+    lanes += o.lanes;
   }
 };
 
 struct Access;
+struct Insn;
 struct Program;
+struct Warp;
+/// In front of an instruction with a guard (c, aux: its xor mask); imm = index in Program::counters.
+const Insn* count_guarded(Warp* w, const Insn* ip);
 /// All of a launch, in the order of the PTX; `executions` and `lanes` by basic block.
 std::vector<InstructionCounters> counters_of(const Program& p, const std::vector<uint64_t>& executions,
                                              const std::vector<uint64_t>& lanes,

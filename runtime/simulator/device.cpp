@@ -130,7 +130,7 @@ private:
   void read(LoadedModule& module, const std::string& ptx, const std::string& entry);
   void initialize(LoadedModule& module);
   std::shared_ptr<const Program> program(const LoadedModule& module, const std::array<uint32_t, 3>& block) const;
-  void require_shape(const std::string& name, const std::array<uint32_t, 3>& grid,
+  void require_shape(const LoadedModule& module, const std::array<uint32_t, 3>& grid,
                      const std::array<uint32_t, 3>& block) const;
   void require_shared(const LoadedModule& module, uint64_t dynamic) const;
   std::array<uint32_t, 3> cluster_of(const PtxLaunch& launch, const Function& f) const;
@@ -205,16 +205,25 @@ std::shared_ptr<const Program> Simulator::program(const LoadedModule& module,
   return program;
 }
 
-void Simulator::require_shape(const std::string& name, const std::array<uint32_t, 3>& grid,
+void Simulator::require_shape(const LoadedModule& module, const std::array<uint32_t, 3>& grid,
                               const std::array<uint32_t, 3>& block) const {
+  const std::string& name = module.compiled.name;
   for (uint32_t n : grid)
     if (n == 0) throw Error("launch of '" + name + "': a grid dimension is 0");
   if (grid[0] > 0x7fffffff || grid[1] > 0xffff || grid[2] > 0xffff)
     throw Error("launch of '" + name + "': a grid has at most 2147483647, 65535 and 65535 blocks in its dimensions");
-  uint64_t threads = uint64_t{block[0]} * block[1] * block[2];
+  const auto size_of = [](const std::array<uint32_t, 3>& shape) { return uint64_t{shape[0]} * shape[1] * shape[2]; };
+  const uint64_t threads = size_of(block);
   if (threads == 0 || block[0] > 1024 || block[1] > 1024 || block[2] > 64 || threads > 1024)
     throw Error("kernel '" + name + "' wants " + std::to_string(threads) +
                 " threads a block: 1 to 1024 are possible, 64 at most in the third dimension");
+  const Function& f = module.ptx->functions[module.entry];
+  if (f.required_threads[0] != 0 && f.required_threads != block)
+    throw Error("kernel '" + name + "' asks for blocks of " + tuple(f.required_threads) +
+                " threads (.reqntid), the launch for " + tuple(block));
+  if (f.max_threads[0] != 0 && size_of(f.max_threads) < threads)
+    throw Error("kernel '" + name + "' is compiled for at most " + std::to_string(size_of(f.max_threads)) +
+                " threads a block (.maxntid), the launch asks for " + std::to_string(threads));
 }
 
 /// The launch's, else the entry's, else one block.
@@ -241,7 +250,7 @@ std::shared_ptr<runtime::Module> Simulator::load(const CompiledKernel& kernel) {
   auto module = std::make_shared<LoadedModule>();
   module->compiled = kernel;
   read(*module, kernel.ptx, kernel.name);
-  require_shape(kernel.name, {1, 1, 1}, {kernel.threads, 1, 1});
+  require_shape(*module, {1, 1, 1}, {kernel.threads, 1, 1});
   program(*module, {kernel.threads, 1, 1}); // what the simulator does not know is reported now
   require_shared(*module, kernel.shared_bytes);
   return module;
@@ -283,7 +292,7 @@ void Simulator::launch_ptx(const std::string& ptx, const PtxLaunch& launch) {
 void Simulator::run(const LoadedModule& module, const PtxLaunch& launch) {
   const simulator::Module& m = *module.ptx;
   const Function& f = m.functions[module.entry];
-  require_shape(launch.entry, launch.grid, launch.block);
+  require_shape(module, launch.grid, launch.block);
   require_shared(module, launch.dynamic_shared);
   if (launch.parameters.size() != f.parameters.size())
     throw Error("kernel '" + launch.entry + "' has " + std::to_string(f.parameters.size()) +

@@ -100,6 +100,51 @@ uint64_t instructions_of(const ClusterTrace& trace) {
   return sum;
 }
 
+/// What is replayed of the clusters that a multiprocessor gets.
+struct Selection {
+  std::map<uint64_t, ClusterTrace> scheduled; ///< by traced cluster: in the order in which a compiler would put it
+  std::vector<const ClusterTrace*> clusters;  ///< of `scheduled`
+  double replayed_work = 0, all_work = 0;
+  double scale() const { return replayed_work > 0 ? all_work / replayed_work : 1; }
+};
+/// Each cluster of `list` by the traced one that is nearest in its amount of work; not all of them where that is much.
+Selection select(const Recording& r, const ReplayOrder& order, const std::vector<uint64_t>& trace_work,
+                 const std::vector<uint64_t>& list, uint32_t resident) {
+  Selection s;
+  uint64_t instructions = 0;
+  for (uint64_t c : list) {
+    s.all_work += static_cast<double>(r.work[c]);
+    if (s.clusters.size() >= resident && instructions > most_replayed) continue;
+    auto distance = [&](const auto& t) {
+      const uint64_t a = r.work[t.first], b = r.work[c];
+      return std::pair(std::max(a, b) - std::min(a, b), std::max(t.first, c) - std::min(t.first, c));
+    };
+    const auto nearest = std::min_element(r.traces.begin(), r.traces.end(),
+                                          [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
+    auto [it, is_new] = s.scheduled.try_emplace(nearest->first);
+    if (is_new) it->second = order.apply(nearest->second);
+    s.clusters.push_back(&it->second);
+    s.replayed_work += static_cast<double>(trace_work[static_cast<size_t>(nearest - r.traces.begin())]);
+    instructions += instructions_of(nearest->second);
+  }
+  return s;
+}
+
+/// The share of the bytes that go through L2 that memory has: what is touched for the first time, and again what L2
+/// cannot hold.
+double beyond_l2(const Recording& r, const Gpu& gpu, const std::vector<uint64_t>& trace_work) {
+  uint64_t traced_sectors = 0;
+  for (const auto& [cluster, trace] : r.traces) traced_sectors += sectors_of(trace);
+  const auto traced_work = static_cast<double>(std::accumulate(trace_work.begin(), trace_work.end(), uint64_t{0})),
+             all_work = static_cast<double>(std::accumulate(r.work.begin(), r.work.end(), uint64_t{0}));
+  const double through_l2 = 32.0 * static_cast<double>(traced_sectors) * all_work / std::max(1.0, traced_work);
+  const auto touched = static_cast<double>(r.read_bytes + r.written_bytes),
+             capacity = static_cast<double>(gpu.l2_capacity);
+  const double first = through_l2 > 0 ? std::min(1.0, touched / through_l2) : 0,
+               again = touched > capacity ? 1 - capacity / touched : 0;
+  return first + (1 - first) * again;
+}
+
 /// How long the GPU would take if one of its parts did its share of the work at full rate, and all else at once.
 void add_roofline(Estimate& e, const LaunchCounters& launch, const Recording& r, const Gpu& gpu) {
   const double per_microsecond = gpu.clock_mhz * gpu.multiprocessors;
@@ -153,53 +198,22 @@ Estimate estimate(const LaunchCounters& launch, const Gpu& gpu, const EstimateOp
   e.occupancy = 32.0 * warps * residence.blocks / gpu.threads;
   e.waves = static_cast<double>(clusters) / static_cast<double>(in_a_wave);
 
-  // What the busiest multiprocessor does, each cluster by the traced one that is nearest in its amount of work.
-  const ReplayOps ops = replay_ops(*r.program, gpu, r.block);
-  const ReplayOrder order(*r.program, ops, gpu);
-  std::map<uint64_t, ClusterTrace> scheduled; ///< by traced cluster
-  std::vector<const ClusterTrace*> replayed;
-  uint64_t instructions = 0, traced_work = 0;
-  double replayed_work = 0, list_work = 0;
   std::vector<uint64_t> trace_work;
   for (const auto& [cluster, trace] : r.traces) trace_work.push_back(work_of(r, trace));
-  for (uint64_t c : busiest(r.work, groups, residence.blocks)) {
-    list_work += static_cast<double>(r.work[c]);
-    if (replayed.size() >= residence.blocks && instructions > most_replayed) continue;
-    auto distance = [&](const auto& t) {
-      const uint64_t a = r.work[t.first], b = r.work[c];
-      return std::pair(std::max(a, b) - std::min(a, b), std::max(t.first, c) - std::min(t.first, c));
-    };
-    const auto nearest = std::min_element(r.traces.begin(), r.traces.end(),
-                                          [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
-    auto [it, is_new] = scheduled.try_emplace(nearest->first);
-    if (is_new) it->second = order.apply(nearest->second);
-    replayed.push_back(&it->second);
-    replayed_work += static_cast<double>(trace_work[static_cast<size_t>(nearest - r.traces.begin())]);
-    instructions += instructions_of(nearest->second);
-  }
-  e.replayed_blocks = replayed.size() * cluster_blocks;
-  const double scale = replayed_work > 0 ? list_work / replayed_work : 1;
+  const ReplayOps ops = replay_ops(*r.program, gpu, r.block);
+  const ReplayOrder order(*r.program, ops, gpu);
+  const Selection selection = select(r, order, trace_work, busiest(r.work, groups, residence.blocks), residence.blocks);
+  e.replayed_blocks = selection.clusters.size() * cluster_blocks;
+  const double scale = selection.scale();
   e.replayed_share = 1 / scale;
-
-  // Of the bytes that go through L2, memory has what is touched for the first time, and again what L2 cannot hold.
-  uint64_t traced_sectors = 0;
-  for (const auto& [cluster, trace] : r.traces) traced_sectors += sectors_of(trace);
-  for (uint64_t w : trace_work) traced_work += w;
-  const double all_work = static_cast<double>(std::accumulate(r.work.begin(), r.work.end(), uint64_t{0}));
-  const double through_l2 =
-      32.0 * static_cast<double>(traced_sectors) * all_work / std::max(1.0, static_cast<double>(traced_work));
-  const double touched = static_cast<double>(r.read_bytes + r.written_bytes);
-  const double first = through_l2 > 0 ? std::min(1.0, touched / through_l2) : 0;
-  const double again =
-      touched > static_cast<double>(gpu.l2_capacity) ? 1 - static_cast<double>(gpu.l2_capacity) / touched : 0;
-  const double active = static_cast<double>(std::min(groups, clusters) * cluster_blocks);
+  const auto active = static_cast<double>(std::min(groups, clusters) * cluster_blocks);
   const ReplayShare share{
       .l2 = std::min(gpu.l2_port, gpu.l2_bytes_all / active),
       .memory = std::min(gpu.l2_port, gpu.memory_gb_per_s * 1e3 / gpu.clock_mhz / active),
-      .beyond_l2 = first + (1 - first) * again,
+      .beyond_l2 = beyond_l2(r, gpu, trace_work),
   };
 
-  ReplayResult result = Replay(ops, gpu, share, cluster_blocks).run(replayed, residence.blocks);
+  ReplayResult result = Replay(ops, gpu, share, cluster_blocks).run(selection.clusters, residence.blocks);
   e.cycles = result.cycles * scale;
   e.microseconds = e.cycles / gpu.clock_mhz;
   e.use = result.busy;

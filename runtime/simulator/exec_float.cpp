@@ -38,24 +38,6 @@ inline f32 fused(f32 a, f32 b, f32 c) {
 }
 inline f64 fused(f64 a, f64 b, f64 c) { return __builtin_fma(a, b, c); }
 
-template <class T>
-struct Ops1 {
-  using D = T;
-  using A = T;
-};
-template <class T>
-struct Ops2 {
-  using D = T;
-  using A = T;
-  using B = T;
-};
-template <class T>
-struct Ops3 {
-  using D = T;
-  using A = T;
-  using B = T;
-  using C = T;
-};
 constexpr int plain = 0, ftz_ = 1, sat_ = 2;
 /// A result that is flushed is rounded first: what rounds up to the smallest normal number stays.
 template <class T, int flags>
@@ -374,8 +356,8 @@ struct Tanh : Ops1<f32> {
     return canonical(x != x ? x : r);
   }
 };
-/// div.approx, div.full: a * (1 / b) through double, so the quotient is right where the manual promises 2 ulp; .approx
-/// gives 0 for |b| in (2^126, 2^128), as documented.
+/// div.approx, div.full: the quotient rounded to nearest, where the manual promises 2 ulp; .approx gives 0 for |b| in
+/// (2^126, 2^128), as documented.
 template <bool full, int flags>
 struct DivApprox : Ops2<f32> {
   static inline f32 apply(f32 a, f32 b) {

@@ -8,25 +8,6 @@
 namespace tilejit::runtime::simulator {
 namespace {
 
-template <class T>
-struct Ops1 {
-  using D = T;
-  using A = T;
-};
-template <class T>
-struct Ops2 {
-  using D = T;
-  using A = T;
-  using B = T;
-};
-template <class T>
-struct Ops3 {
-  using D = T;
-  using A = T;
-  using B = T;
-  using C = T;
-};
-
 constexpr int plain = 0, ftz_ = 1, sat_ = 2, relu_ = 4, oob_ = 8;
 
 template <class T, int flags>
@@ -55,7 +36,7 @@ struct Sub : Ops2<T> {
 template <class T, int flags = 0>
 struct Mul : Ops2<T> {
   static inline T apply(T a, T b) {
-    if constexpr (sizeof(exponent_of<T>) && exponent_of<T> == 0x7f80)
+    if constexpr (exponent_of<T> == exponent_of<bf16>)
       return finish<T, flags>(odd_f32(f64(to_f32(before<T, flags>(a))) * f64(to_f32(before<T, flags>(b)))));
     else
       return finish<T, flags>(to_f32(before<T, flags>(a)) * to_f32(before<T, flags>(b)));

@@ -63,24 +63,6 @@ inline constexpr T lowest = signed_type<T> ? T(T(1) << (bits<T> - 1)) : T(0);
 template <class T>
 inline constexpr T highest = T(~lowest<T>);
 
-template <class T>
-struct Ops1 {
-  using D = T;
-  using A = T;
-};
-template <class T>
-struct Ops2 {
-  using D = T;
-  using A = T;
-  using B = T;
-};
-template <class T>
-struct Ops3 {
-  using D = T;
-  using A = T;
-  using B = T;
-  using C = T;
-};
 #define OP1(name, ...)                                                                                                 \
   template <class T>                                                                                                   \
   struct name : Ops1<T> {                                                                                              \

@@ -50,10 +50,21 @@ inline __m128i load_row(const u32* from, u32 r) {
   return _mm_load_si128(reinterpret_cast<const __m128i*>(from + 4 * r));
 }
 
+/// Whether no lane executes the instruction, or some are still elsewhere; `next`: where the warp goes on then.
+inline bool leaves(Warp* w, const Insn* ip, const Insn*& next) {
+  next = ip + 2;
+  if (!(w->active & (predicate(w, ip->c) ^ ip->aux))) return true;
+  if (__builtin_expect(w->active == w->live, true)) return false;
+  next = wait_for_lanes(w, ip, w->live);
+  return true;
+}
+
 const Insn* movmatrix(Warp* w, const Insn* ip) {
+  const Insn* next;
+  if (leaves(w, ip, next)) return next;
   const u32* s = lanes_at(w, offsets_of(ip)[1]);
   put_matrix<true>(lanes_at(w, offsets_of(ip)[0]), [&](u32 r) { return load_row(s, r); });
-  return ip + 2;
+  return next;
 }
 
 /// Offsets in shared memory of the matrix rows that the first `count` lanes give the addresses of, all checked. False:
@@ -90,6 +101,8 @@ inline bool find_matrix_rows(Warp* w, const Insn* ip, bool write, u64 (&at)[32],
 
 template <u32 matrices, bool transpose>
 const Insn* ldmatrix(Warp* w, const Insn* ip) {
+  const Insn* next;
+  if (leaves(w, ip, next)) return next;
   alignas(64) u64 at[32];
   u32 mask;
   const bool all = find_matrix_rows<8 * matrices>(w, ip, false, at, mask);
@@ -102,11 +115,13 @@ const Insn* ldmatrix(Warp* w, const Insn* ip) {
     else
       put_matrix<transpose>(d, [&](u32 r) { return mask >> (8 * k + r) & 1 ? load(r) : _mm_set1_epi8(-1); });
   }
-  return ip + 2;
+  return next;
 }
 
 template <u32 matrices, bool transpose>
 const Insn* stmatrix(Warp* w, const Insn* ip) {
+  const Insn* next;
+  if (leaves(w, ip, next)) return next;
   alignas(64) u64 at[32];
   u32 mask;
   const bool all = find_matrix_rows<8 * matrices>(w, ip, true, at, mask);
@@ -121,7 +136,7 @@ const Insn* stmatrix(Warp* w, const Insn* ip) {
       if (all || mask >> (8 * k + r) & 1)
         _mm_storeu_si128(reinterpret_cast<__m128i*>(w->shared + at[8 * k + r]), load_row(s, r));
   }
-  return ip + 2;
+  return next;
 }
 
 template <bool load, u32 matrices>

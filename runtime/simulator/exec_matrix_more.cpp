@@ -11,23 +11,17 @@ namespace tilejit::runtime::simulator {
 namespace {
 
 #if TILEJIT_EVERYTHING
-/// Decodes element e of a register.
-using Get = f64 (*)(u64 bits, int e);
-f64 get_e4m3(u64 x, int e) {
-  u32 h = u32(x >> (8 * e)) & 255, em = h & 127;
-  f64 v = em == 127 ? __builtin_nan("") : em < 8 ? em * 0x1p-9 : f64(bits_as<f32>((em << 20) + (120u << 23)));
-  return h & 128 ? -v : v;
-}
-f64 get_e5m2(u64 x, int e) { return to_f32(f16{u16((u32(x >> (8 * e)) & 255) << 8)}); }
-f64 get_f64(u64 x, int) { return bits_as<f64>(x); }
-f64 get_u8(u64 x, int e) { return u8(x >> (8 * e)); }
-f64 get_s8(u64 x, int e) { return s8(x >> (8 * e)); }
-f64 get_u4(u64 x, int e) { return u32(x >> (4 * e)) & 15; }
-f64 get_s4(u64 x, int e) { return s32(u32(x >> (4 * e)) << 28) >> 28; }
-f64 get_f16(u64 x, int e) { return to_f32(f16{u16(x >> (16 * e))}); }
-f64 get_bf16(u64 x, int e) { return to_f32(bf16{u16(x >> (16 * e))}); }
-f64 get_tf32(u64 x, int) { return bits_as<f32>(u32(x) & ~0x1fffu); }
-f64 get_b1(u64 x, int) { return f64(x & 1); }
+/// The number that an element's bits are.
+using Get = f64 (*)(u64 bits);
+f64 get_f64(u64 x) { return bits_as<f64>(x); }
+f64 get_u8(u64 x) { return u8(x); }
+f64 get_s8(u64 x) { return s8(x); }
+f64 get_u4(u64 x) { return x & 15; }
+f64 get_s4(u64 x) { return s32(u32(x) << 28) >> 28; }
+f64 get_f16(u64 x) { return to_f32(f16{u16(x)}); }
+f64 get_bf16(u64 x) { return to_f32(bf16{u16(x)}); }
+f64 get_tf32(u64 x) { return bits_as<f32>(u32(x) & ~0x1fffu); }
+f64 get_b1(u64 x) { return x & 1; }
 u32 bits_of_element(Type type) {
   switch (type) {
   case Type::f64: return 64;
@@ -43,8 +37,6 @@ u32 bits_of_element(Type type) {
 }
 Get get_of(Type type) {
   switch (type) {
-  case Type::e4m3: return get_e4m3;
-  case Type::e5m2: return get_e5m2;
   case Type::f64: return get_f64;
   case Type::u8: return get_u8;
   case Type::s8: return get_s8;

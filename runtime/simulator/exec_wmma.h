@@ -79,8 +79,8 @@ const Insn* wmma_product(Warp* w, const Insn* ip) {
   static thread_local f64 x[32 * 128], y[32 * 128];
   static thread_local u64 sums[1024];
   const Get get_a = get_of(a), get_b = get_of(b);
-  for (u32 s = 0; s < A.elements; ++s) x[s] = get_a(A.get(s), 0);
-  for (u32 s = 0; s < B.elements; ++s) y[s % n * k + s / n] = get_b(B.get(s), 0); // columns
+  for (u32 s = 0; s < A.elements; ++s) x[s] = get_a(A.get(s));
+  for (u32 s = 0; s < B.elements; ++s) y[s % n * k + s / n] = get_b(B.get(s)); // columns
   for (u32 s = 0; s < D.elements; ++s) {
     const f64 *p = x + s / n * k, *q = y + s % n * k;
     const u64 old = C.get(s);

@@ -129,7 +129,7 @@ void fail(Warp* w, const Insn* ip, uint32_t lane, FindingKind kind, const std::s
   throw FindingError(finding_at(*w, ip, lane, kind, ": " + what));
 }
 
-void misused_barrier(Warp* w, const Insn* ip, const char* what) {
+void misused_barrier(Warp* w, const Insn* ip, const std::string& what) {
   fail(w, ip, first_lane(w), FindingKind::barrier, what);
 }
 

@@ -104,6 +104,26 @@ inline u32 mask_of(const u32* lanes) {
 #endif
 }
 
+/// Operations whose sources and result are of one type derive from these.
+template <class T>
+struct Ops1 {
+  using D = T;
+  using A = T;
+};
+template <class T>
+struct Ops2 {
+  using D = T;
+  using A = T;
+  using B = T;
+};
+template <class T>
+struct Ops3 {
+  using D = T;
+  using A = T;
+  using B = T;
+  using C = T;
+};
+
 // --- handlers of operations ------------------------------------------------------------------------------------------
 
 template <class Op, unsigned K>

@@ -49,40 +49,43 @@ Lowering::Lowering(std::shared_ptr<const Module> module, uint32_t function, std:
       shape_(shape), h_(handlers()), c_(control_handlers()), shared_(layout_shared(m_, program->entry)),
       cfg_(build_cfg(m_, f_)), p_(std::move(program)) {}
 
+/// Whether there is a handler that computes it once for the whole warp.
+bool Lowering::may_be_scalar(const Instruction& i) const {
+  switch (i.form) {
+  case Form::ld:
+    return i.space() == Space::param && i.vector_length() <= 4 && bits_of(i.type()) <= 64 && i.guard == none;
+  case Form::match_any:
+  case Form::match_all:
+  case Form::shfl_sync: return false;
+  case Form::mov: {
+    auto operands = f_.operands(i);
+    return i.type() != Type::b128 && !operands[0].is(Kind::vector) && !operands[1].is(Kind::vector);
+  }
+  case Form::vote_sync_ballot:
+  case Form::vote_ballot:
+  case Form::activemask:
+  case Form::redux:
+  case Form::cvta:
+  case Form::cvta_to: return true;
+  case Form::setp:
+  case Form::vote:
+  case Form::vote_sync:
+  case Form::isspacep: return true; // predicates are masks anyway
+  case Form::cvt: {
+    uint32_t to = bits_of(f_.registers[f_.operands(i)[0].index].type);
+    if (f_.operands(i)[0].is(Kind::reg) && to == 64 && bits_of(i.type(0)) < 64) return false;
+    break;
+  }
+  default: break;
+  }
+  Request r = request(i);
+  r.scalar = true;
+  r.kinds = 7;
+  return select(r) != nullptr;
+}
+
 void Lowering::run(std::string& errors) {
-  uniformity_ = analyse_uniformity(m_, f_, cfg_, shape_, [&](const Instruction& i) {
-    switch (i.form) {
-    case Form::ld:
-      return i.space() == Space::param && i.vector_length() <= 4 && bits_of(i.type()) <= 64 && i.guard == none;
-    case Form::match_any:
-    case Form::match_all:
-    case Form::shfl_sync: return false;
-    case Form::mov: {
-      auto operands = f_.operands(i);
-      return i.type() != Type::b128 && !operands[0].is(Kind::vector) && !operands[1].is(Kind::vector);
-    }
-    case Form::vote_sync_ballot:
-    case Form::vote_ballot:
-    case Form::activemask:
-    case Form::redux:
-    case Form::cvta:
-    case Form::cvta_to: return true;
-    case Form::setp:
-    case Form::vote:
-    case Form::vote_sync:
-    case Form::isspacep: return true; // predicates are masks anyway
-    case Form::cvt: {
-      uint32_t to = bits_of(f_.registers[f_.operands(i)[0].index].type);
-      if (f_.operands(i)[0].is(Kind::reg) && to == 64 && bits_of(i.type(0)) < 64) return false;
-      break;
-    }
-    default: break;
-    }
-    Request r = request(i);
-    r.scalar = true;
-    r.kinds = 7;
-    return select(r) != nullptr;
-  });
+  uniformity_ = analyse_uniformity(f_, cfg_, shape_, [this](const Instruction& i) { return may_be_scalar(i); });
   liveness_ = analyse_liveness(f_, cfg_);
   allocation_ = allocate_rows(f_, cfg_, liveness_, uniformity_);
   layout();
@@ -99,17 +102,6 @@ void Lowering::run(std::string& errors) {
   first_block_ = static_cast<uint32_t>(p_->block_instructions.size());
   size_t first_target = p_->targets.size();
 
-  ends_thread_.assign(cfg_.blocks.size(), false);
-  for (auto b = static_cast<uint32_t>(cfg_.blocks.size()); b-- > 0;) {
-    const Block& block = cfg_.blocks[b];
-    bool trivial = true;
-    for (uint32_t i = block.begin; i < block.end; ++i) {
-      const Instruction& x = f_.body[i];
-      trivial = trivial && x.guard == none && (x.form == Form::ret || x.form == Form::exit || x.form == Form::bra);
-    }
-    for (uint32_t s : block.successors) trivial = trivial && (s == cfg_.exit() || (s > b && ends_thread_[s]));
-    ends_thread_[b] = trivial;
-  }
   for (uint32_t b = 0; b < cfg_.blocks.size(); ++b) block(b);
   block_begin_.push_back(p_->code.size());
   if (!f_.is_entry)
@@ -117,6 +109,12 @@ void Lowering::run(std::string& errors) {
   else if (cfg_.blocks.empty())
     emit(c_.exit, {.aux = ~0u});
   if (!errors_.empty()) errors += (errors.empty() ? "" : "\n") + errors_;
+  resolve(first_target);
+}
+
+/// Blocks have their places now: jumps go there, calls return there, and so do the tables of branches from
+/// `first_target` on.
+void Lowering::resolve(size_t first_target) {
   for (const Fixup& fix : fixups_)
     p_->code[fix.insn].aux =
         static_cast<uint32_t>(static_cast<int64_t>(block_begin_[fix.block]) - static_cast<int64_t>(fix.insn));
@@ -125,10 +123,8 @@ void Lowering::run(std::string& errors) {
     return block_begin_[block == none ? cfg_.exit() : block];
   };
   for (auto [site, next] : call_blocks_) p_->call_sites[site].next = static_cast<uint32_t>(begin_at(next));
-  for (size_t n = first_target; n < p_->targets.size(); ++n) { // made pointers when all code is there
-    auto& target = p_->targets[n];
-    target = reinterpret_cast<const Insn*>(uintptr_t{block_begin_[reinterpret_cast<uintptr_t>(target)]});
-  }
+  for (size_t n = first_target; n < p_->targets.size(); ++n) // so far blocks
+    p_->targets[n] = static_cast<uint32_t>(block_begin_[p_->targets[n]]);
 }
 
 // --- the file --------------------------------------------------------------------------------------------------------
@@ -255,7 +251,7 @@ Lowering::Guard Lowering::predicate(const Operand& o) {
   return {0, (o.value != 0) != o.negated ? ~0u : 0u};
 }
 
-uint32_t Lowering::destination(const Operand& o, bool) { return o.is(Kind::reg) ? place(o.index) : scratch(); }
+uint32_t Lowering::destination(const Operand& o) { return o.is(Kind::reg) ? place(o.index) : scratch(); }
 
 Lowering::Address Lowering::address(const Operand& o) {
   if (o.base == Kind::variable && !f_.is_entry && in_frame(o.index))
@@ -492,10 +488,10 @@ void Lowering::block(uint32_t b) {
     const Instruction& i = f_.body[n];
     ++classes[static_cast<size_t>(class_of(i))];
     meta_ = {i.line, i.location, first_block_ + b};
-    count_statically(i, first_block_ + b);
     scratch_used_ = 0;
     guarded_ = i.guard != none;
     guard_ = guarded_ ? Guard{place(i.guard), i.guard_negated ? ~0u : 0u} : Guard{};
+    count_statically(i, first_block_ + b);
     observe_undefined(n);
     observe_registers(n);
     instruction(i);
@@ -555,7 +551,7 @@ bool Lowering::control_flow(const Instruction& i) {
     for (uint32_t label : labels) {
       uint32_t target = cfg_.block_of_label[label];
       if (target == cfg_.exit()) return false;
-      p_->targets.push_back(reinterpret_cast<const Insn*>(uintptr_t{target})); // made a pointer at the end
+      p_->targets.push_back(target); // made a place in the code at the end
     }
     emit(c_.branch_table, {.a = index, .c = guard_.offset, .imm = static_cast<uint32_t>(labels.size()), .aux = first});
     emit(nullptr, {.a = guard_.turned});
@@ -709,8 +705,7 @@ void Lowering::instruction(const Instruction& i) {
   if (!done) unsupported(i);
   // The lanes of these come together, and what they did before is done.
   InstructionClass c = class_of(i);
-  if (c == InstructionClass::shuffle || c == InstructionClass::matrix || i.form == Form::ldmatrix ||
-      i.form == Form::stmatrix || i.form == Form::bar_warp_sync)
+  if (c == InstructionClass::shuffle || c == InstructionClass::matrix || i.form == Form::bar_warp_sync)
     observe_lanes(i, Observed::Kind::lanes);
 }
 

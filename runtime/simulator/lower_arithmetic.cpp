@@ -9,6 +9,23 @@ namespace {
 
 using Kind = Operand::Kind;
 
+bool is_half(Type type) {
+  return is_float(type) && (bits_of(type) == 16 || type == Type::f16x2 || type == Type::bf16x2);
+}
+
+/// Of setp and set, without what combines the result with a predicate.
+Request comparison_of(Request r) {
+  uint32_t kept = 0;
+  for (uint32_t k = 0; k < r.mod_count; ++k)
+    if (r.mods[k] != Mod::and_ && r.mods[k] != Mod::or_ && r.mods[k] != Mod::xor_) r.mods[kept++] = r.mods[k];
+  r.mod_count = kept;
+  return r;
+}
+/// What combines it.
+Helper combination_of(const Instruction& i) {
+  return i.has(Mod::and_) ? Helper::predicate_and : i.has(Mod::or_) ? Helper::predicate_or : Helper::predicate_xor;
+}
+
 } // namespace
 
 bool Lowering::arithmetic(const Instruction& i) {
@@ -46,7 +63,7 @@ bool Lowering::arithmetic(const Instruction& i) {
   if (i.form == Form::selp) {
     r.scalar = scalar;
     r.kinds = (sources[0].scalar ? 1u : 0u) | (sources[1].scalar ? 2u : 0u);
-    uint32_t at = destination(d, width == Width::row64);
+    uint32_t at = destination(d);
     emit_masked(width, at);
     fields.d = at;
     fields.a = sources[0].offset;
@@ -54,7 +71,7 @@ bool Lowering::arithmetic(const Instruction& i) {
     emit(select(r), fields);
     return true;
   }
-  return operate(r, width, destination(d, width == Width::row64), std::move(sources), wide, fields);
+  return operate(r, width, destination(d), std::move(sources), wide, fields);
 }
 
 /// Field `index` of `bits` bits of a row of `whole` bits.
@@ -78,7 +95,7 @@ bool Lowering::move(const Instruction& i) {
   const Operand &d = operands[0], &a = operands[1];
   if (i.type() == Type::pred) {
     Guard p = predicate(a);
-    uint32_t at = destination(d, false);
+    uint32_t at = destination(d);
     emit_masked(Width::predicate, at);
     emit(h_.select_helper(Helper::predicate_move), {.d = at, .a = p.offset, .imm = p.turned});
     return true;
@@ -112,7 +129,7 @@ bool Lowering::move(const Instruction& i) {
     std::vector<uint32_t> rows;
     for (const Operand& e : parts) rows.push_back(row(e, bits_of(e.type) == 64));
     uint32_t part = bits / static_cast<uint32_t>(rows.size());
-    uint32_t at = destination(d, bits == 64);
+    uint32_t at = destination(d);
     if (rows.size() == 1)
       return operate(request(Form::mov, {bits == 64 ? Type::b64 : Type::b32}), bits == 64 ? Width::row64 : Width::row32,
                      at, {{rows[0], false}}, {bits == 64});
@@ -143,7 +160,7 @@ bool Lowering::move(const Instruction& i) {
     emit(select(r), {.d = place(d.index), .a = s.offset});
     return true;
   }
-  return operate(request(Form::mov, {type}), bits == 64 ? Width::row64 : Width::row32, destination(d, bits == 64), {s},
+  return operate(request(Form::mov, {type}), bits == 64 ? Width::row64 : Width::row32, destination(d), {s},
                  {bits == 64});
 }
 
@@ -176,7 +193,7 @@ bool Lowering::convert(const Instruction& i) {
                    scalar     ? Width::scalar
                    : to == 64 ? Width::row64
                               : Width::row32,
-                   destination(d, to == 64), {s}, {wide_source}, {.aux = convert_mode(i)});
+                   destination(d), {s}, {wide_source}, {.aux = convert_mode(i)});
   // A narrow result in a wide register is extended.
   uint32_t narrow = scratch();
   bool guarded = std::exchange(guarded_, false), varying = std::exchange(varying_, false);
@@ -192,15 +209,11 @@ bool Lowering::compare(const Instruction& i) {
   auto operands = f_.operands(i);
   const Operand& d = operands[0];
   const Operand* combine = f_.operand(i, 'p');
-  bool packed = i.type() == Type::f16x2 || i.type() == Type::bf16x2;
+  const bool packed = i.type() == Type::f16x2 || i.type() == Type::bf16x2, half = is_half(i.type());
   const Operand* first = d.is(Kind::pair) ? &f_.elements(d)[0] : &d;
   const Operand* second = d.is(Kind::pair) ? &f_.elements(d)[1] : nullptr;
-  Request r = request(i);
-  uint32_t modifiers = 0;
-  for (uint32_t k = 0; k < r.mod_count; ++k) // the comparison alone
-    if (r.mods[k] != Mod::and_ && r.mods[k] != Mod::or_ && r.mods[k] != Mod::xor_) r.mods[modifiers++] = r.mods[k];
-  r.mod_count = modifiers;
-  bool wide = bits_of(i.type()) == 64;
+  const Request r = comparison_of(request(i));
+  const bool wide = bits_of(i.type()) == 64;
   std::vector<Source> sources{source(operands[1])};
   sources.push_back(i.form == Form::testp ? sources[0] : source(operands[2]));
   // Into temporaries first: destinations may be the guard or the third source.
@@ -212,15 +225,11 @@ bool Lowering::compare(const Instruction& i) {
     Request q = r;
     q.kinds = (s[0].scalar ? 1u : 0u) | (s[1].scalar ? 2u : 0u);
     q.scalar = high;
-    Fn fn = nullptr;
-    if (bits_of(i.type()) == 16 && is_float(i.type()))
-      fn = nullptr;
-    else if (!packed)
-      fn = h_.select_float(q);
+    Fn fn = half ? nullptr : h_.select_float(q);
     if (!fn) {
       s = {{spread(s[0], wide), false}, {spread(s[1], wide), false}};
       q.kinds = 0;
-      fn = packed || (bits_of(i.type()) == 16 && is_float(i.type())) ? h_.select_half(q) : h_.select_float(q);
+      fn = half ? h_.select_half(q) : h_.select_float(q);
     }
     if (!fn) return false;
     emit(fn, {.d = at, .a = s[0].offset, .b = s[1].offset});
@@ -233,12 +242,10 @@ bool Lowering::compare(const Instruction& i) {
   else if (fine && second)
     emit(h_.select_helper(Helper::predicate_not), {.d = no, .a = yes});
   if (fine && combine) {
-    Helper op = i.has(Mod::and_)  ? Helper::predicate_and
-                : i.has(Mod::or_) ? Helper::predicate_or
-                                  : Helper::predicate_xor;
+    const Fn op = h_.select_helper(combination_of(i));
     Guard c = predicate(*combine);
-    emit(h_.select_helper(op), {.d = yes, .a = yes, .b = c.offset, .aux = c.turned});
-    if (second) emit(h_.select_helper(op), {.d = no, .a = no, .b = c.offset, .aux = c.turned});
+    emit(op, {.d = yes, .a = yes, .b = c.offset, .aux = c.turned});
+    if (second) emit(op, {.d = no, .a = no, .b = c.offset, .aux = c.turned});
   }
   guarded_ = guarded;
   varying_ = varying;
@@ -259,17 +266,13 @@ bool Lowering::compare(const Instruction& i) {
 bool Lowering::set(const Instruction& i) {
   auto operands = f_.operands(i);
   Type to = i.type(0), from = i.type(1);
-  bool packed = from == Type::f16x2 || from == Type::bf16x2, half = packed || (bits_of(from) == 16 && is_float(from));
+  const bool packed = from == Type::f16x2 || from == Type::bf16x2, half = is_half(from);
   if (operands[0].is(Kind::reg) && is_scalar(operands[0].index)) return false;
-  Request r = request(i);
+  Request r = comparison_of(request(i));
   r.form = Form::setp;
   r.types[0] = from;
-  uint32_t modifiers = 0;
-  for (uint32_t k = 0; k < r.mod_count; ++k)
-    if (r.mods[k] != Mod::and_ && r.mods[k] != Mod::or_ && r.mods[k] != Mod::xor_) r.mods[modifiers++] = r.mods[k];
-  r.mod_count = modifiers;
   bool wide = bits_of(from) == 64;
-  uint32_t a = row(operands[1], wide), b = row(operands[2], wide), at = destination(operands[0], false);
+  uint32_t a = row(operands[1], wide), b = row(operands[2], wide), at = destination(operands[0]);
   uint64_t one = to == Type::f32                          ? 0x3f800000u
                  : to == Type::f16 || to == Type::f16x2   ? 0x3c00u
                  : to == Type::bf16 || to == Type::bf16x2 ? 0x3f80u
@@ -284,10 +287,7 @@ bool Lowering::set(const Instruction& i) {
     emit(fn, {.d = yes, .a = a, .b = b});
     if (const Operand* combine = f_.operand(i, 'p')) {
       Guard c = predicate(*combine);
-      Helper op = i.has(Mod::and_)  ? Helper::predicate_and
-                  : i.has(Mod::or_) ? Helper::predicate_or
-                                    : Helper::predicate_xor;
-      emit(h_.select_helper(op), {.d = yes, .a = yes, .b = c.offset, .aux = c.turned});
+      emit(h_.select_helper(combination_of(i)), {.d = yes, .a = yes, .b = c.offset, .aux = c.turned});
     }
     Request select_one = request(Form::selp, {Type::b32});
     select_one.kinds = 3;
@@ -319,7 +319,7 @@ bool Lowering::carry(const Instruction& i) {
     fields.d = next;
     emit(h_.select_carry(true, subtract, wide), fields);
   }
-  fields.d = destination(operands[0], wide);
+  fields.d = destination(operands[0]);
   emit_masked(wide ? Width::row64 : Width::row32, fields.d);
   emit(h_.select_carry(false, subtract, wide), fields);
   if (out) {
@@ -342,8 +342,7 @@ bool Lowering::lop3_bool(const Instruction& i) {
     uint32_t p = place(f_.elements(result)[1].index);
     emit(h_.select_float(request(Form::setp, {Type::u32}, {Mod::ne})),
          {.d = yes, .a = all, .b = row({.kind = Kind::integer, .value = 0}, false)});
-    emit(h_.select_helper(i.has(Mod::and_) ? Helper::predicate_and : Helper::predicate_or),
-         {.d = yes, .a = yes, .b = c.offset, .aux = c.turned});
+    emit(h_.select_helper(combination_of(i)), {.d = yes, .a = yes, .b = c.offset, .aux = c.turned});
     if (d.is(Kind::reg))
       operate(request(Form::mov, {Type::b32}), Width::row32, place(d.index), {{all, false}}, {false});
     emit_masked(Width::predicate, p);
@@ -371,7 +370,7 @@ bool Lowering::through_float(const Instruction& i) {
          {.d = x, .a = x});
     emit(select(request(Form::cvt, {half, Type::f32}, {Mod::rn})), {.d = parts[n], .a = x});
   }
-  uint32_t at = destination(operands[0], false);
+  uint32_t at = destination(operands[0]);
   if (packed) return helper(Helper::pack32, Width::row32, at, parts[0], parts[1]);
   return operate(request(Form::mov, {Type::b32}), Width::row32, at, {{parts[0], false}}, {false});
 }
@@ -381,10 +380,10 @@ bool Lowering::convert_address(const Instruction& i) {
   Space space = i.space();
   uint64_t window = space == Space::shared  ? shared_window
                     : space == Space::local ? local_window
-                    : space == Space::param ? (f_.is_entry ? param_window : local_window) // a function's: on the stack
+                    : space == Space::param ? param_window // the entry's, in functions too
                                             : 0;
   if (i.form == Form::isspacep) {
-    uint32_t address = row(operands[1], true), at = destination(operands[0], false);
+    uint32_t address = row(operands[1], true), at = destination(operands[0]);
     uint32_t inside = temporary_predicate(0), constants = temporary_predicate(1);
     Fn less = h_.select_float(request(Form::setp, {Type::u64}, {Mod::lt}));
     auto test = [&](uint64_t begin, uint64_t size) {
@@ -410,7 +409,7 @@ bool Lowering::convert_address(const Instruction& i) {
   if (bits_of(i.type()) != 64) return false;
   bool scalar = operands[0].is(Kind::reg) && is_scalar(operands[0].index);
   Width width = scalar ? Width::scalar : Width::row64;
-  uint32_t at = destination(operands[0], true);
+  uint32_t at = destination(operands[0]);
   Source a = source(operands[1], scalar);
   if (!window) return operate(request(Form::mov, {Type::b64}), width, at, {a}, {true});
   return operate(request(i.form == Form::cvta ? Form::add_int : Form::sub_int, {Type::u64}), width, at,
@@ -419,7 +418,7 @@ bool Lowering::convert_address(const Instruction& i) {
 
 bool Lowering::predicate_logic(const Instruction& i) {
   auto operands = f_.operands(i);
-  uint32_t at = destination(operands[0], false);
+  uint32_t at = destination(operands[0]);
   Guard a = predicate(operands[1]), b = operands.size() > 2 ? predicate(operands[2]) : Guard{0, 0};
   Helper op = i.form == Form::and_   ? Helper::predicate_and
               : i.form == Form::or_  ? Helper::predicate_or

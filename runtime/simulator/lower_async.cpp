@@ -118,9 +118,8 @@ bool Lowering::cluster(const Instruction& i) {
   case Form::mapa:
     return emit_async(
         h.map_address, {operand_word(&operands[1]), operand_word(&operands[2])},
-        {.a = destination(operands[0], false), .b = i.space() == Space::generic, .imm = bits_of(i.type()) == 64});
-  case Form::getctarank:
-    return emit_async(h.block_rank, {operand_word(&operands[1])}, {.a = destination(operands[0], false)});
+        {.a = destination(operands[0]), .b = i.space() == Space::generic, .imm = bits_of(i.type()) == 64});
+  case Form::getctarank: return emit_async(h.block_rank, {operand_word(&operands[1])}, {.a = destination(operands[0])});
   default: return false;
   }
 }

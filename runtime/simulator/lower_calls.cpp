@@ -120,7 +120,7 @@ bool Lowering::stack(const Instruction& i) {
   if (i.form == Form::stackrestore)
     fields.a = row(operands[0], wide);
   else
-    fields.d = destination(operands[0], wide);
+    fields.d = destination(operands[0]);
   if (i.form == Form::alloca) {
     const Operand* align = f_.operand(i, 'b');
     int64_t bytes = align ? align->value : 8;
@@ -180,7 +180,6 @@ std::shared_ptr<const Program> lower(std::shared_ptr<const Module> module, uint3
              std::to_string(p->observed.size()) + " accesses to memory, more than the sanitizers can tell apart (" +
              std::to_string(1u << place_bits) + "): run it without them, or smaller kernels");
   if (!errors.empty()) throw Error(errors);
-  for (auto& target : p->targets) target = p->code.data() + reinterpret_cast<uintptr_t>(target);
   p->file_bytes = (p->file_bytes + 127) / 128 * 128;
   return p;
 }

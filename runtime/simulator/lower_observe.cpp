@@ -259,8 +259,10 @@ void Lowering::count_statically(const Instruction& i, uint32_t block) {
     if (i.text.starts_with("wgmma")) c.operations /= 4; // of each warp of the warpgroup
   }
   c.special = special_operations(i);
+  c.guarded = guarded_;
   p_->counters.push_back(c);
   if (p_->instruments.estimate) emit(observing_handlers().mark, {.imm = counter_});
+  if (guarded_) emit(count_guarded, {.c = guard_.offset, .imm = counter_, .aux = guard_.turned});
 }
 
 } // namespace tilejit::runtime::simulator

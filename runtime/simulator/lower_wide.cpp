@@ -209,14 +209,14 @@ bool Lowering::matrix_move(const Instruction& i) {
   if (!fn) return false;
   std::vector<uint32_t> rows;
   if (i.form == Form::movmatrix) {
-    rows = {destination(operands[0], false), row(operands[1], false)};
+    rows = {destination(operands[0]), row(operands[1], false)};
     emit(fn, {.c = guard_.offset, .aux = guard_.turned});
     emit_words(rows, 1);
     return true;
   }
   const Operand& data = i.form == Form::ldmatrix ? *f_.operand(i, 'd') : *f_.operand(i, 'b');
   for (const Operand& e : elements_of(f_, data))
-    rows.push_back(i.form == Form::ldmatrix ? destination(e, false) : row(e, false));
+    rows.push_back(i.form == Form::ldmatrix ? destination(e) : row(e, false));
   Address at = address(*f_.operand(i, 'a'));
   uint32_t flags = at.flags | (i.space() == Space::generic ? generic_address : 0);
   bool is_load = i.form == Form::ldmatrix;
@@ -239,7 +239,7 @@ bool Lowering::product(const Instruction& i) {
   std::vector<uint32_t> rows;
   for (char role : {'d', 'a', 'b', 'c'})
     for (const Operand& e : elements_of(f_, *f_.operand(i, role)))
-      rows.push_back(role == 'd' ? destination(e, wide) : row(e, wide));
+      rows.push_back(role == 'd' ? destination(e) : row(e, wide));
   emit(fn, {.b = i.shape.k, .c = guard_.offset, .imm = i.shape.m, .aux = guard_.turned});
   emit_words(rows, wide ? 3 : 2);
   return true;
@@ -255,7 +255,7 @@ bool Lowering::tile_product(const Instruction& i) {
     auto parts = elements_of(f_, *f_.operand(i, role));
     for (size_t n = 0; n < size; ++n) {
       if (n < parts.size())
-        words[at + n] = role == 'd' ? destination(parts[n], false) : row(parts[n], false);
+        words[at + n] = role == 'd' ? destination(parts[n]) : row(parts[n], false);
       else
         words[at + n] = role == 'd' ? scratch() : words[at];
     }
@@ -318,7 +318,7 @@ bool Lowering::fragment(const Instruction& i) {
       auto parts = elements_of(f_, *f_.operand(i, role));
       for (const Operand& e : parts) {
         bool wide = i.type() == Type::f64;
-        words.push_back(role == 'd' ? destination(e, wide) : row(e, wide));
+        words.push_back(role == 'd' ? destination(e) : row(e, wide));
       }
       words.resize(8 * (words.size() / 8 + (words.size() % 8 != 0)));
     }
@@ -351,7 +351,7 @@ bool Lowering::fragment(const Instruction& i) {
                               wide,
                               i.space() == Space::shared};
   words.resize(8);
-  for (const Operand& e : parts) words.push_back(load ? destination(e, wide) : row(e, wide));
+  for (const Operand& e : parts) words.push_back(load ? destination(e) : row(e, wide));
   main.b = stride ? row(*stride, false) : spread({constant(row_major ? n : m), true}, false);
   Address at = address(*f_.operand(i, 'a'));
   main.d = at.flags, main.a = at.offset, main.imm = at.imm;
@@ -380,7 +380,7 @@ bool Lowering::exchange(const Instruction& i) {
   };
   bool to_predicate = d.type == Type::pred;
   bool elect_nothing = i.form == Form::elect && d.is(Kind::sink);
-  main.d = elect_nothing ? 0 : destination(d, false);
+  main.d = elect_nothing ? 0 : destination(d);
   if (!to_predicate && d.is(Kind::reg) && is_scalar(d.index)) words.c |= 8;
   if (second && second->is(Kind::reg)) main.imm = place(second->index);
   switch (i.form) {
@@ -446,7 +446,7 @@ bool Lowering::barrier(const Instruction& i) {
     const Operand& d = f_.operands(i)[0];
     main.imm = i.form == Form::bar_red_popc ? 0 : i.has(Mod::and_) ? 1 : 2;
     if (d.is(Kind::reg) && is_scalar(d.index)) return false;
-    main.d = destination(d, false);
+    main.d = destination(d);
     Guard predicate_guard = predicate(*p);
     words.d = predicate_guard.offset;
     words.a = predicate_guard.turned;

@@ -45,6 +45,9 @@ private:
   };
   enum class Width : uint8_t { row32, row64, predicate, scalar };
 
+  bool may_be_scalar(const Instruction& i) const;
+  void resolve(size_t first_target);
+
   // --- blocks (lower.cpp)
   void layout();
   void choose_mode();
@@ -53,7 +56,7 @@ private:
   bool control_flow(const Instruction& i);
   void leave_block(uint32_t b);
   void jump_to(uint32_t block);
-  bool ends_thread(uint32_t block) const { return f_.is_entry && (block == cfg_.exit() || ends_thread_[block]); }
+  bool ends_thread(uint32_t block) const { return f_.is_entry && (block == cfg_.exit() || cfg_.leaves[block]); }
   std::optional<uint32_t> mode_of(const Instruction& i) const;
   void set_mode(uint32_t mode);
   void unsupported(const Instruction& i);
@@ -75,7 +78,7 @@ private:
   uint32_t sum(uint32_t row, uint64_t value); ///< a scratch row: 64 bits each, plus a number
   /// Predicate operand: offset and xor mask.
   Guard predicate(const Operand& o);
-  uint32_t destination(const Operand& o, bool wide); ///< a register's place, or a scratch row for `_`
+  uint32_t destination(const Operand& o); ///< a register's place, or a scratch row for `_`
   Address address(const Operand& o);
   bool in_frame(uint32_t variable) const; ///< it lies on the thread's stack
   uint32_t frame_offset(uint32_t variable) const;
@@ -176,7 +179,6 @@ private:
   uint32_t first_block_ = 0;                               ///< of this function, among the program's
   std::vector<std::pair<uint32_t, uint32_t>> call_blocks_; ///< call site, instruction that it returns to
   std::vector<Fixup> fixups_;
-  std::vector<bool> ends_thread_;
   std::string errors_;
   std::set<std::string> unsupported_;
   std::vector<size_t> repeatable_; ///< instructions of this block whose handlers take several at once

@@ -9,10 +9,6 @@
 
 namespace tilejit::runtime::simulator {
 
-uint32_t guarded_lanes(const Warp* w, const Insn* ip) {
-  return w->active & (*reinterpret_cast<const uint32_t*>(w->file + ip->c) ^ ip->aux);
-}
-
 SharedPlace shared_place(Warp* w, const Insn* ip, uint32_t lane, uint64_t address, uint64_t bytes, uint64_t align,
                          bool write) {
   uint64_t at = address - shared_window < window_bytes ? address - shared_window : address;
@@ -44,9 +40,8 @@ Mbarrier* find_mbarrier(BlockState& block, uint32_t address) {
 Mbarrier& require_mbarrier(Warp* w, const Insn* ip, BlockState& block, uint32_t address) {
   if (Mbarrier* b = find_mbarrier(block, address)) return *b;
   misused_barrier(w, ip,
-                  ("there is no mbarrier at shared address " + std::to_string(address) +
-                   ": mbarrier.init must come first, ordered before this by a barrier or a fence")
-                      .c_str());
+                  "there is no mbarrier at shared address " + std::to_string(address) +
+                      ": mbarrier.init must come first, ordered before this by a barrier or a fence");
 }
 
 namespace {
@@ -66,9 +61,8 @@ void end_phase_if_complete(BlockState& block, Mbarrier& barrier) {
 void arrive_on(Warp* w, const Insn* ip, BlockState& block, Mbarrier& barrier, uint32_t count) {
   if (count > barrier.pending)
     misused_barrier(w, ip,
-                    (std::to_string(count) + " arrivals on an mbarrier that waits for " +
-                     std::to_string(barrier.pending) + " more in this phase")
-                        .c_str());
+                    std::to_string(count) + " arrivals on an mbarrier that waits for " +
+                        std::to_string(barrier.pending) + " more in this phase");
   barrier.pending -= count;
   end_phase_if_complete(block, barrier);
 }
@@ -86,10 +80,6 @@ std::string describe(const Mbarrier& b) {
 
 namespace {
 
-template <class F>
-void each_lane(uint32_t mask, F f) {
-  for (; mask; mask &= mask - 1) f(static_cast<uint32_t>(std::countr_zero(mask)));
-}
 template <class T>
 T* result_row(Warp* w, const Insn* ip) {
   return reinterpret_cast<T*>(w->file + ip->a);
@@ -283,16 +273,6 @@ const Insn* copies_arrive(Warp* w, const Insn* ip) {
 }
 
 } // namespace
-
-// bulk.cpp
-const Insn* bulk(Warp* w, const Insn* ip);
-const Insn* bulk_commit(Warp* w, const Insn* ip);
-const Insn* bulk_wait(Warp* w, const Insn* ip);
-const Insn* store_async(Warp* w, const Insn* ip);
-// tensor_copy.cpp
-const Insn* tensor(Warp* w, const Insn* ip);
-const Insn* map_replace(Warp* w, const Insn* ip);
-const Insn* map_copy(Warp* w, const Insn* ip);
 
 const AsyncHandlers& async_handlers() {
   static const AsyncHandlers all{mbarrier,       mbarrier_wait, pending_count, map_address, block_rank,

@@ -2,6 +2,7 @@
 #include "runtime/simulator/memory.h"
 
 #include "runtime/device.h"
+#include "runtime/simulator/findings.h"
 
 #include <algorithm>
 #include <cstring>
@@ -16,12 +17,6 @@ void* reserve(size_t bytes) {
     throw Error("the simulator cannot reserve " + std::to_string(bytes >> 30) +
                 " GiB of address space: raise the limit (ulimit -v)");
   return at;
-}
-
-std::string hex(uint64_t x) {
-  char text[32];
-  std::snprintf(text, sizeof text, "0x%llx", static_cast<unsigned long long>(x));
-  return text;
 }
 
 } // namespace
@@ -124,7 +119,7 @@ std::string GlobalMemory::describe_nearest(uint64_t address) const {
   if (after != allocations_.end()) best = &*after;
   if (after != allocations_.begin() && (!best || distance(*std::prev(after)) <= distance(*best)))
     best = &*std::prev(after);
-  std::string range = "[" + hex(best->first) + ", " + hex(best->second) + ") of " +
+  std::string range = "[" + hexadecimal(best->first) + ", " + hexadecimal(best->second) + ") of " +
                       std::to_string(best->second - best->first) + " bytes";
   if (address < best->first) return std::to_string(best->first - address) + " bytes before the allocation " + range;
   if (address < best->second)

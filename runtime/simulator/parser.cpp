@@ -88,9 +88,9 @@ void Parser::skip_balanced(std::string_view open, std::string_view close) {
   }
 }
 
-// --- constant expressions: 4.5.3 to 4.5.6
-// ------------------------------------------------------------------------------ Integers are 64-bit, unsigned where
-// one operand is; comparisons give signed 0 and 1. Floats are doubles.
+// --- constant expressions --------------------------------------------------------------------------------------------
+// 4.5.3 to 4.5.6: integers have 64 bits and are unsigned where one operand is; comparisons give signed 0 and 1. Floats
+// are doubles.
 
 double Parser::Constant::as_double() const {
   if (kind == Kind::floating) return std::bit_cast<double>(bits);
@@ -110,6 +110,56 @@ Parser::Constant Parser::conditional(size_t depth) {
   return take ? yes : no;
 }
 
+/// Nothing: the operator takes integers.
+std::optional<Parser::Constant> Parser::operate(std::string_view op, double x, double y) {
+  const auto floating = [](double value) {
+    return Constant{.kind = Constant::Kind::floating, .bits = std::bit_cast<uint64_t>(value)};
+  };
+  const auto truth = [](bool value) { return Constant{.bits = value}; };
+  if (op == "+") return floating(x + y);
+  if (op == "-") return floating(x - y);
+  if (op == "*") return floating(x * y);
+  if (op == "/") return floating(x / y);
+  if (op == "==") return truth(x == y);
+  if (op == "!=") return truth(x != y);
+  if (op == "<") return truth(x < y);
+  if (op == ">") return truth(x > y);
+  if (op == "<=") return truth(x <= y);
+  if (op == ">=") return truth(x >= y);
+  return std::nullopt;
+}
+
+/// Of integers. Nothing: a division by zero.
+std::optional<Parser::Constant> Parser::operate(std::string_view op, const Constant& a, const Constant& b) {
+  const bool is_unsigned = a.is_unsigned || b.is_unsigned;
+  const uint64_t x = a.bits, y = b.bits;
+  const auto sx = static_cast<int64_t>(x), sy = static_cast<int64_t>(y);
+  const auto truth = [](bool value) { return Constant{.bits = value}; };
+  const auto number = [&](uint64_t bits) { return Constant{.is_unsigned = is_unsigned, .bits = bits}; };
+  const auto shifted = [&](uint64_t bits) { return Constant{.is_unsigned = a.is_unsigned, .bits = bits}; };
+  if (op == "||") return truth(x != 0 || y != 0);
+  if (op == "&&") return truth(x != 0 && y != 0);
+  if (op == "|") return number(x | y);
+  if (op == "^") return number(x ^ y);
+  if (op == "&") return number(x & y);
+  if (op == "==") return truth(x == y);
+  if (op == "!=") return truth(x != y);
+  if (op == "<") return truth(is_unsigned ? x < y : sx < sy);
+  if (op == ">") return truth(is_unsigned ? x > y : sx > sy);
+  if (op == "<=") return truth(is_unsigned ? x <= y : sx <= sy);
+  if (op == ">=") return truth(is_unsigned ? x >= y : sx >= sy);
+  if (op == "<<") return shifted(y > 63 ? 0 : x << y);
+  if (op == ">>" && a.is_unsigned) return shifted(y > 63 ? 0 : x >> y);
+  if (op == ">>") return shifted(static_cast<uint64_t>(sx >> (y > 63 ? 63 : y)));
+  if (op == "+") return number(x + y);
+  if (op == "-") return number(x - y);
+  if (op == "*") return number(x * y);
+  if (y == 0) return std::nullopt;
+  const bool negates = !is_unsigned && sy == -1; // the lowest number / -1 traps on the host
+  if (op == "/") return number(negates ? 0 - x : is_unsigned ? x / y : static_cast<uint64_t>(sx / sy));
+  return number(negates ? 0 : is_unsigned ? x % y : static_cast<uint64_t>(sx % sy));
+}
+
 Parser::Constant Parser::binary(int level, size_t depth) {
   static constexpr std::string_view operators[][5] = {
       {"||"},       {"&&"},     {"|"},           {"^"}, {"&"}, {"==", "!="}, {"<", ">", "<=", ">="},
@@ -126,84 +176,10 @@ Parser::Constant Parser::binary(int level, size_t depth) {
     Token where = token();
     lexer_.advance();
     Constant b = binary(level + 1, depth);
-    Constant result;
-    auto integer = [&](uint64_t bits) { result.bits = bits; };
-    if (a.kind == Constant::Kind::floating || b.kind == Constant::Kind::floating) {
-      double x = a.as_double(), y = b.as_double();
-      auto floating = [&](double value) {
-        result.kind = Constant::Kind::floating;
-        result.bits = std::bit_cast<uint64_t>(value);
-      };
-      if (op == "+")
-        floating(x + y);
-      else if (op == "-")
-        floating(x - y);
-      else if (op == "*")
-        floating(x * y);
-      else if (op == "/")
-        floating(x / y);
-      else if (op == "==")
-        integer(x == y);
-      else if (op == "!=")
-        integer(x != y);
-      else if (op == "<")
-        integer(x < y);
-      else if (op == ">")
-        integer(x > y);
-      else if (op == "<=")
-        integer(x <= y);
-      else if (op == ">=")
-        integer(x >= y);
-      else
-        fail(where, "'" + std::string(op) + "' takes integers");
-      a = result;
-      continue;
-    }
-    bool is_unsigned = a.is_unsigned || b.is_unsigned;
-    uint64_t x = a.bits, y = b.bits;
-    auto sx = static_cast<int64_t>(x), sy = static_cast<int64_t>(y);
-    if ((op == "/" || op == "%") && y == 0) fail(where, "division by zero");
-    bool overflow = !is_unsigned && sy == -1; // INT64_MIN / -1 traps on the host
-    if (op == "||")
-      integer(x != 0 || y != 0);
-    else if (op == "&&")
-      integer(x != 0 && y != 0);
-    else if (op == "|")
-      integer(x | y);
-    else if (op == "^")
-      integer(x ^ y);
-    else if (op == "&")
-      integer(x & y);
-    else if (op == "==")
-      integer(x == y);
-    else if (op == "!=")
-      integer(x != y);
-    else if (op == "<")
-      integer(is_unsigned ? x < y : sx < sy);
-    else if (op == ">")
-      integer(is_unsigned ? x > y : sx > sy);
-    else if (op == "<=")
-      integer(is_unsigned ? x <= y : sx <= sy);
-    else if (op == ">=")
-      integer(is_unsigned ? x >= y : sx >= sy);
-    else if (op == "<<")
-      integer(y > 63 ? 0 : x << y);
-    else if (op == ">>")
-      integer(a.is_unsigned ? (y > 63 ? 0 : x >> y) : static_cast<uint64_t>(sx >> (y > 63 ? 63 : y)));
-    else if (op == "+")
-      integer(x + y);
-    else if (op == "-")
-      integer(x - y);
-    else if (op == "*")
-      integer(x * y);
-    else if (op == "/")
-      integer(overflow ? 0 - x : is_unsigned ? x / y : static_cast<uint64_t>(sx / sy));
-    else
-      integer(overflow ? 0 : is_unsigned ? x % y : static_cast<uint64_t>(sx % sy));
-    result.is_unsigned = (op == "<<" || op == ">>")                 ? a.is_unsigned
-                         : level >= 8 || (level >= 2 && level <= 4) ? is_unsigned
-                                                                    : false;
-    a = result;
+    const bool floating = a.kind == Constant::Kind::floating || b.kind == Constant::Kind::floating;
+    const auto result = floating ? operate(op, a.as_double(), b.as_double()) : operate(op, a, b);
+    if (!result) fail(where, floating ? "'" + std::string(op) + "' takes integers" : "division by zero");
+    a = *result;
   }
 }
 
@@ -269,8 +245,7 @@ Parser::Constant Parser::unary(size_t depth) {
   return result;
 }
 
-// --- names
-// -------------------------------------------------------------------------------------------------------------
+// --- names -----------------------------------------------------------------------------------------------------------
 
 const Parser::Symbol* Parser::find_symbol(std::string_view name) {
   for (size_t i = scopes_.size(); i-- > 0;) {
@@ -301,8 +276,7 @@ void Parser::declare(const Token& name, Symbol symbol) {
     fail(name, "'" + std::string(name.text) + "' is declared twice in this scope");
 }
 
-// --- the module as its users see it
-// ------------------------------------------------------------------------------------
+// --- the module as its users see it ----------------------------------------------------------------------------------
 
 uint32_t Module::find_function(std::string_view name) const {
   for (size_t i = 0; i < functions.size(); ++i)

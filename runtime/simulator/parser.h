@@ -9,6 +9,7 @@
 #include "runtime/simulator/words.h"
 
 #include <map>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -75,6 +76,8 @@ private:
   Constant constant(size_t depth = 0);
   Constant conditional(size_t depth);
   Constant binary(int level, size_t depth);
+  static std::optional<Constant> operate(std::string_view op, double x, double y);
+  static std::optional<Constant> operate(std::string_view op, const Constant& a, const Constant& b);
   Constant unary(size_t depth);
 
   Function& function() { return module_.functions[function_]; }

@@ -152,7 +152,7 @@ struct Program {
 
   std::vector<Insn> code;
   std::vector<Meta> meta;                              ///< by instruction
-  std::vector<const Insn*> targets;                    ///< branch tables
+  std::vector<uint32_t> targets;                       ///< branch tables: places in `code`
   std::vector<uint32_t> block_instructions;            ///< by block: PTX instructions
   std::vector<std::array<uint16_t, 20>> block_classes; ///< by block: instructions by InstructionClass
 

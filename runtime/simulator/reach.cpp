@@ -8,12 +8,6 @@
 namespace tilejit::runtime::simulator {
 namespace {
 
-/// Calls `visit` with every operand of the function, elements included.
-template <typename Visit>
-void for_each_operand(const Function& f, Visit visit) {
-  for (const Operand& o : f.pool) visit(o);
-}
-
 bool names_variable(const Operand& o) {
   return o.is(Operand::Kind::variable) || (o.is(Operand::Kind::address) && o.base == Operand::Kind::variable);
 }
@@ -27,9 +21,8 @@ std::vector<bool> reachable_variables(const Module& module, const std::vector<ui
     if (v != none && !seen[v]) seen[v] = true, work.push_back(v);
   };
   for (uint32_t f : functions)
-    for_each_operand(module.functions[f], [&](const Operand& o) {
+    for (const Operand& o : module.functions[f].pool)
       if (names_variable(o)) add(o.index);
-    });
   while (!work.empty()) {
     const Variable& v = module.variables[work.back()];
     work.pop_back();
@@ -53,10 +46,8 @@ std::vector<uint32_t> reachable_functions(const Module& module, uint32_t entry) 
   size_t next = 0;
   for (;;) {
     for (; next < order.size(); ++next) {
-      const Function& f = module.functions[order[next]];
-      for_each_operand(f, [&](const Operand& o) {
+      for (const Operand& o : module.functions[order[next]].pool)
         if (o.is(Operand::Kind::function)) add(o.index);
-      });
     }
     // Tables of functions in memory (virtual functions).
     std::vector<uint32_t> in_memory;

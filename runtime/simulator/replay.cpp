@@ -289,6 +289,65 @@ void Replay::multiply(Products& p) {
   wake(p.waiting);
 }
 
+/// An instruction that only computes. Returns when its result is there.
+double Replay::compute(Warp& w, double at) {
+  const ReplayOp& op = *w.op;
+  Multiprocessor& m = *w.multiprocessor;
+  double ready = at;
+  if (op.unit == Resource::shared_memory) {
+    const double begin = std::max(m.load_store, at);
+    m.load_store = begin + op.cycles;
+    ready = begin + op.latency;
+  } else if (op.unit != Resource::issue)
+    m.unit[index(op.unit)][w.quarter] = at + op.cycles;
+  if (op.unit != Resource::issue) result_.busy[index(op.unit)] += op.cycles;
+  return std::max(ready, at + std::max(op.latency, op.cycles) + op.issue - std::min(op.issue, 1.0));
+}
+
+void Replay::copy_in_bulk(Warp& w, double at) {
+  for (size_t i = w.first_detail; i < w.detail; ++i) {
+    const TraceDetail& d = w.trace->details[i];
+    double end = at + gpu_.latency.copy_engine;
+    result_.busy[index(Resource::shared_memory)] += d.wavefronts;
+    w.open_bulk_reads = std::max(w.open_bulk_reads, end + d.wavefronts);
+    if (d.sectors) end = transfer(*w.multiprocessor, at, d.sectors) + gpu_.latency.copy_engine;
+    w.open_bulk = std::max(w.open_bulk, end);
+    if (d.role == TraceDetail::Role::arrival) arrive(w, d, end);
+  }
+}
+
+void Replay::start_product(Warp& w, double at) {
+  const ReplayOp& op = *w.op;
+  Products& p = *w.products;
+  if (p.all.size() == w.products_issued) p.all.emplace_back();
+  Products::One& one = p.all[w.products_issued++];
+  double wavefronts = 0;
+  for (size_t i = w.first_detail; i < w.detail; ++i) wavefronts += w.trace->details[i].wavefronts;
+  if (one.issued++ == 0) {
+    // Operands stream from shared memory while it multiplies, unless there are too many of them.
+    one.cycles = std::max(op.cycles, wavefronts);
+    one.latency = op.latency;
+    result_.busy[index(Resource::tensor)] += quarters * op.cycles;
+    result_.busy[index(Resource::shared_memory)] += wavefronts;
+  }
+  one.at = std::max(one.at, at);
+  multiply(p);
+}
+
+/// Arrivals, which count from `arrives` on, and waits. Returns when its result is there.
+double Replay::synchronize(Warp& w, double at, double arrives) {
+  double ready = at, through = at;
+  access(w, at, ready, through);
+  for (size_t i = w.first_detail; i < w.detail; ++i) {
+    const TraceDetail& d = w.trace->details[i];
+    if (d.role == TraceDetail::Role::arrival)
+      arrive(w, d, arrives);
+    else if (d.role == TraceDetail::Role::wait && i > w.first_detail && w.trace->details[i - 1].object == d.object)
+      w.holds = &w.instance->phases[{d.object, d.phase - 1}], w.holder = w.counter;
+  }
+  return std::max(ready, at + w.op->latency);
+}
+
 void Replay::issue(Warp& w, double at) {
   const ReplayOp& op = *w.op;
   Multiprocessor& m = *w.multiprocessor;
@@ -306,16 +365,7 @@ void Replay::issue(Warp& w, double at) {
   w.at = at + op.issue;
   double ready = at, arrived = at;
   switch (op.kind) {
-  case Kind::plain:
-    if (op.unit == Resource::shared_memory) {
-      const double begin = std::max(m.load_store, at);
-      m.load_store = begin + op.cycles;
-      ready = begin + op.latency;
-    } else if (op.unit != Resource::issue)
-      m.unit[index(op.unit)][w.quarter] = at + op.cycles;
-    if (op.unit != Resource::issue) result_.busy[index(op.unit)] += op.cycles;
-    ready = std::max(ready, at + std::max(op.latency, op.cycles) + op.issue - std::min(op.issue, 1.0));
-    break;
+  case Kind::plain: ready = compute(w, at); break;
   case Kind::access: access(w, at, ready, arrived); break;
   case Kind::copy:
     access(w, at, ready, arrived);
@@ -323,38 +373,12 @@ void Replay::issue(Warp& w, double at) {
     w.all_copies = std::max(w.all_copies, arrived);
     break;
   case Kind::copy_commit: w.copies.push_back(std::exchange(w.open_copies, 0)); break;
-  case Kind::bulk:
-    for (size_t i = w.first_detail; i < w.detail; ++i) {
-      const TraceDetail& d = w.trace->details[i];
-      double end = at + gpu_.latency.copy_engine;
-      result_.busy[index(Resource::shared_memory)] += d.wavefronts;
-      w.open_bulk_reads = std::max(w.open_bulk_reads, end + d.wavefronts);
-      if (d.sectors) end = transfer(m, at, d.sectors) + gpu_.latency.copy_engine;
-      w.open_bulk = std::max(w.open_bulk, end);
-      if (d.role == TraceDetail::Role::arrival) arrive(w, d, end);
-    }
-    break;
+  case Kind::bulk: copy_in_bulk(w, at); break;
   case Kind::bulk_commit:
     w.bulk.push_back(std::exchange(w.open_bulk, 0));
     w.bulk_reads.push_back(std::exchange(w.open_bulk_reads, 0));
     break;
-  case Kind::product: {
-    Products& p = *w.products;
-    if (p.all.size() == w.products_issued) p.all.emplace_back();
-    Products::One& one = p.all[w.products_issued++];
-    double wavefronts = 0;
-    for (size_t i = w.first_detail; i < w.detail; ++i) wavefronts += w.trace->details[i].wavefronts;
-    if (one.issued++ == 0) {
-      // Operands stream from shared memory while it multiplies, unless there are too many of them.
-      one.cycles = std::max(op.cycles, wavefronts);
-      one.latency = op.latency;
-      result_.busy[index(Resource::tensor)] += quarters * op.cycles;
-      result_.busy[index(Resource::shared_memory)] += wavefronts;
-    }
-    one.at = std::max(one.at, at);
-    multiply(p);
-    break;
-  }
+  case Kind::product: start_product(w, at); break;
   case Kind::product_commit: w.product_groups.push_back(w.products_issued); break;
   case Kind::fence:
     ready = at + op.latency;
@@ -362,19 +386,7 @@ void Replay::issue(Warp& w, double at) {
     w.at = std::max(w.at, ready);
     break;
   case Kind::copies_arrive: arrived = std::max(at, w.all_copies); [[fallthrough]];
-  case Kind::synchronize: {
-    double through = at;
-    access(w, at, ready, through);
-    ready = std::max(ready, at + op.latency);
-    for (size_t i = w.first_detail; i < w.detail; ++i) {
-      const TraceDetail& d = w.trace->details[i];
-      if (d.role == TraceDetail::Role::arrival)
-        arrive(w, d, std::max(at, arrived));
-      else if (d.role == TraceDetail::Role::wait && i > w.first_detail && w.trace->details[i - 1].object == d.object)
-        w.holds = &w.instance->phases[{d.object, d.phase - 1}], w.holder = w.counter;
-    }
-    break;
-  }
+  case Kind::synchronize: ready = synchronize(w, at, std::max(at, arrived)); break;
   case Kind::copy_wait:
   case Kind::bulk_wait:
   case Kind::product_wait: break;

@@ -45,6 +45,10 @@ private:
   void finish(Warp& w);
   double gate(const Warp& w) const;
   void issue(Warp& w, double at);
+  double compute(Warp& w, double at);
+  void copy_in_bulk(Warp& w, double at);
+  void start_product(Warp& w, double at);
+  double synchronize(Warp& w, double at, double arrives);
   void access(Warp& w, double at, double& ready, double& arrived);
   double transfer(Multiprocessor& m, double at, uint32_t sectors);
   void arrive(Warp& w, const TraceDetail& d, double at);
@@ -60,7 +64,6 @@ private:
   std::vector<Warp*> running_;
   std::vector<const ClusterTrace*> waiting_; ///< clusters, the next one last
   double end_ = 0;
-  uint32_t started_ = 0;
   ReplayResult result_;
 };
 

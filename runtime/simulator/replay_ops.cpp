@@ -206,7 +206,7 @@ ReplayOps replay_ops(const Program& p, const Gpu& gpu, std::array<uint32_t, 3> s
     if (known.first == none) {
       known.first = all.registers;
       all.registers += static_cast<uint32_t>(f.registers.size());
-      known.uniformity = analyse_uniformity(m, f, build_cfg(m, f), shape);
+      known.uniformity = analyse_uniformity(f, build_cfg(m, f), shape);
     }
     const Instruction& i = f.body[s.instruction];
     ReplayOp op;
@@ -241,7 +241,7 @@ ReplayOps replay_ops(const Program& p, const Gpu& gpu, std::array<uint32_t, 3> s
 uint32_t estimate_registers(const Program& p, std::array<uint32_t, 3> shape) {
   const Function& f = p.module->functions[p.entry];
   const Cfg cfg = build_cfg(*p.module, f);
-  const Uniformity uniformity = analyse_uniformity(*p.module, f, cfg, shape);
+  const Uniformity uniformity = analyse_uniformity(f, cfg, shape);
   const Liveness liveness = analyse_liveness(f, cfg);
   auto size = [&](uint32_t r) { return uniformity.reg[r] ? 0 : (bits_of(f.registers[r].type) + 16) / 32; };
   uint32_t most = 0;

@@ -12,8 +12,6 @@
 
 namespace tilejit::runtime::simulator {
 
-uint32_t target_blocks(Warp* w, const Insn* ip, uint32_t lane, uint32_t mask_word, const SharedPlace& to); // bulk.cpp
-
 namespace {
 
 /// What `fill_nan` puts in place of elements that there are not.
@@ -145,7 +143,8 @@ Type type_of(uint8_t element) {
   }
 }
 
-/// Host address of `bytes` bytes at a generic, global or parameter address.
+} // namespace
+
 uint8_t* locate(Warp* w, const Insn* ip, uint32_t lane, uint64_t address, uint64_t bytes, uint64_t align, bool write) {
   if (address - param_window < window_bytes) {
     uint64_t at = address - param_window;
@@ -163,8 +162,6 @@ uint8_t* locate(Warp* w, const Insn* ip, uint32_t lane, uint64_t address, uint64
     fault(w, ip, Fault::out_of_bounds, Space::global, lane, address, bytes, write);
   return w->arena + address;
 }
-
-} // namespace
 
 /// imm: BulkFlags | Reduction << 8; words: shared address, map, mbarrier, mask of blocks, coordinates.
 const Insn* tensor(Warp* w, const Insn* ip) {

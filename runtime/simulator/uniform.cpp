@@ -13,7 +13,7 @@ public:
   Analysis(const Function& f, const Cfg& cfg, std::array<uint32_t, 3> shape,
            const std::function<bool(const Instruction&)>& may_be_scalar)
       : f_(f), cfg_(cfg), shape_(shape), may_be_scalar_(may_be_scalar), users_(f.registers.size()),
-        definitions_(f.registers.size()), ends_thread_(cfg.blocks.size()) {
+        definitions_(f.registers.size()) {
     result_.reg.assign(f.registers.size(), true);
     result_.varying_block.assign(cfg.blocks.size(), false);
     result_.varying_branch.assign(cfg.blocks.size(), false);
@@ -54,17 +54,6 @@ private:
     }
     for (uint32_t r = 0; r < f_.registers.size(); ++r)
       if (definitions_[r].empty()) result_.reg[r] = false;
-    // A block that only ends the thread: `ret`, perhaps after a jump to it.
-    for (auto b = static_cast<uint32_t>(cfg_.blocks.size()); b-- > 0;) {
-      const Block& block = cfg_.blocks[b];
-      bool trivial = true;
-      for (uint32_t i = block.begin; i < block.end; ++i) {
-        Form form = f_.body[i].form;
-        trivial = trivial && f_.body[i].guard == none && (form == Form::ret || form == Form::exit || form == Form::bra);
-      }
-      for (uint32_t s : block.successors) trivial = trivial && (s == cfg_.exit() || (s > b && ends_thread_[s]));
-      ends_thread_[b] = trivial;
-    }
   }
 
   /// Registers that are tid.x, or tid.x with higher bits cleared: (a value for the warp, a multiple of 32) + lane.
@@ -247,7 +236,7 @@ private:
     result_.varying_branch[b] = true;
     const Block& block = cfg_.blocks[b];
     size_t sides = 0;
-    for (uint32_t s : block.successors) sides += s != cfg_.exit() && !ends_thread_[s];
+    for (uint32_t s : block.successors) sides += s != cfg_.exit() && !cfg_.leaves[s];
     if (sides <= 1) return;
     control(block.successors, leaves_polling_loop(b) ? cfg_.exit() : block.post_dominator);
   }
@@ -299,7 +288,7 @@ private:
   std::array<uint32_t, 3> shape_;
   const std::function<bool(const Instruction&)>& may_be_scalar_;
   std::vector<std::vector<uint32_t>> users_, definitions_;
-  std::vector<bool> ends_thread_, thread_index_;
+  std::vector<bool> thread_index_;
   std::vector<uint32_t> work_;
   RegisterUse use_;
   Uniformity result_;
@@ -308,8 +297,7 @@ private:
 
 } // namespace
 
-Uniformity analyse_uniformity(const Module&, const Function& function, const Cfg& cfg,
-                              std::array<uint32_t, 3> block_shape,
+Uniformity analyse_uniformity(const Function& function, const Cfg& cfg, std::array<uint32_t, 3> block_shape,
                               const std::function<bool(const Instruction&)>& may_be_scalar) {
   return Analysis(function, cfg, block_shape, may_be_scalar).run();
 }

@@ -33,8 +33,7 @@ struct Uniformity {
 /// threads is a whole number of warps, tid.x >> k (k >= 5) in such blocks, constant loads from a uniform address,
 /// votes, match.all, redux, activemask, shfl.idx with one source lane for all. `may_be_scalar`: false for instructions
 /// whose results the caller wants as rows whatever they are; empty: all may be scalars.
-Uniformity analyse_uniformity(const Module& module, const Function& function, const Cfg& cfg,
-                              std::array<uint32_t, 3> block_shape,
+Uniformity analyse_uniformity(const Function& function, const Cfg& cfg, std::array<uint32_t, 3> block_shape,
                               const std::function<bool(const Instruction&)>& may_be_scalar = {});
 
 } // namespace tilejit::runtime::simulator

@@ -19,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       if (function.is_prototype) continue;
       Cfg cfg = build_cfg(m, function);
       Liveness live = analyse_liveness(function, cfg);
-      Uniformity uniform = analyse_uniformity(m, function, cfg, {64, 2, 1});
+      Uniformity uniform = analyse_uniformity(function, cfg, {64, 2, 1});
       RowAllocation rows = allocate_rows(function, cfg, live, uniform);
       if (rows.place.size() != function.registers.size()) std::abort();
       for (const Instruction& i : function.body) m.describe(i.location);

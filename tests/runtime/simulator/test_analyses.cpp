@@ -1,5 +1,5 @@
 // Control-flow graph, dominators, liveness, rows and uniformity: small cases by hand, and properties on random graphs
-// and on the corpus against brute force.
+// and on the PTX of nvcc against brute force.
 #include "runtime/simulator/forms.h"
 #include "runtime/simulator/liveness.h"
 #include "tests/runtime/simulator/ptx_text.h"
@@ -30,7 +30,7 @@ struct Analysed {
     return none;
   }
   Uniformity uniformity(std::array<uint32_t, 3> shape = {128, 1, 1}) const {
-    return analyse_uniformity(module, function(), cfg, shape);
+    return analyse_uniformity(function(), cfg, shape);
   }
 };
 
@@ -140,7 +140,7 @@ bool live_before(const Function& f, const Cfg& cfg, uint32_t instruction, uint32
 
 void check_rows(const Module& m, const Function& f, const Cfg& cfg, bool brute_force) {
   Liveness live = analyse_liveness(f, cfg);
-  Uniformity uniform = analyse_uniformity(m, f, cfg, {128, 1, 1});
+  Uniformity uniform = analyse_uniformity(f, cfg, {128, 1, 1});
   RowAllocation rows = allocate_rows(f, cfg, live, uniform);
   RegisterUse use;
   auto width = [&](uint32_t r) { return rows.place[r].file == Place::File::row128 ? 2u : 1u; };
@@ -343,8 +343,8 @@ TEST_CASE("random programs: lanes that run together agree on uniform registers")
   CHECK(diverged > 2000);
 }
 
-TEST_CASE("the corpus: graphs and rows") {
-  for (const auto& file : std::filesystem::directory_iterator(TILEJIT_CORPUS)) {
+TEST_CASE("what nvcc made: graphs and rows") {
+  for (const auto& file : std::filesystem::directory_iterator(TILEJIT_CUDA)) {
     if (file.path().extension() != ".ptx") continue;
     Module m = parse(read_file(file.path().string()));
     for (const Function& f : m.functions) {
@@ -434,8 +434,8 @@ TEST_CASE("what a varying branch controls is varying") {
   CHECK(u.varying_branch[0]);
   CHECK_FALSE(u.varying_block[0]);
   // The caller may want rows.
-  auto rows = analyse_uniformity(a.module, a.function(), a.cfg, {128, 1, 1},
-                                 [](const Instruction& i) { return i.form != Form::mov; });
+  auto rows =
+      analyse_uniformity(a.function(), a.cfg, {128, 1, 1}, [](const Instruction& i) { return i.form != Form::mov; });
   CHECK_FALSE(rows.reg[a.reg("%r4")]);
 }
 
@@ -473,7 +473,7 @@ TEST_CASE("results of calls are varying, and so is everything in a function") {
       "ld.param.b32 %r1, [r]; } ret; }\n");
   for (const char* name : {"g", "k"}) {
     const Function& f = m.functions[m.find_function(name)];
-    auto u = analyse_uniformity(m, f, build_cfg(m, f), {32, 1, 1});
+    auto u = analyse_uniformity(f, build_cfg(m, f), {32, 1, 1});
     CHECK(std::find(u.reg.begin(), u.reg.end(), true) == u.reg.end());
   }
 }

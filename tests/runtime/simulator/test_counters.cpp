@@ -100,6 +100,28 @@ TEST_CASE("branches, lanes, operations") {
   CHECK(sim.of("bar.sync", "bar.sync 0;", 3, 64).barrier_waits == 6);
 }
 
+TEST_CASE("an instruction counts the lanes that its guard leaves on") {
+  Counted sim;
+  auto lanes = [&](const std::string& opcode, const std::string& body) {
+    InstructionCounters c = sim.of(opcode, body, 3, 64);
+    CHECK(c.executions == 6);
+    return c.lanes;
+  };
+  const std::string third = "rem.u32 %r2, %r0, 3; setp.eq.u32 %p1, %r2, 0;\n"; // 22 of threads 0 to 63
+  CHECK(lanes("mul.lo", third + "@%p1 mul.lo.u32 %r3, %r0, %r0;") == 3 * 22);
+  CHECK(lanes("mul.lo", third + "@!%p1 mul.lo.u32 %r3, %r0, %r0;") == 3 * 42);
+  CHECK(lanes("mul.lo", third + "mul.lo.u32 %r3, %r0, %r0;") == 3 * 64);
+  CHECK(lanes("st.shared", third + "mad.lo.u32 %r4, %r0, 4, %r1; @%p1 st.shared.b32 [%r4], %r0;") == 3 * 22);
+  CHECK(lanes("bra", third + "@%p1 bra A; add.u32 %r3, %r0, 1;\nA:") == 3 * 22);
+  CHECK(lanes("membar", third + "@%p1 membar.gl;") == 3 * 22);
+  CHECK(lanes("mul.lo", "mov.u32 %r2, %ctaid.x; setp.eq.u32 %p1, %r2, 1; @%p1 mul.lo.u32 %r3, %r2, %r2;") == 64);
+  CHECK(sim.of("ex2", third + "@%p1 ex2.approx.f32 %f2, %f1;", 3, 64).special == 3 * 22);
+  // Of the lower half of each warp: 0, 3, .. 15 and 33, 36, .. 45.
+  CHECK(lanes("mul.lo", third +
+                            "and.b32 %r5, %r0, 16; setp.ne.u32 %p2, %r5, 0;\n@%p2 bra A;\n@%p1 mul.lo.u32 %r3, %r0, "
+                            "%r0;\nadd.u32 %r3, %r3, 1;\nA:") == 3 * (6 + 5));
+}
+
 TEST_CASE("a copy counts both of its memories, and no more of the source than it reads") {
   Counted sim;
   auto buffer = sim.upload(std::vector<uint32_t>(1024));

@@ -340,6 +340,13 @@ TEST_CASE("a launch that can't be is refused with the reason") {
   CHECK(sim.error_of(two, 1, 1025, {uint64_t{1}, uint32_t{2}}) != "");
   CHECK_THAT(sim.error_of(two, 1, 32, {uint64_t{1}, uint32_t{2}}, 228 * 1024), Catch::Contains("shared memory"));
   CHECK(sim.error_of(two, 1, 32, {uint64_t{1}, uint32_t{2}}, 227 * 1024) == "");
+  const auto directed = [](const std::string& directive) {
+    return ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k() " + directive + " { ret; }";
+  };
+  CHECK_THAT(sim.error_of(directed(".reqntid 64"), 1, 32, {}), Catch::Contains("blocks of (64, 1, 1)"));
+  CHECK(sim.error_of(directed(".reqntid 64"), 1, 64, {}) == "");
+  CHECK_THAT(sim.error_of(directed(".maxntid 32, 2"), 1, 65, {}), Catch::Contains("at most 64 threads a block"));
+  CHECK(sim.error_of(directed(".maxntid 32, 2"), 1, 64, {}) == "");
   Simulator ampere("sm_80");
   CHECK_THAT(ampere.error_of(kernel_text({}, "", "sm_80"), 1, 32, {}, 164 * 1024), Catch::Contains("shared memory"));
   CHECK_THAT(ampere.error_of(kernel_text({}, "", "sm_90a"), 1, 32, {}), Catch::Contains("sm_90a"));

@@ -88,6 +88,35 @@ void tile_cases(const Sink& sink, uint32_t count, bool trans, const std::string&
            }));
 }
 
+/// A guard that holds for no lane leaves everything as it was; lanes that come one after the other are waited for.
+void guarded_case(const Sink& sink) {
+  const std::string load = "ldmatrix.sync.aligned.m8n8.x1.shared.b16",
+                    store = "stmatrix.sync.aligned.m8n8.x1.shared.b16", move = "movmatrix.sync.aligned.m8n8.trans.b16";
+  emit(sink, words_case(
+                 {.name = "matrices under a guard, and in parts",
+                  .tests = {load, store, move},
+                  .body = fill_tile() + "mov.u32 %r20, 5;\nmov.u32 %r21, 6;\nsetp.ne.u32 %p1, %r0, %r0;\n@%p1 " + load +
+                          " {%r20}, [%r17];\n@%p1 " + move + " %r21, %r17;\n@%p1 " + store +
+                          " [%r17], {%r17};\nst.global.b32 [%rd2], %r20;\nst.global.b32 [%rd2+4], %r21;\n"
+                          // Lane 3 waits for what lane 0 does before the load.
+                          "mov.u32 %r22, flag;\nst.shared.b32 [%r22], 0;\nbar.sync 0;\nsetp.ne.u32 %p2, %r0, 3;\n@%p2 "
+                          "bra FIRST;\nPOLL: ld.volatile.shared.b32 %r23, [%r22];\nsetp.eq.u32 %p3, %r23, 0;\n@%p3 bra "
+                          "POLL;\nFIRST:\nsetp.eq.u32 %p4, %r0, 0;\n@%p4 st.volatile.shared.b32 [%r22], 1;\n" +
+                          load + " {%r24}, [%r17];\n" + move +
+                          " %r25, %r24;\nst.global.b32 [%rd2+8], "
+                          "%r24;\nst.global.b32 [%rd2+12], %r25;\n",
+                  .declarations = tile + "\n.shared .b32 flag;"},
+                 {}, 4, [](uint32_t lane, uint32_t word) -> std::optional<uint32_t> {
+                   if (word < 2) return 5 + word;
+                   uint32_t bits = 0;
+                   for (uint32_t half = 0; half < 2; ++half) {
+                     auto [row, column] = place(lane, half, word == 3);
+                     bits |= element(row_of(row), column) << (16 * half);
+                   }
+                   return bits;
+                 }));
+}
+
 // --- products ---
 
 void product_case(const Sink& sink, const Product& t) {
@@ -165,6 +194,7 @@ void matrix_cases(const Sink& sink) {
                           auto half = [&](uint32_t h) { return 8 * (lane % 4 * 2 + h) + lane / 4; };
                           return half(0) | half(1) << 16;
                         }));
+  guarded_case(sink);
   product_cases(sink);
 }
 

@@ -239,6 +239,22 @@ void constant_cases(const Sink& sink) {
       });
   c.launches = {{{0, 0xf877665544332211}}};
   emit(sink, std::move(c));
+  // In a function too .param is where the entry's parameters are, and not its own.
+  c = words_case(
+      {.name = "the entry's parameters in a function",
+       .tests = {"isspacep.param", "cvta.param.u64"},
+       .body = ".local .align 8 .b8 mine[8];\n.reg .b64 %frame;\nmov.b64 %rd20, u1;\ncvta.param.u64 %rd20, "
+               "%rd20;\nmov.b64 %frame, mine;\ncvta.local.u64 %rd21, %frame;\n{ .param .b64 where; .param .b32 what; "
+               "st.param.b64 [where], %rd20; call (what), seen, (where); ld.param.b32 %r20, [what]; }\n{ .param .b64 "
+               "where; .param .b32 what; st.param.b64 [where], %rd21; call (what), seen, (where); ld.param.b32 %r21, "
+               "[what]; }\nst.global.v2.b32 [%rd2], {%r20, %r21};\n",
+       .declarations = ".func (.param .b32 what) seen(.param .b64 where)\n{ .reg .b64 %a<3>; .reg .b32 %w; .reg .pred "
+                       "%q;\nld.param.b64 %a1, [where];\nmov.u32 %w, 0;\nisspacep.param %q, %a1;\n@!%q bra "
+                       "DONE;\ncvta.to.param.u64 %a2, %a1;\ncvta.param.u64 %a2, %a2;\nld.b32 %w, "
+                       "[%a2];\nDONE:\nst.param.b32 [what], %w;\nret; }\n"},
+      {}, 2, [](uint32_t, uint32_t word) -> std::optional<uint32_t> { return word == 0 ? 0x44332211 : 0; });
+  c.launches = {{{0, 0xf877665544332211}}};
+  emit(sink, std::move(c));
 }
 
 void address_cases(const Sink& sink) {
