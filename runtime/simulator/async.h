@@ -116,6 +116,7 @@ struct Token {
   uint32_t bytes = 0;
   uint32_t byte_mask = 0xffff; ///< bit i: byte i of every 16 is written
   TensorMap map;
+  uint64_t map_at = 0; ///< its generic address
   int32_t coordinates[5]{};
   std::vector<uint8_t> data;
 };

@@ -114,20 +114,22 @@ private:
   std::vector<Single> singles_; ///< lanes that are ahead of their agent
 };
 
-/// What is ordered before a point of the program: for accesses of the same proxy; along a path with a fence between the
-/// generic and the asynchronous one; along a path with a fence for the whole GPU (where blocks talk to each other).
+/// What is ordered before a point of the program: for accesses of the same proxy, or along a path with a fence.
 struct Moment {
-  Clock before, proxied, published;
+  Clock before;
+  Clock proxied;         ///< between the generic and the asynchronous proxy
+  Clock published;       ///< for the whole GPU (where blocks talk to each other)
+  Clock offered, mapped; ///< fence.proxy.tensormap: a release; a release, and behind it an acquire
 
   void join(const Moment& o) {
     before.join(o.before);
     proxied.join(o.proxied);
     published.join(o.published);
+    offered.join(o.offered);
+    mapped.join(o.mapped);
   }
   void clear() {
-    before.clear();
-    proxied.clear();
-    published.clear();
+    for (Clock* c : {&before, &proxied, &published, &offered, &mapped}) c->clear();
   }
 };
 

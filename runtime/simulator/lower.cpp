@@ -579,6 +579,8 @@ void Lowering::instruction(const Instruction& i) {
       observe_lanes(i, Observed::Kind::fence);
     if ((i.form == Form::fence_proxy && !i.has(Mod::alias)) || i.form == Form::fence_proxy_async_generic)
       observe_lanes(i, Observed::Kind::proxy_fence);
+    if (i.form == Form::fence_proxy_tensormap)
+      observe_lanes(i, i.has(Mod::release) ? Observed::Kind::map_release : Observed::Kind::map_acquire);
     return;
   }
   bool done = false;

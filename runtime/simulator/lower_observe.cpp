@@ -98,16 +98,18 @@ void Lowering::find_stored_parameters() {
         maps |= uint64_t{1} << bit;
   for (const Instruction& i : f_.body) {
     bool copies = class_of(i) == InstructionClass::async_copy && f_.operand(i, 'd');
+    bool makes_map = i.form == Form::tensormap_replace || i.form == Form::tensormap_cp_fenceproxy;
     bool stores = i.form == Form::st || i.form == Form::red || i.form == Form::atom || i.form == Form::atom_cas ||
-                  i.form == Form::call || copies;
+                  i.form == Form::call || copies || makes_map;
     if (!stores || i.space() == Space::shared || i.space() == Space::local || i.space() == Space::param) continue;
-    const Operand* a = f_.operand(i, copies ? 'd' : 'a');
+    const Operand* a = f_.operand(i, copies || i.form == Form::tensormap_cp_fenceproxy ? 'd' : 'a');
     uint64_t through = anywhere;
     if (a && a->is(Operand::Kind::address) && i.form != Form::call) {
       if (a->base == Operand::Kind::reg) through = from[a->index];
       if (a->base == Operand::Kind::variable && is_map(*a)) through = slot(m_.variables[a->index].offset);
     }
-    if (i.text.find("tensor") != std::string_view::npos && through & ~maps) through = anywhere; // a pointer to a map
+    if (!makes_map && i.text.find("tensor") != std::string_view::npos && through & ~maps)
+      through = anywhere; // a pointer to a map
     stored |= through;
   }
   if (stored & anywhere) p_->stores_anywhere = true;
@@ -164,11 +166,25 @@ void Lowering::observe_registers(uint32_t instruction) {
   for (const ProductHazards::Pending& p : product_hazards_.pending)
     if (p.instruction == instruction) event.pending.push_back(products_[p.product]);
   for (const ProductHazards::Unfenced& u : product_hazards_.unfenced)
-    if (u.product == instruction) event.unfenced.push_back(watched_[u.reg]);
+    if (u.product == instruction) {
+      if (u.by == none)
+        event.unfenced.push_back(watched_[u.reg]);
+      else
+        event.mixed.emplace_back(watched_[u.reg], products_[u.by]);
+    }
+  if (auto it = products_.find(instruction); it != products_.end() && !watched_.empty()) {
+    event.product = it->second;
+    RegisterUse use;
+    register_use(f_, i, use);
+    for (const auto* registers : {&use.reads, &use.writes})
+      for (uint32_t r : *registers)
+        if (auto watched = watched_.find(r); watched != watched_.end()) event.uses.push_back(watched->second);
+  }
   if (!watched_.empty())
     for (uint32_t r : touched_registers(f_, i))
       if (auto it = watched_.find(r); it != watched_.end()) event.touches.push_back(it->second);
-  if (event.fences || !event.pending.empty() || !event.unfenced.empty() || !event.touches.empty()) {
+  if (event.fences || !event.pending.empty() || !event.unfenced.empty() || !event.touches.empty() ||
+      !event.uses.empty()) {
     p_->observed.push_back({.kind = Observed::Kind::async, .insn = static_cast<uint32_t>(p_->code.size())});
     emit(observing_handlers().registers,
          {.c = guard_.offset, .imm = static_cast<uint32_t>(p_->register_events.size()), .aux = guard_.turned});

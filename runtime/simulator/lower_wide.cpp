@@ -222,6 +222,7 @@ bool Lowering::matrix_move(const Instruction& i) {
   bool is_load = i.form == Form::ldmatrix;
   observe_access(i, is_load ? Observed::Kind::matrix_read : Observed::Kind::matrix_write, at, i.space(), 16, 1,
                  8 * static_cast<uint32_t>(rows.size()));
+  if (!p_->observed.empty()) p_->observed.back().transposed = i.has(Mod::trans);
   emit(fn, {.d = flags, .a = at.offset, .c = guard_.offset, .imm = at.imm, .aux = guard_.turned});
   emit_words(rows, 1);
   return true;

@@ -213,6 +213,8 @@ const Insn* lanes(Warp* w, const Insn* ip) {
     w->block->sanitizer->fence(*w, mask, o.wide);
   else if (o.kind == Observed::Kind::proxy_fence)
     w->block->sanitizer->proxy_fence(*w, mask);
+  else if (o.kind == Observed::Kind::map_release || o.kind == Observed::Kind::map_acquire)
+    w->block->sanitizer->map_fence(*w, mask, o.kind == Observed::Kind::map_release);
   else
     w->block->sanitizer->lanes_ordered(*w, mask);
   return ip + 1;

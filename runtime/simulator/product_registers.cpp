@@ -4,6 +4,7 @@
 #include "runtime/simulator/forms.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace tilejit::runtime::simulator {
 namespace {
@@ -123,32 +124,56 @@ private:
     });
   }
 
+  /// Both accumulate in the register, which orders them, or neither writes it.
+  static bool get_along(const Product& p, const Product& q, uint32_t reg) {
+    auto has = [&](const std::vector<uint32_t>& set) { return std::find(set.begin(), set.end(), reg) != set.end(); };
+    if (!has(p.d) && !has(q.d)) return true;
+    return p.shape == q.shape && has(p.d) && has(q.d) && !has(p.a) && !has(q.a);
+  }
+
   void find_unfenced(ProductHazards& found) {
-    using Touched = std::vector<bool>; // by register; at the begin nothing has been fenced
-    std::vector<Touched> begin(cfg_.blocks.size(), Touched(f_.registers.size(), true));
-    auto step = [&](Touched& now, uint32_t n) {
-      const Instruction& i = f_.body[n];
-      if (i.form == Form::wgmma_fence && i.guard == none) now.assign(now.size(), false);
-      for (uint32_t r : touched_registers(f_, i)) now[r] = true;
+    struct Since {               // the last fence; at the begin there was none
+      std::vector<bool> touched; ///< by register
+      std::vector<bool> issued;  ///< by product
     };
-    solve(begin, step, [](Touched& into, const Touched& from) {
+    std::vector<Since> begin(cfg_.blocks.size(),
+                             {std::vector<bool>(f_.registers.size(), true), std::vector<bool>(products_.size())});
+    auto step = [&](Since& now, uint32_t n) {
+      const Instruction& i = f_.body[n];
+      if (i.form == Form::wgmma_fence && i.guard == none) {
+        now.touched.assign(now.touched.size(), false);
+        now.issued.assign(now.issued.size(), false);
+      }
+      for (uint32_t r : touched_registers(f_, i)) now.touched[r] = true;
+      if (of_[n] != none) now.issued[of_[n]] = true;
+    };
+    auto join = [](std::vector<bool>& into, const std::vector<bool>& from) {
       bool changed = false;
-      for (size_t r = 0; r < into.size(); ++r)
-        if (from[r] && !into[r]) into[r] = true, changed = true;
+      for (size_t i = 0; i < into.size(); ++i)
+        if (from[i] && !into[i]) into[i] = true, changed = true;
       return changed;
+    };
+    solve(begin, step, [&](Since& into, const Since& from) {
+      const bool touched = join(into.touched, from.touched);
+      return join(into.issued, from.issued) || touched;
     });
     for (uint32_t b = 0; b < cfg_.blocks.size(); ++b) {
-      Touched now = begin[b];
+      Since now = begin[b];
       for (uint32_t i = cfg_.blocks[b].begin; i < cfg_.blocks[b].end; ++i) {
         if (of_[i] != none)
           for (const auto* registers : {&products_[of_[i]].d, &products_[of_[i]].a})
-            for (uint32_t r : *registers)
-              if (now[r]) found.unfenced.push_back({i, r});
+            for (uint32_t r : *registers) {
+              if (now.touched[r]) found.unfenced.push_back({i, r});
+              for (uint32_t p : users_[r])
+                if (now.issued[p] && !get_along(products_[p], products_[of_[i]], r))
+                  found.unfenced.push_back({i, r, products_[p].instruction});
+            }
         step(now, i);
       }
     }
-    std::sort(found.unfenced.begin(), found.unfenced.end(),
-              [](const auto& a, const auto& b) { return std::pair(a.product, a.reg) < std::pair(b.product, b.reg); });
+    std::sort(found.unfenced.begin(), found.unfenced.end(), [](const auto& a, const auto& b) {
+      return std::tuple(a.product, a.reg, a.by) < std::tuple(b.product, b.reg, b.by);
+    });
   }
 
   const Function& f_;

@@ -2,7 +2,8 @@
 //
 // Between the issue of a product and the wait for its group nothing may touch its accumulators, or its A where that
 // lies in registers; and between an access to such registers and the next product on them there must be a wgmma.fence,
-// unless the access is that of another product. PTX ISA "wgmma.fence", "wgmma.wait_group". Where some path through a
+// also where the access is that of another product, unless both of the same shape accumulate there, or both only read
+// them. PTX ISA "wgmma.fence", "wgmma.wait_group". Where some path through a
 // function may break this the sanitizer looks when it runs; elsewhere nothing is left to do.
 #pragma once
 #include "runtime/simulator/cfg.h"
@@ -16,9 +17,9 @@ struct ProductHazards {
   struct Pending {
     uint32_t instruction = 0, product = 0;
   };
-  /// A product on a register that may have been touched since the last fence.
+  /// A product on a register that may have been touched since the last fence: by another product, or else (`none`).
   struct Unfenced {
-    uint32_t product = 0, reg = 0;
+    uint32_t product = 0, reg = 0, by = none;
   };
   std::vector<Pending> pending;   ///< by instruction, ascending
   std::vector<Unfenced> unfenced; ///< by product, ascending

@@ -101,29 +101,35 @@ struct Observed {
     branch,
     fence,
     proxy_fence,
-    async, ///< all else that the sanitizer looks at itself
+    map_release,
+    map_acquire, ///< fence.proxy.tensormap
+    async,       ///< all else that the sanitizer looks at itself
   };
   Kind kind{};
   Space space = Space::generic;
-  bool strong = false;   ///< volatile, relaxed, acquire, release, atomic
-  bool release = false;  ///< or acq_rel
-  bool wide = false;     ///< strong accesses, fences: for all blocks of the GPU
-  bool unseen = false;   ///< an atomic operation whose result goes nowhere
-  uint32_t bytes = 0;    ///< of a lane (of a row of a matrix)
-  uint32_t elements = 0; ///< of a lane's vector
-  uint32_t rows = 32;    ///< lanes that give addresses
-  uint32_t insn = 0;     ///< the observed instruction
-  uint32_t counter = 0;  ///< Program::counters
-  bool bypasses = false; ///< the cache of the multiprocessor, L1
+  bool strong = false;     ///< volatile, relaxed, acquire, release, atomic
+  bool release = false;    ///< or acq_rel
+  bool wide = false;       ///< strong accesses, fences: for all blocks of the GPU
+  bool unseen = false;     ///< an atomic operation whose result goes nowhere
+  uint32_t bytes = 0;      ///< of a lane (of a row of a matrix)
+  uint32_t elements = 0;   ///< of a lane's vector
+  bool transposed = false; ///< matrix_write: .trans
+  uint32_t rows = 32;      ///< lanes that give addresses
+  uint32_t insn = 0;       ///< the observed instruction
+  uint32_t counter = 0;    ///< Program::counters
+  bool bypasses = false;   ///< the cache of the multiprocessor, L1
 };
 
 /// What the sanitizer looks at before an instruction that may touch registers of a wgmma (product_registers.h).
 struct RegisterEvent {
   uint32_t observed = 0;
-  bool fences = false;            ///< it is a wgmma.fence
-  std::vector<uint32_t> pending;  ///< Program::products that must not be pending
-  std::vector<uint32_t> unfenced; ///< watched registers that must have been fenced
-  std::vector<uint32_t> touches;  ///< watched registers
+  bool fences = false;                              ///< it is a wgmma.fence
+  std::vector<uint32_t> pending;                    ///< Program::products that must not be pending
+  std::vector<uint32_t> unfenced;                   ///< watched registers that must have been fenced
+  std::vector<uint32_t> touches;                    ///< watched registers
+  uint32_t product = none;                          ///< Program::products: it is one
+  std::vector<std::pair<uint32_t, uint32_t>> mixed; ///< watched register, other product: fenced between the two
+  std::vector<uint32_t> uses;                       ///< watched registers of the product
 };
 
 /// Whether a result has a value, where some sources may have none (undefined.h).

@@ -145,6 +145,17 @@ void Sanitizer::proxy_fence(const Warp& w, uint32_t mask) {
   give(t.now.proxied, w, mask);
 }
 
+void Sanitizer::map_fence(const Warp& w, uint32_t mask, bool releases) {
+  Moment& now = time_of(w).now;
+  if (releases) {
+    now.offered.join(now.before);
+    give(now.offered, w, mask);
+  } else {
+    now.mapped.join(now.offered);
+    now.mapped.releases.join(now.before.releases); // those that had offered something
+  }
+}
+
 void Sanitizer::arrive_at(Moment& moment, const Warp& w, uint32_t mask, bool releases) {
   if (releases)
     release(moment, w, mask);
@@ -279,15 +290,22 @@ void Sanitizer::overlapping(const Warp& w, uint32_t observed, const Plane& p, co
   }
 }
 
-/// What a lane is about to store; nothing for what is no `st`.
+/// What is about to be stored at a lane's address; nothing for what is no `st` or `stmatrix`.
 std::vector<uint8_t> Sanitizer::stored(const Warp& w, uint32_t observed, uint32_t lane) const {
   const Observed& o = observed_[observed];
-  if (o.kind != Observed::Kind::write) return {};
   std::vector<uint8_t> bytes(o.bytes);
   const auto* rows = reinterpret_cast<const uint32_t*>(&block_.launch->program->code[o.insn + 1]);
-  const uint32_t width = o.bytes / o.elements, step = width == 8 ? 8 : 4;
-  for (uint32_t e = 0; e < o.elements; ++e)
-    std::memcpy(bytes.data() + e * width, w.file + rows[e] + step * lane, width);
+  if (o.kind == Observed::Kind::write) {
+    const uint32_t width = o.bytes / o.elements, step = width == 8 ? 8 : 4;
+    for (uint32_t e = 0; e < o.elements; ++e)
+      std::memcpy(bytes.data() + e * width, w.file + rows[e] + step * lane, width);
+  } else if (o.kind == Observed::Kind::matrix_write)  // row lane % 8 of matrix lane / 8: elements 2 l, 2 l + 1 of a row
+    for (uint32_t column = 0; column < 8; ++column) { // (transposed: of a column) lie in the l-th of its four lanes
+      const uint32_t r = o.transposed ? column : lane % 8, c = o.transposed ? lane % 8 : column;
+      std::memcpy(&bytes[2 * column], w.file + rows[lane / 8] + 4 * (4 * r + c / 2) + c % 2 * 2, 2);
+    }
+  else
+    bytes.clear();
   return bytes;
 }
 /// Whether two lanes of one store have the same value.
@@ -304,7 +322,8 @@ bool Sanitizer::stores(const Warp& w, uint32_t observed, uint32_t lane, uint64_t
 
 /// Two lanes of one store at one place: which of them wins is not defined, unless they agree.
 void Sanitizer::same_place(const Warp& w, uint32_t observed, const Access& a) {
-  if (observed_[observed].kind != Observed::Kind::write) return;
+  const Observed::Kind kind = observed_[observed].kind;
+  if (kind != Observed::Kind::write && kind != Observed::Kind::matrix_write) return;
   for (uint32_t m = a.mask; m; m &= m - 1) {
     auto lane = static_cast<uint32_t>(std::countr_zero(m));
     Record r = writes_.at(a.at[lane] >> shift_);
@@ -439,6 +458,7 @@ void Sanitizer::conflict(const Warp& w, uint32_t lane, uint32_t observed, How ho
   std::string text = how == How::read          ? " reads"
                      : how == How::write       ? " writes"
                      : how == How::async_read  ? " starts an operation that reads"
+                     : how == How::map_read    ? " starts a copy whose tensor map lies in"
                      : how == How::async_write ? " starts an operation that writes"
                                                : " uses an mbarrier in";
   text += place_text(space, address);
@@ -453,8 +473,11 @@ void Sanitizer::conflict(const Warp& w, uint32_t lane, uint32_t observed, How ho
     text += " that thread " + tuple(thread_of(block.warps[who.index], lane_of(other)));
     if (&block != w.block) text += " of block " + tuple(block.index);
     text += (other_writes ? " has written" : " has read") + line;
-    text += proxy ? ": it is ordered before, but not for the asynchronous proxy: fence.proxy.async is missing between"
-                  : ": nothing orders the two (a barrier between them would)";
+    text += !proxy ? ": nothing orders the two (a barrier between them would)"
+            : how == How::map_read
+                ? ": it is ordered before, but not for tensor maps: a release and then an acquire of "
+                  "fence.proxy.tensormap::generic are missing between"
+                : ": it is ordered before, but not for the asynchronous proxy: fence.proxy.async is missing between";
     if (agrees) text += same_values;
   }
   report(kind, w, lane, observed, place, text, agrees);

@@ -46,6 +46,7 @@ public:
   void lanes_ordered(const Warp& w, uint32_t mask);
   void fence(const Warp& w, uint32_t mask, bool wide); ///< `wide`: for all blocks of the GPU
   void proxy_fence(const Warp& w, uint32_t mask);
+  void map_fence(const Warp& w, uint32_t mask, bool releases); ///< fence.proxy.tensormap
   void arrive(const Warp& w, uint32_t mask, uint32_t barrier) { release(barriers_[barrier], w, mask); }
   void leave(const Warp& w, uint32_t mask, uint32_t barrier) { acquire(barriers_[barrier], w, mask); }
   /// `all`: all threads of the block were at it; what they have read is ordered before everything to come.
@@ -65,6 +66,9 @@ public:
   void mbarrier_arrive(const Warp& w, const Insn* ip, uint32_t mask, uint32_t address, bool releases);
   void mbarrier_completed(uint32_t address); ///< a phase of it
   void mbarrier_left(const Warp& w, const Insn* ip, uint32_t mask, uint32_t address);
+
+  /// A lane reads or writes all of a tensor map, at a generic address, by the generic proxy.
+  void map_touched(const Warp& w, const Insn* ip, uint32_t lane, uint64_t address, bool writes);
 
   // Asynchronous operations of this block's warps.
   void issued(Token& token);
@@ -123,6 +127,7 @@ private:
     bool writes = false;
     bool generic = false; ///< it goes through the generic proxy
     bool strong = false;
+    bool of_map = false; ///< a copy reads its tensor map
   };
   struct MbarrierTime {
     uint32_t agent = 0;
@@ -153,8 +158,13 @@ private:
     };
     std::vector<Issue> waiting;
     uint32_t groups = 0;
-    uint32_t fences = 0;                                ///< wgmma.fence so far
-    std::vector<std::pair<uint32_t, uint32_t>> touched; ///< watched registers: `fences` when they were, and where
+    struct Touch {
+      uint32_t fences = 0; ///< when it was touched
+      uint32_t place = none;
+      uint32_t product = none; ///< that did it
+    };
+    uint32_t fences = 0;                    ///< wgmma.fence so far
+    std::vector<Touch> touched, multiplied; ///< by watched register: by other instructions, by products
   };
   /// What a product of a warpgroup has met: one record of each agent and epoch.
   struct ProductReads {
@@ -203,12 +213,14 @@ private:
   void check_async(const AsyncAccess& a, Record other, bool other_writes, uint64_t address, Space space);
   void async_shared(const AsyncAccess& a, uint64_t address, uint64_t bytes);
   void async_global(const AsyncAccess& a, uint64_t address, uint64_t bytes);
+  void async_map(AsyncAccess a, uint64_t address);
   MbarrierTime* used_mbarrier(const Warp& w, const Insn* ip, uint32_t lane, uint32_t address);
   uint32_t observed_at(const Insn* ip) const;
   bool known_for_async(const AsyncAccess& a, Record r);
+  static const Clock& fenced(const AsyncAccess& a);
 
   // Findings.
-  enum class How : uint8_t { read, write, async_read, async_write, use };
+  enum class How : uint8_t { read, write, async_read, async_write, map_read, use };
   void conflict(const Warp& w, uint32_t lane, uint32_t observed, How how, Record other, bool other_writes,
                 uint64_t address, Space space, bool proxy = false, bool agrees = false);
   void unwritten(const Warp& w, uint32_t lane, uint32_t observed, uint64_t address, Space space = Space::shared);

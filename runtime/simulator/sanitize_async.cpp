@@ -3,7 +3,8 @@
 // An operation's accesses are checked when it is issued, by what is ordered before the thread that issues it; those of
 // the asynchronous proxy (bulk and tensor copies, wgmma) must come after a proxy fence besides where the generic proxy
 // has written. PTX ISA "Async proxy", "Proxies". Their own writes are seen by whoever has waited for them: completion
-// includes the fence. Reads need only be ordered before writes.
+// includes the fence. Reads need only be ordered before writes. Tensor maps that the kernel makes have a proxy of their
+// own: between a write to one and a copy that uses it there must be a release and an acquire of fence.proxy.tensormap.
 #include "runtime/simulator/cluster.h"
 #include "runtime/simulator/swizzle.h"
 
@@ -98,12 +99,18 @@ bool Sanitizer::is_generic(Record r) const {
   return agent_of(r) != Agents::most && block_.cluster->agents[agent_of(r)].is_generic();
 }
 
+/// What is ordered before the access along a path with a fence between the proxies.
+const Clock& Sanitizer::fenced(const AsyncAccess& a) {
+  const Moment& now = time_of(a.w).now;
+  return a.of_map ? now.mapped : now.proxied;
+}
+
 /// Records of this agent and epoch, whichever lane left them, are no conflict for the access; it remembers that.
 bool Sanitizer::known_for_async(const AsyncAccess& a, Record r) {
   if (r >> agent_first == known_) return true;
   const WarpTime& t = time_of(a.w);
   if (!ordered_for_all(a.w, t, r)) return false;
-  if (!a.generic && is_generic(r) && epoch_of(r) > t.now.proxied.epoch(agent_of(r))) return false;
+  if (!a.generic && is_generic(r) && epoch_of(r) > fenced(a).epoch(agent_of(r))) return false;
   known_ = r >> agent_first;
   return true;
 }
@@ -111,11 +118,14 @@ bool Sanitizer::known_for_async(const AsyncAccess& a, Record r) {
 void Sanitizer::check_async(const AsyncAccess& a, Record other, bool other_writes, uint64_t address, Space space) {
   if (other == 0 || known_for_async(a, other) || (a.strong && other >> strong_bit & 1)) return;
   const WarpTime& t = time_of(a.w);
-  const How how = a.writes ? How::async_write : How::async_read;
+  const bool own = a.agent == agent(a.w); // no operation, but an instruction of the thread
+  const How how = a.of_map   ? How::map_read
+                  : a.writes ? (own ? How::write : How::async_write)
+                             : (own ? How::read : How::async_read);
   if (!ordered(a.w, t, a.lane, other))
     conflict(a.w, a.lane, a.place, how, other, other_writes, address, space);
   else if (other_writes && !a.generic && is_generic(other) &&
-           !t.now.proxied.covers(agent_of(other), epoch_of(other), lane_of(other)))
+           !fenced(a).covers(agent_of(other), epoch_of(other), lane_of(other)))
     conflict(a.w, a.lane, a.place, how, other, true, address, space, true);
 }
 
@@ -180,7 +190,8 @@ void Sanitizer::async_global(const AsyncAccess& a, uint64_t address, uint64_t by
                   .place = a.place,
                   .writes = a.writes,
                   .strong = a.strong,
-                  .generic = a.generic});
+                  .generic = a.generic,
+                  .of_map = a.of_map});
   known_ = nothing_known;
   const Record mine = record(a.agent, a.epoch, a.place, a.strong) | a.lane;
   for (uint64_t at = address, end = address + bytes; at < end;) { // page by page
@@ -199,6 +210,30 @@ void Sanitizer::async_global(const AsyncAccess& a, uint64_t address, uint64_t by
     (a.writes ? page.writes : page.reads).put(first, last - first + 1, mine);
     at = next;
   }
+}
+
+/// A tensor map, at a generic address. Those that are parameters nobody writes.
+void Sanitizer::async_map(AsyncAccess a, uint64_t address) {
+  const uint64_t at = address - shared_window;
+  if (at < window_bytes) {
+    const uint64_t rank = at >> rank_shift;
+    Sanitizer& owner = rank ? *block_.cluster->blocks[rank - 1]->sanitizer : *this;
+    owner.async_shared(a, at & ((1u << rank_shift) - 1), sizeof(TensorMap));
+  } else if (address - param_window >= window_bytes)
+    async_global(a, address, sizeof(TensorMap));
+}
+
+void Sanitizer::map_touched(const Warp& w, const Insn* ip, uint32_t lane, uint64_t address, bool writes) {
+  WarpTime& t = time_of(w);
+  t.touched = true;
+  async_map({.w = w,
+             .lane = lane,
+             .place = observed_at(ip),
+             .agent = agent(w),
+             .epoch = t.epoch,
+             .writes = writes,
+             .generic = true},
+            address);
 }
 
 // --- operations ------------------------------------------------------------------------------------------------------
@@ -246,10 +281,14 @@ void Sanitizer::issued(Token& t) {
     else
       async_global(a, t.global, t.bytes);
     break;
-  case Token::Kind::tensor_load:
+  case Token::Kind::tensor_load: {
     a.writes = false;
     for (const BoxPiece& p : pieces_of(t)) async_global(a, p.global, p.bytes);
+    AsyncAccess of_map = a;
+    of_map.of_map = true;
+    async_map(of_map, t.map_at);
     break;
+  }
   case Token::Kind::to_global:
   case Token::Kind::tensor_store: {
     a.epoch = ++bulk_issued_[w.index];
@@ -267,6 +306,9 @@ void Sanitizer::issued(Token& t) {
         if (t.byte_mask >> i % 16 & 1) async_global(to, t.global + i, 1);
       break;
     }
+    AsyncAccess of_map = a;
+    of_map.of_map = true;
+    async_map(of_map, t.map_at);
     const std::vector<BoxPiece> pieces = pieces_of(t);
     for (const BoxPiece& p : pieces) async_global(to, p.global, p.bytes);
     uint32_t done = 0; // of the packed box, in chunks of 16 bytes: what lies outside of the tensor is not read
@@ -407,17 +449,26 @@ void Sanitizer::registers(const Warp& w, uint32_t mask, const RegisterEvent& eve
              " touches registers of the product that " + line(place) +
                  " has started: wait for it first (wgmma.wait_group)");
     }
-  own.touched.resize(p.watched_registers, {0, none});
+  own.touched.resize(p.watched_registers);
+  own.multiplied.resize(p.watched_registers);
   for (uint32_t reg : event.unfenced) {
-    const auto& [fences, place] = own.touched[reg];
-    if (fences != own.fences) continue;
-    report(FindingKind::async_hazard, w, lane, event.observed, place,
-           place == none
-               ? " starts a product before any wgmma.fence"
-               : " starts a product on registers that " + line(place) + " touches: wgmma.fence is missing between");
+    const ProductIssues::Touch& before = own.touched[reg];
+    if (before.fences != own.fences) continue;
+    report(FindingKind::async_hazard, w, lane, event.observed, before.place,
+           before.place == none ? " starts a product before any wgmma.fence"
+                                : " starts a product on registers that " + line(before.place) +
+                                      " touches: wgmma.fence is missing between");
+  }
+  for (const auto& [reg, product] : event.mixed) {
+    const ProductIssues::Touch& before = own.multiplied[reg];
+    if (before.product != product || before.fences != own.fences) continue;
+    report(FindingKind::async_hazard, w, lane, event.observed, before.place,
+           " starts a product on registers of the product that " + line(before.place) +
+               " starts, of another shape or to another end: wgmma.fence is missing between");
   }
   if (event.fences) ++own.fences;
   for (uint32_t reg : event.touches) own.touched[reg] = {own.fences, event.observed};
+  for (uint32_t reg : event.uses) own.multiplied[reg] = {own.fences, event.observed, event.product};
 }
 
 } // namespace tilejit::runtime::simulator

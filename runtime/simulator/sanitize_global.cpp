@@ -296,6 +296,8 @@ void Sanitizer::global_grid(const Warp& w, uint32_t observed, const Access& a) {
     Moment given;
     given.before = t.now.published;
     given.proxied = t.now.proxied;
+    given.offered = t.now.offered;
+    given.mapped = t.now.mapped;
     if (o.release) release(given, w, a.mask);
     g.releaser = grid.releaser(cluster, agent(w), o.release ? a.mask : 0);
     g.number = grid.release(g.releaser, given);

@@ -80,11 +80,13 @@ uint32_t GridHistory::releaser(uint64_t cluster, uint32_t agent, uint32_t lanes)
 uint32_t GridHistory::release(uint32_t releaser, const Moment& given) {
   Releaser& r = releasers_[releaser];
   ++r.count;
-  if (r.snapshots.empty() || !r.snapshots.back().before.same_epochs(given.before) ||
-      !r.snapshots.back().proxied.same_epochs(given.proxied)) {
-    r.snapshots.push_back({r.count, given.before, given.proxied});
-    r.snapshots.back().before.releases.clear();
-    r.snapshots.back().proxied.releases.clear();
+  auto same = [&](const Releaser::Snapshot& s) {
+    return s.before.same_epochs(given.before) && s.proxied.same_epochs(given.proxied) &&
+           s.offered.same_epochs(given.offered);
+  };
+  if (r.snapshots.empty() || !same(r.snapshots.back())) {
+    Releaser::Snapshot& s = r.snapshots.emplace_back(r.count, given.before, given.proxied, given.offered);
+    for (Clock* c : {&s.before, &s.proxied, &s.offered}) c->releases.clear();
   }
   return r.count;
 }
@@ -101,6 +103,7 @@ void GridHistory::put(uint64_t address, const Moment& given, uint32_t releaser, 
   if (!adds) at = {};
   at.before.join(given.before.releases);
   at.proxied.join(given.proxied.releases);
+  at.mapped.join(given.mapped.releases);
   at.before.raise(releaser, number);
 }
 
@@ -113,9 +116,11 @@ Moment GridHistory::acquire(uint64_t cluster, uint64_t address, Moment& now) {
     if (const uint32_t number = at.before.of(r); number > now.before.releases.of(r)) {
       back.before.join(releasers_[r].at(number).before);
       back.proxied.join(releasers_[r].at(number).proxied);
+      back.offered.join(releasers_[r].at(number).offered);
     }
   now.before.releases.join(at.before);
   now.proxied.releases.join(at.proxied);
+  now.mapped.releases.join(at.mapped);
   return back;
 }
 
@@ -201,6 +206,11 @@ bool GridHistory::ordered(const GridAccess& a, const Touch& other) const {
 bool GridHistory::proxied(const GridAccess& a, const Touch& other) const {
   for (uint32_t r : clusters_[cluster_of(other.block - 1)].releasers) {
     auto covers = [&](const Clock& c) { return c.covers(other.agent, other.epoch, other.thread % 32); };
+    if (a.of_map) {
+      const uint32_t acquired = a.now->mapped.releases.of(r);
+      if (acquired && covers(releasers_[r].at(acquired).offered)) return true;
+      continue;
+    }
     const uint32_t known = a.now->before.releases.of(r), fenced = a.now->proxied.releases.of(r);
     if ((known && covers(releasers_[r].at(known).proxied)) || (fenced && covers(releasers_[r].at(fenced).before)))
       return true;
@@ -227,7 +237,10 @@ void GridHistory::check(const GridAccess& a, const Touch& other, bool other_writ
                              launch_.memory->host(address));
   } else if (other_writes && other.generic && !a.generic && !proxied(a, other)) {
     race.kind = FindingKind::proxy_race;
-    race.reason = "it is ordered before, but not for the asynchronous proxy: fence.proxy.async is missing between";
+    race.reason = a.of_map ? "it is ordered before, but not for tensor maps: a release and then an acquire of "
+                             "fence.proxy.tensormap::generic are missing between"
+                           : "it is ordered before, but not for the asynchronous proxy: fence.proxy.async is missing "
+                             "between";
   } else
     return;
   report(found_, launch_, race);

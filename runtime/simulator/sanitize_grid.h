@@ -55,6 +55,7 @@ struct GridAccess {
   bool writes = false;
   bool strong = false;                  ///< and for the whole GPU
   bool generic = true;                  ///< by the generic proxy
+  bool of_map = false;                  ///< a copy reads its tensor map
   uint32_t releaser = none, number = 0; ///< of a strong write that threads make themselves
   const uint8_t* stored = nullptr;      ///< what it is about to store; null: not known
 };
@@ -102,7 +103,7 @@ private:
   struct Releaser {
     struct Snapshot {
       uint32_t first = 0; ///< release that had it
-      Clock before, proxied;
+      Clock before, proxied, offered;
     };
     uint64_t cluster = 0;
     uint32_t count = 0;
@@ -137,7 +138,7 @@ private:
   std::vector<Releaser> releasers_;
   std::map<std::tuple<uint64_t, uint32_t, uint32_t>, uint32_t> numbers_; ///< cluster, agent, lanes -> releaser
   struct AtAddress {
-    Releases before, proxied;
+    Releases before, proxied, mapped;
   };
   std::unordered_map<uint64_t, AtAddress> addresses_;
   std::unordered_map<uint64_t, Page> pages_;

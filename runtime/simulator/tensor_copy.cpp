@@ -173,7 +173,8 @@ const Insn* tensor(Warp* w, const Insn* ip) {
     t.kind = stores ? Token::Kind::tensor_store : Token::Kind::tensor_load;
     t.block = w->block, t.warp = w, t.ip = ip;
     t.lane = lane, t.lanes = 1u << lane;
-    std::memcpy(&t.map, locate(w, ip, lane, address_value(w, words + 2, lane), sizeof t.map, 64, false), sizeof t.map);
+    t.map_at = address_value(w, words + 2, lane);
+    std::memcpy(&t.map, locate(w, ip, lane, t.map_at, sizeof t.map, 64, false), sizeof t.map);
     std::string flaw = flaw_of(t.map);
     if (flaw.empty() && t.map.rank() != ip->b)
       flaw = "it has " + std::to_string(t.map.rank()) + " dimensions, the instruction " + std::to_string(ip->b);
@@ -202,6 +203,7 @@ const Insn* map_replace(Warp* w, const Insn* ip) {
     uint64_t value = operand_value(w, words[3], lane),
              ordinal = words[2] == no_operand ? 0 : operand_value(w, words[2], lane) & 0xffffffff;
     uint8_t* at = locate(w, ip, lane, address, sizeof(TensorMap), 64, true);
+    if (w->block->sanitizer) w->block->sanitizer->map_touched(*w, ip, lane, address, true);
     TensorMap map;
     std::memcpy(&map, at, sizeof map);
     auto narrow = static_cast<uint8_t>(value);
@@ -234,6 +236,14 @@ const Insn* map_copy(Warp* w, const Insn* ip) {
   const uint32_t* words = words_of(ip);
   SharedPlace from = shared_place(w, ip, lane, address_value(w, words + 2, lane), sizeof(TensorMap), 128, false);
   uint8_t* to = locate(w, ip, lane, address_value(w, words, lane), sizeof(TensorMap), 128, true);
+  if (w->block->sanitizer) {
+    Sanitizer& s = *w->block->sanitizer;
+    s.lanes_ordered(*w, w->live);
+    s.map_touched(*w, ip, lane, shared_window + ((uint64_t{from.block->rank} + 1) << rank_shift) + from.offset, false);
+    s.map_touched(*w, ip, lane, address_value(w, words, lane), true);
+    s.map_fence(*w, w->live, true);
+    s.lanes_ordered(*w, w->live);
+  }
   std::memcpy(to, from.block->shared.get() + from.offset, sizeof(TensorMap));
   return after(ip);
 }

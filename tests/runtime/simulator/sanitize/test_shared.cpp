@@ -56,6 +56,28 @@ TEST_CASE("warps that store to one place: whether they agree") {
             "@%p1 st.shared.v2.b32 [%r4], {%r6, %r7}; bar.sync 0; @%p1 bra END;\n") == nothing);
 }
 
+TEST_CASE("warps that store a matrix to one place: whether they agree") {
+  Sanitized sim;
+  // Two matrices a warp; element [r][c] of the first is r in all copies, of the second the warp or 7.
+  auto run = [&](const std::string& modifiers, const std::string& second, const std::string& row) {
+    return sim.kinds(block_text("mov.u32 %r5, buffer; and.b32 %r4, %r2, 15; mad.lo.u32 %r4, %r4, 16, %r5;\n"
+                                "shr.u32 %r6, %r2, 2; mul.lo.u32 %r6, %r6, 65537; mad.lo.u32 %r7, " +
+                                second + ", 65537, 0;\n" + row + "stmatrix.sync.aligned.m8n8.x2" + modifiers +
+                                ".shared.b16 [%r4], {%r6, %r7};"),
+                     1, 64);
+  };
+  for (const std::string modifiers : {"", ".trans"}) {
+    CHECK(run(modifiers, "7", "") == only(FindingKind::shared_race));
+    CHECK(is_mild(sim.instrument().findings()[0]));
+    CHECK(run(modifiers, "%r1", "") == only(FindingKind::shared_race));
+    CHECK(!is_mild(sim.instrument().findings()[0]));
+    // The last element of the last row alone.
+    CHECK(run(modifiers, "7", "setp.eq.u32 %p1, %r0, 63; selp.b32 %r7, 9, %r7, %p1;\n") ==
+          only(FindingKind::shared_race));
+    CHECK(!is_mild(sim.instrument().findings()[0]));
+  }
+}
+
 TEST_CASE("a buffer that is written again while it is still read") {
   Sanitized sim;
   auto text = [](const std::string& between) {

@@ -162,6 +162,35 @@ TEST_CASE("wgmma.fence before the first product, and behind accesses to its regi
   CHECK(again("mov.f32 %f9, %f9;\n") == nothing); // another's register
 }
 
+TEST_CASE("wgmma.fence between products that use the same registers otherwise") {
+  AsyncSimulator sim;
+  // D in %f0 to %f3, of another shape.
+  const std::string smaller = "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 " + registers("f", 0, 4) +
+                              ", %rd10, %rd11, %p8, 1, 1, 0, 0;\n",
+                    done = commit + wait(0);
+  auto run = [&](const std::string& first, const std::string& between, const std::string& second) {
+    return sim.of(loaded + zero + fence + first + done + between + second + done + keep);
+  };
+  CHECK(run(product(0), "", product(0)) == nothing);
+  CHECK(run(product(0), fence, smaller) == nothing);
+  CHECK(run(product(0), "", smaller) == only(FindingKind::async_hazard));
+  CHECK_THAT(sim.first().message, Catch::Contains("of another shape") && Catch::Contains("m64n16k16"));
+  CHECK(run(smaller, "", product(0)) == only(FindingKind::async_hazard));
+  CHECK(run(product(8), "", smaller) == nothing);                              // other registers
+  CHECK(run(product(0, a_registers), "", product(8, a_registers)) == nothing); // both read them
+  // Only on a way that is not taken.
+  auto guarded = [&](const std::string& value) {
+    return run(product(0), "setp.ne.u32 %p3, " + value + ", 0; @!%p3 bra LATER;\n" + fence + "LATER:\n", smaller);
+  };
+  CHECK(guarded("1") == nothing);
+  CHECK(guarded("0") == only(FindingKind::async_hazard));
+  // An accumulator becomes an operand.
+  const std::string as_a = "wgmma.mma_async.sync.aligned.m64n16k8.f32.tf32.tf32 " + registers("f", 8, 8) + ", " +
+                           registers("f", 0, 4) + ", %rd11, %p8, 1, 1;\n";
+  CHECK(run(product(0), fence, as_a) == nothing);
+  CHECK(run(product(0), "", as_a) == only(FindingKind::async_hazard));
+}
+
 TEST_CASE("a product that nobody waits for") {
   AsyncSimulator sim;
   CHECK(sim.of(loaded + zero + fence + product(0) + commit) == only(FindingKind::async_hazard));
