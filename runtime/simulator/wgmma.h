@@ -8,7 +8,7 @@
 #include "runtime/simulator/warp.h"
 
 #include <array>
-#include <deque>
+#include <vector>
 
 namespace tilejit::runtime::simulator {
 
@@ -25,7 +25,7 @@ struct PendingProduct {
 };
 /// Of a warpgroup. Warps count what they have issued and committed; products leave at the front.
 struct ProductQueue {
-  std::deque<PendingProduct> products;
+  std::vector<PendingProduct> products; ///< few: those at the front leave first
   uint64_t done = 0;
   std::array<uint64_t, 4> issued{};
   std::array<uint32_t, 4> groups{};
