@@ -25,14 +25,18 @@ double core_seconds() {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-/// Of the launches of a case in `folder`, one after another.
-double run(const fs::path& folder, const nlohmann::json& description, bool sanitize) {
+/// Of the launches of a case, one after another, in a copy of its folder: they change arrays.
+double run(const fs::path& folder, bool sanitize) {
+  runtime::TemporaryFolder temporary;
+  const fs::path copy = fs::path(temporary.path()) / "case";
+  fs::copy(folder, copy);
+  const auto description = nlohmann::json::parse(runtime::read_text((copy / "case.json").string()));
   auto device = runtime::open_simulator(description["target"].get<std::string>());
   device->set_instruments({.sanitize = sanitize});
   double seconds = 0;
   for (const auto& step : description["steps"]) {
-    const std::string name = step.get<std::string>(), ptx = runtime::read_text((folder / (name + ".ptx")).string());
-    Launch launch = read_launch((folder / (name + ".json")).string());
+    const std::string name = step.get<std::string>(), ptx = runtime::read_text((copy / (name + ".ptx")).string());
+    Launch launch = read_launch((copy / (name + ".json")).string());
     const double begin = core_seconds();
     auto outputs = run_launch(*device, ptx, launch);
     seconds += core_seconds() - begin;
@@ -43,14 +47,10 @@ double run(const fs::path& folder, const nlohmann::json& description, bool sanit
 
 /// Times of a case without sanitizers and with them.
 std::pair<double, double> times_of(const fs::path& folder) {
-  runtime::TemporaryFolder temporary; // launches write their outputs
-  const fs::path copy = fs::path(temporary.path()) / "case";
-  fs::copy(folder, copy);
-  const auto description = nlohmann::json::parse(runtime::read_text((copy / "case.json").string()));
   double plain = 1e9, sanitized = 1e9;
   for (int i = 0; i < 3; ++i) {
-    plain = std::min(plain, run(copy, description, false));
-    sanitized = std::min(sanitized, run(copy, description, true));
+    plain = std::min(plain, run(folder, false));
+    sanitized = std::min(sanitized, run(folder, true));
   }
   return {plain, sanitized};
 }
