@@ -113,20 +113,41 @@ constexpr Lanes each_lane{};
 [[gnu::noinline, gnu::noclone]] bool settled_by_agent(const Record* records, const Record* own, u32 count,
                                                       const Shadow& s, Record mine, bool may_be_empty) {
   u64 open = 0; // records that are not yet known to be fine
+#if defined(__AVX512F__)
+  const __mmask8 valid = count < 8 ? (1u << count) - 1 : 0xff; // else a multiple of 8
+  for (u32 i = 0; i < count; i += 8) {
+    const __m512i r = _mm512_maskz_loadu_epi64(valid, records + i),
+                  expected = _mm512_or_si512(_mm512_set1_epi64(s64(mine)), _mm512_maskz_loadu_epi64(valid, own + i));
+    const u32 strange =
+        _mm512_mask_test_epi64_mask(valid, _mm512_xor_si512(r, expected), _mm512_set1_epi64(s64(whose | width_mask)));
+    const u32 empty = _mm512_mask_testn_epi64_mask(valid, r, r);
+    open |= u64(may_be_empty ? strange & ~empty : strange | empty) << i;
+  }
+#else
   for (u32 i = 0; i < count; ++i) {
     const bool is_own = ((records[i] ^ (mine | own[i])) & (whose | width_mask)) == 0;
     open |= u64(records[i] == 0 ? !may_be_empty : !is_own) << i;
   }
+#endif
   while (open) {
     const Record lead = records[__builtin_ctzll(open)];
     if (lead == 0 || !is_before(s, lead)) return false;
     const u32 agent = u32(lead >> agent_first) & 0xfff;
     const u64 bound = u64(epoch_before(s, agent)) << agent_bits | 0xfff;
     u64 others = 0; // and what is later
+#if defined(__AVX512F__)
+    for (u32 i = 0; i < count; i += 8) {
+      const __m512i key = _mm512_srli_epi64(_mm512_maskz_loadu_epi64(valid, records + i), agent_first);
+      const __mmask8 same =
+          _mm512_testn_epi64_mask(_mm512_xor_si512(key, _mm512_set1_epi64(agent)), _mm512_set1_epi64(0xfff));
+      others |= u64(_mm512_mask_cmple_epu64_mask(same, key, _mm512_set1_epi64(s64(bound))) ^ 0xffu) << i;
+    }
+#else
     for (u32 i = 0; i < count; ++i) {
       const u64 key = records[i] >> agent_first;
       others |= u64((key & 0xfff) != agent || key > bound) << i;
     }
+#endif
     open &= others;
   }
   return true;
