@@ -256,7 +256,7 @@ struct Module {
 /// Reads a PTX file: PTX ISA "Source format" and "Directives". Throws runtime::Error "line 3, column 7: ..." for the
 /// first thing that is wrong: grammar, unknown names, operands that do not fit their instruction, files over 64 MB,
 /// more than a million registers, names over 4 KB, variables over 4 GB. An instruction that no row of forms.def fits is
-/// no error here: see `unknown_forms`.
+/// no error here: see `require_known_forms`.
 Module parse(std::string_view ptx);
 
 // --- what an entry reaches -------------------------------------------------------------------------------------------
