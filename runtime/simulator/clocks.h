@@ -163,12 +163,17 @@ public:
     numbers_.clear();
     for (uint32_t b = 0; b < blocks; ++b)
       for (uint32_t w = 0; w < warps; ++w) all_.push_back({Agent::Kind::warp, b, w, w});
+    mbarriers_left_ =
+        most - 5 * static_cast<uint32_t>(all_.size()); // each warp has four more: its queues, its products
   }
-  /// `nobody` where there are too many: only a program with thousands of mbarriers gets there.
+  /// `nobody` for an mbarrier where there are too many: only a program with thousands of them gets there.
   uint32_t number(Agent::Kind kind, uint32_t rank, uint32_t index) {
     auto it = numbers_.find({kind, rank, index});
     if (it != numbers_.end()) return it->second;
-    if (all_.size() == most) return nobody;
+    if (kind == Agent::Kind::mbarrier) {
+      if (mbarriers_left_ == 0) return nobody;
+      --mbarriers_left_;
+    }
     all_.push_back({kind, rank, index, 0});
     return numbers_[{kind, rank, index}] = static_cast<uint32_t>(all_.size() - 1);
   }
@@ -177,6 +182,7 @@ public:
   size_t size() const { return all_.size(); }
 
 private:
+  uint32_t mbarriers_left_ = 0;
   std::vector<Agent> all_;
   std::map<std::tuple<Agent::Kind, uint32_t, uint32_t>, uint32_t> numbers_;
 };

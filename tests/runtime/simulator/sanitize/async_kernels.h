@@ -47,27 +47,11 @@ struct AsyncSimulator : Sanitized {
   std::vector<FindingKind> ended(const std::string& body, uint32_t threads = 128) {
     instrument().clear_findings();
     CHECK(error_of(async_text(body), 1, threads, {array->address()}) != "");
-    std::vector<FindingKind> all;
-    for (const Finding& f : instrument().findings()) {
-      UNSCOPED_INFO(f.message);
-      all.push_back(f.kind);
-    }
-    return all;
+    return found();
   }
   /// The same in a cluster of two blocks.
   std::vector<FindingKind> in_cluster(const std::string& body, uint32_t threads = 32) {
-    instrument().clear_findings();
-    PtxLaunch launch{.entry = "k", .grid = {2, 1, 1}, .block = {threads, 1, 1}, .cluster = {2, 1, 1}};
-    uint64_t address = array->address();
-    auto bytes = std::as_bytes(std::span(&address, 1));
-    launch.parameters.push_back({bytes.begin(), bytes.end()});
-    instrument().launch_ptx(async_text(body), launch);
-    std::vector<FindingKind> all;
-    for (const Finding& f : instrument().findings()) {
-      UNSCOPED_INFO(f.message);
-      all.push_back(f.kind);
-    }
-    return all;
+    return kinds_in_clusters(async_text(body), 2, 2, threads, {array->address()});
   }
   const Finding& first() { return instrument().findings().at(0); }
 };

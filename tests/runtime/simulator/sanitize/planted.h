@@ -16,6 +16,23 @@ struct Sanitized : Simulator {
                                  std::vector<ParameterValue> parameters = {}) {
     instrument().clear_findings();
     run(ptx, blocks, threads, std::move(parameters));
+    return found();
+  }
+  /// The same in clusters of `size` blocks, with addresses as parameters.
+  std::vector<FindingKind> kinds_in_clusters(const std::string& ptx, uint32_t size, uint32_t blocks, uint32_t threads,
+                                             const std::vector<uint64_t>& addresses) {
+    instrument().clear_findings();
+    PtxLaunch launch{.entry = "k", .grid = {blocks, 1, 1}, .block = {threads, 1, 1}, .cluster = {size, 1, 1}};
+    for (const uint64_t& address : addresses) {
+      auto bytes = std::as_bytes(std::span(&address, 1));
+      launch.parameters.push_back({bytes.begin(), bytes.end()});
+    }
+    instrument().launch_ptx(ptx, launch);
+    return found();
+  }
+
+protected:
+  std::vector<FindingKind> found() {
     std::vector<FindingKind> all;
     for (const Finding& f : instrument().findings()) {
       UNSCOPED_INFO(f.message);

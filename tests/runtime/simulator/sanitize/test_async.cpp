@@ -327,3 +327,17 @@ TEST_CASE("findings of asynchronous operations do not depend on the number of ho
   CHECK_THAT(one, Catch::Contains("async-hazard"));
   for (int i = 0; i < 3; ++i) CHECK(all("3") == one);
 }
+
+TEST_CASE("thousands of mbarriers leave room for the copies of warps") {
+  AsyncSimulator sim;
+  CHECK(
+      sim.kinds(kernel_text({"u64"},
+                            thread_index + "ld.param.u64 %rd1, [p0]; mov.u32 %r3, many; mad.lo.u32 %r5, %r2, 4, %r3;\n"
+                                           "setp.ne.u32 %p1, %r2, 0; @%p1 bra COPY;\nmov.u32 %r4, 0;\n"
+                                           "NEXT: add.u32 %r3, %r3, 8; mbarrier.init.shared.b64 [%r3+1024], 1;\n"
+                                           "add.u32 %r4, %r4, 1; setp.lt.u32 %p2, %r4, 5000; @%p2 bra NEXT;\n"
+                                           "COPY: cp.async.ca.shared.global [%r5], [%rd1], 4; cp.async.wait_all;\n"
+                                           "ld.shared.b32 %r6, [%r5];",
+                            "sm_90a", ".shared .align 16 .b8 many[41040];"),
+                1, 64, {sim.array->address()}) == nothing);
+}

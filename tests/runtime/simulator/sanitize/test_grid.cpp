@@ -40,20 +40,8 @@ struct Grid : Sanitized {
   }
   /// The same in clusters.
   std::vector<FindingKind> in_clusters(const std::string& body, uint32_t size, uint32_t blocks, uint32_t threads = 64) {
-    instrument().clear_findings();
     device->fill_zero(*flags);
-    PtxLaunch launch{.entry = "k", .grid = {blocks, 1, 1}, .block = {threads, 1, 1}, .cluster = {size, 1, 1}};
-    for (uint64_t address : {words->address(), flags->address()}) {
-      auto bytes = std::as_bytes(std::span(&address, 1));
-      launch.parameters.push_back({bytes.begin(), bytes.end()});
-    }
-    instrument().launch_ptx(text(body), launch);
-    std::vector<FindingKind> all;
-    for (const Finding& f : instrument().findings()) {
-      UNSCOPED_INFO(f.message);
-      all.push_back(f.kind);
-    }
-    return all;
+    return kinds_in_clusters(text(body), size, blocks, threads, {words->address(), flags->address()});
   }
   const Finding& first() { return instrument().findings().at(0); }
 };
