@@ -6,6 +6,7 @@
 // lane.
 #pragma once
 #include "runtime/simulator/control.h"
+#include "runtime/simulator/handlers.h"
 #include "runtime/simulator/lanes.h"
 #include "runtime/simulator/memory_flags.h"
 
@@ -144,12 +145,6 @@ inline bool within(const A* a, A add, u32 last, u32* at) {
   return Signed(wrong) >= 0;
 }
 
-/// An access of all lanes in one piece of memory of less than 2 GB.
-struct Together {
-  u8* base = nullptr;
-  bool contiguous = false; ///< each lane's bytes follow those of the lane before, from `base` on
-  alignas(64) u32 at[32];  ///< else where they are, from `base`
-};
 /// False: some lane is out of bounds, misaligned, or in other memory than most; nothing has happened.
 template <Space space, u64 bytes>
 inline bool together(Warp* w, u32 flags, u32 base, u32 offset, Together& t) {

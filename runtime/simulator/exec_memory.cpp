@@ -14,6 +14,17 @@
 namespace tilejit::runtime::simulator {
 namespace {
 
+template <class T, int n>
+inline void extend_signs(Warp* w, const u32* rows, u32 mask) {
+  for (int e = 0; e < n; ++e) {
+    LaneOf<T>* d = row<T>(w, rows[e]);
+    if (sizeof(T) == 1)
+      LANES d[i] = mask >> i & 1 ? LaneOf<T>(s32(s8(d[i]))) : d[i];
+    else
+      LANES d[i] = mask >> i & 1 ? LaneOf<T>(s32(s16(d[i]))) : d[i];
+  }
+}
+
 template <Space space, class T, int n>
 const Insn* load(Warp* w, const Insn* ip) {
   const u32 flags = ip->d, mask = w->active & (predicate(w, ip->c) ^ ip->aux);
@@ -27,14 +38,7 @@ const Insn* load(Warp* w, const Insn* ip) {
     locate_lanes<space>(w, ip, flags, ip->a, ip->imm, sizeof(T) * n, mask, false, a);
     gather_lanes<T, n>(w, rows, a, mask);
   }
-  if (sizeof(T) < 4 && flags & sign_extend)
-    for (int e = 0; e < n; ++e) {
-      LaneOf<T>* d = row<T>(w, rows[e]);
-      if (sizeof(T) == 1)
-        LANES d[i] = mask >> i & 1 ? LaneOf<T>(s32(s8(d[i]))) : d[i];
-      else
-        LANES d[i] = mask >> i & 1 ? LaneOf<T>(s32(s16(d[i]))) : d[i];
-    }
+  if (sizeof(T) < 4 && flags & sign_extend) extend_signs<T, n>(w, rows, mask);
   return ip + 2;
 }
 /// All lanes load the same parameter, into scalars.
@@ -64,6 +68,19 @@ const Insn* store(Warp* w, const Insn* ip) {
     Addresses a;
     locate_lanes<space>(w, ip, ip->d, ip->a, ip->imm, sizeof(T) * n, mask, true, a);
     scatter_lanes<T, n>(w, rows, a, mask);
+  }
+  return ip + 2;
+}
+
+/// The moving alone, for whoever has found the places already (exec_observe.cpp).
+template <class T, int n, bool is_store>
+const Insn* move(Warp* w, const Insn* ip, const Together& t) {
+  const u32* rows = reinterpret_cast<const u32*>(ip + 1);
+  if constexpr (is_store) {
+    scatter<T, n>(w, rows, t);
+  } else {
+    gather<T, n>(w, rows, t);
+    if (sizeof(T) < 4 && ip->d & sign_extend) extend_signs<T, n>(w, rows, ~0u);
   }
   return ip + 2;
 }
@@ -276,28 +293,52 @@ const Insn* copy_async(Warp* w, const Insn* ip) {
 
 // --- choosing --------------------------------------------------------------------------------------------------------
 
-template <Space space, class T, int n>
-Fn either(bool is_store) {
-  return is_store ? store<space, T, n> : load<space, T, n>;
+/// f<n>() of the number of elements: what compilers emit in loops, the rest at the lowest level only.
+template <class T, bool often, class F>
+auto of_count(u32 n, F f) -> decltype(f.template operator()<1>()) {
+  if (n == 1 && often) return f.template operator()<1>();
+  if constexpr (sizeof(T) >= 4 && often) {
+    if (n == 2) return f.template operator()<2>();
+    if constexpr (sizeof(T) == 4)
+      if (n == 4) return f.template operator()<4>();
+  }
+#if TILEJIT_EVERYTHING
+  if (n == 1) return f.template operator()<1>();
+  if (n == 2) return f.template operator()<2>();
+  if (n == 4) return f.template operator()<4>();
+  if constexpr (sizeof(T) == 4)
+    if (n == 8) return f.template operator()<8>();
+#endif
+  return nullptr;
 }
-/// What compilers emit in loops; the rest at the lowest level only.
+/// f<T>() of the type of the elements.
+template <class F>
+auto of_type(Type type, F f) -> decltype(f.template operator()<u8>()) {
+  switch (type) {
+  case Type::b8:
+  case Type::u8:
+  case Type::s8: return f.template operator()<u8>();
+  case Type::b16:
+  case Type::u16:
+  case Type::s16: return f.template operator()<u16>();
+  case Type::b32:
+  case Type::u32:
+  case Type::s32:
+  case Type::f32: return f.template operator()<u32>();
+  case Type::b64:
+  case Type::u64:
+  case Type::s64:
+  case Type::f64: return f.template operator()<u64>();
+  default: return nullptr;
+  }
+}
+u32 element_count(const Request& r) { return has(r, Mod::v2) ? 2 : has(r, Mod::v4) ? 4 : has(r, Mod::v8) ? 8 : 1; }
+
 template <Space space, class T>
 Fn access(u32 n, bool is_store) {
   constexpr bool often = space == Space::shared || space == Space::global || space == Space::generic;
-  if (n == 1 && often) return either<space, T, 1>(is_store);
-  if constexpr (sizeof(T) >= 4 && often) {
-    if (n == 2) return either<space, T, 2>(is_store);
-    if constexpr (sizeof(T) == 4)
-      if (n == 4) return either<space, T, 4>(is_store);
-  }
-#if TILEJIT_EVERYTHING
-  if (n == 1) return either<space, T, 1>(is_store);
-  if (n == 2) return either<space, T, 2>(is_store);
-  if (n == 4) return either<space, T, 4>(is_store);
-  if constexpr (sizeof(T) == 4)
-    if (n == 8) return either<space, T, 8>(is_store);
-#endif
-  return nullptr;
+  return of_count<T, often>(
+      n, [&]<int count>() -> Fn { return is_store ? store<space, T, count> : load<space, T, count>; });
 }
 template <class T>
 Fn scalars([[maybe_unused]] u32 n) {
@@ -305,7 +346,7 @@ Fn scalars([[maybe_unused]] u32 n) {
 }
 template <class T>
 Fn access(const Request& r, bool is_store) {
-  const u32 n = has(r, Mod::v2) ? 2 : has(r, Mod::v4) ? 4 : has(r, Mod::v8) ? 8 : 1;
+  const u32 n = element_count(r);
   if (r.scalar) return r.space == Space::param && !is_store ? scalars<T>(n) : nullptr;
   switch (r.space) {
   case Space::shared: return access<Space::shared, T>(n, is_store);
@@ -317,23 +358,7 @@ Fn access(const Request& r, bool is_store) {
   }
 }
 Fn access(const Request& r, bool is_store) {
-  switch (r.types[0]) {
-  case Type::b8:
-  case Type::u8:
-  case Type::s8: return access<u8>(r, is_store);
-  case Type::b16:
-  case Type::u16:
-  case Type::s16: return access<u16>(r, is_store);
-  case Type::b32:
-  case Type::u32:
-  case Type::s32:
-  case Type::f32: return access<u32>(r, is_store);
-  case Type::b64:
-  case Type::u64:
-  case Type::s64:
-  case Type::f64: return access<u64>(r, is_store);
-  default: return nullptr;
-  }
+  return of_type(r.types[0], [&]<class T>() { return access<T>(r, is_store); });
 }
 
 #if TILEJIT_EVERYTHING
@@ -385,6 +410,12 @@ Fn atomic_of(const Request& r) {
 
 } // namespace
 
+Moving ISA(select_moving)(const Request& r) {
+  return of_type(r.types[0], [&]<class T>() {
+    return of_count<T, true>(
+        element_count(r), [&]<int n>() -> Moving { return r.form == Form::st ? move<T, n, true> : move<T, n, false>; });
+  });
+}
 Fn ISA(select_memory)(const Request& r) {
   switch (r.form) {
   case Form::ld:

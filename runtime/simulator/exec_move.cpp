@@ -395,11 +395,15 @@ Fn ISA(select_helper)(Helper helper) {
 const Handlers& ISA(handlers)() {
 #define NAME_(isa) "x86-64-" #isa
 #define NAME(isa) NAME_(isa)
-  static const Handlers all{
-      NAME(TILEJIT_ISA),  ISA(select_int),    ISA(select_float),  ISA(select_half),        ISA(select_convert),
-      ISA(select_move),   ISA(select_memory), ISA(select_matrix), ISA(select_matrix_more), ISA(select_carry),
-      ISA(select_helper), masked<u32>,        masked<u64>,        masked_predicate,        skip,
-      ISA(mma_handler)(), ISA(wgmma_kernel)()};
+  static const Handlers all{NAME(TILEJIT_ISA),   ISA(select_int),
+                            ISA(select_float),   ISA(select_half),
+                            ISA(select_convert), ISA(select_move),
+                            ISA(select_memory),  ISA(select_moving),
+                            ISA(select_matrix),  ISA(select_matrix_more),
+                            ISA(select_carry),   ISA(select_helper),
+                            masked<u32>,         masked<u64>,
+                            masked_predicate,    skip,
+                            ISA(mma_handler)(),  ISA(wgmma_kernel)()};
   return all;
 }
 

@@ -401,18 +401,23 @@ inline bool usual_global(const Warp* w, const Shadow& s, Record mine, Together& 
   return touch<log2, writes>(met, t.contiguous, t.at, s, mine, true);
 }
 
+/// As `observe_access`; but what is usual it also moves, since it knows from where to where.
 template <Space space, u32 log2, bool writes>
 const Insn* usual(Warp* w, const Insn* ip) {
+  const bool moves = ip->d & moves_itself;
   Together t;
-  if ((w->active & (predicate(w, ip->c) ^ ip->aux)) != ~0u) return observe_access(w, ip);
-  if (!together<space, 1u << log2>(w, ip->d, ip->a, ip->imm, t)) return observe_access(w, ip);
+  if ((w->active & (predicate(w, ip->c) ^ ip->aux)) != ~0u) return observe_access(w, ip) + moves;
+  if (!together<space, 1u << log2>(w, ip->d, ip->a, ip->imm, t)) return observe_access(w, ip) + moves;
   Shadow& s = *w->shadow;
   const Record mine = Record{s.epoch} << epoch_first | Record{s.agent} << agent_first | Record{ip->b} << place_first;
   const bool is_usual =
       space == Space::shared ? usual_shared<log2, writes>(w, s, mine, t) : usual_global<log2, writes>(w, s, mine, t);
-  if (!is_usual) return observe_access(w, ip);
+  if (!is_usual) return observe_access(w, ip) + moves;
   s.touched = true;
-  return ip + 1;
+  if (!moves) return ip + 1;
+  Moving move;
+  __builtin_memcpy(&move, &ip[1].d, sizeof move);
+  return move(w, ip + 2, t);
 }
 template <Space space>
 Fn usual_access(u32 bytes, bool writes) {

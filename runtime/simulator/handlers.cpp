@@ -53,6 +53,7 @@ const Handlers& handlers() {
     h.select_convert = first_of<&Handlers::select_convert>;
     h.select_move = first_of<&Handlers::select_move>;
     h.select_memory = first_of<&Handlers::select_memory>;
+    h.select_moving = first_of<&Handlers::select_moving>;
     h.select_matrix = first_of<&Handlers::select_matrix>;
     h.select_matrix_more = first_of<&Handlers::select_matrix_more>;
     h.select_carry = first_of<&Handlers::select_carry>;

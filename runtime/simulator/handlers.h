@@ -59,6 +59,15 @@ struct WarpgroupProduct {
 using WarpgroupKernel = void (*)(const WarpgroupProduct*, uint32_t count);
 inline constexpr uint32_t max_product_steps = 64;
 
+/// Where the lanes' bytes of an access lie that is of all lanes, in one piece of memory of less than 2 GB.
+struct Together {
+  uint8_t* base = nullptr;
+  bool contiguous = false;     ///< each lane's bytes follow those of the lane before, from `base` on
+  alignas(64) uint32_t at[32]; ///< else where they are, from `base`
+};
+/// What a load or store does once that is known.
+using Moving = const Insn* (*)(Warp*, const Insn* access, const Together&);
+
 struct Handlers {
   const char* name;
   /// Each gives the handler of the form, or null: not here, or not for these kinds of operands.
@@ -66,8 +75,9 @@ struct Handlers {
   Fn (*select_float)(const Request&);
   Fn (*select_half)(const Request&);
   Fn (*select_convert)(const Request&);
-  Fn (*select_move)(const Request&);        ///< mov, selp, predicates, shuffles, votes
-  Fn (*select_memory)(const Request&);      ///< ld, st, atom, red, cp.async
+  Fn (*select_move)(const Request&);   ///< mov, selp, predicates, shuffles, votes
+  Fn (*select_memory)(const Request&); ///< ld, st, atom, red, cp.async
+  Moving (*select_moving)(const Request&);
   Fn (*select_matrix)(const Request&);      ///< ldmatrix, stmatrix, movmatrix
   Fn (*select_matrix_more)(const Request&); ///< mma of f64 and single bits, wmma
   /// add.cc and its kin: the carry that goes out (a predicate), or the sum.
@@ -89,6 +99,7 @@ Fn ISA(select_half)(const Request&);
 Fn ISA(select_convert)(const Request&);
 Fn ISA(select_move)(const Request&);
 Fn ISA(select_memory)(const Request&);
+Moving ISA(select_moving)(const Request&);
 Fn ISA(select_matrix)(const Request&);
 Fn ISA(select_matrix_more)(const Request&);
 Fn ISA(select_carry)(bool out, bool subtract, bool wide);

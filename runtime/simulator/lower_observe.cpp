@@ -1,11 +1,13 @@
 // lower_observe.cpp - lowering with instruments: instructions that observe others (observe.h), and what is known of
 // every instruction without running it (counters.h).
 #include "runtime/simulator/lowering.h"
+#include "runtime/simulator/memory_flags.h"
 #include "runtime/simulator/observe.h"
 #include "runtime/simulator/tensormap.h"
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 namespace tilejit::runtime::simulator {
 
@@ -123,7 +125,7 @@ bool reaches_all(const Instruction& i) { return !i.has(Mod::cta) && !i.has(Mod::
 } // namespace
 
 void Lowering::observe_access(const Instruction& i, Observed::Kind kind, const Address& at, Space space, uint32_t bytes,
-                              uint32_t elements, uint32_t rows, bool unseen) {
+                              uint32_t elements, uint32_t rows, bool unseen, Moving moving) {
   if (!p_->instruments.sanitize && !p_->instruments.counters) return;
   if (space == Space::param || space == Space::constant) return;
   Observed o{.kind = kind, .space = space, .bytes = bytes, .elements = elements, .rows = rows};
@@ -133,16 +135,26 @@ void Lowering::observe_access(const Instruction& i, Observed::Kind kind, const A
   o.release = i.has(Mod::release) || i.has(Mod::acq_rel);
   o.wide = reaches_all(i);
   o.unseen = unseen;
-  o.insn = static_cast<uint32_t>(p_->code.size() + 1);
   o.counter = counter_;
   o.bypasses = o.strong || i.any_of({Mod::cg, Mod::cs, Mod::cv}) != Mod::unknown;
-  auto index = static_cast<uint32_t>(p_->observed.size());
-  p_->observed.push_back(o);
   const bool writes = kind == Observed::Kind::write || kind == Observed::Kind::matrix_write;
   const bool is_usual = !p_->instruments.counters && !o.strong && kind != Observed::Kind::copy && rows == 32 &&
                         (space == Space::shared || space == Space::global);
-  emit(is_usual ? observing_loops().usual_access(space, bytes, writes) : observing_handlers().access,
-       {.d = at.flags, .a = at.offset, .b = index, .c = guard_.offset, .imm = at.imm, .aux = guard_.turned});
+  const Fn fn = is_usual ? observing_loops().usual_access(space, bytes, writes) : observing_handlers().access;
+  const bool moves = moving && fn != observing_handlers().access;
+  o.insn = static_cast<uint32_t>(p_->code.size() + (moves ? 2 : 1));
+  auto index = static_cast<uint32_t>(p_->observed.size());
+  p_->observed.push_back(o);
+  emit(fn, {.d = at.flags | (moves ? moves_itself : 0),
+            .a = at.offset,
+            .b = index,
+            .c = guard_.offset,
+            .imm = at.imm,
+            .aux = guard_.turned});
+  if (!moves) return;
+  Insn slot;
+  std::memcpy(&slot.d, &moving, sizeof moving);
+  emit(nullptr, slot);
 }
 
 void Lowering::find_watched_registers() {

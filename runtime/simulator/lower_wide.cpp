@@ -64,7 +64,8 @@ bool Lowering::load(const Instruction& i) {
   if (!fn) return false;
   uint32_t flags = at.flags | (is_signed(type) && bits < 32 ? sign_extend : 0);
   auto elements = static_cast<uint32_t>(rows.size());
-  observe_access(i, Observed::Kind::read, at, r.space, bits / 8 * static_cast<uint32_t>(parts.size()), elements);
+  observe_access(i, Observed::Kind::read, at, r.space, bits / 8 * static_cast<uint32_t>(parts.size()), elements, 32,
+                 false, h_.select_moving(r));
   emit(fn, {.d = flags, .a = at.offset, .c = guard_.offset, .imm = at.imm, .aux = guard_.turned});
   emit_words(rows, 1);
   for (auto [e, row] : extend) {
@@ -104,7 +105,8 @@ bool Lowering::store(const Instruction& i) {
   Fn fn = h_.select_memory(r);
   if (!fn) return false;
   auto elements = static_cast<uint32_t>(rows.size());
-  observe_access(i, Observed::Kind::write, at, r.space, bits == 128 ? 16 : bits / 8 * elements, elements);
+  observe_access(i, Observed::Kind::write, at, r.space, bits == 128 ? 16 : bits / 8 * elements, elements, 32, false,
+                 h_.select_moving(r));
   emit(fn, {.d = at.flags, .a = at.offset, .c = guard_.offset, .imm = at.imm, .aux = guard_.turned});
   emit_words(rows, 1);
   return true;

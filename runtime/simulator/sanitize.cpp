@@ -291,33 +291,34 @@ void Sanitizer::overlapping(const Warp& w, uint32_t observed, const Plane& p, co
 }
 
 /// What is about to be stored at a lane's address; nothing for what is no `st` or `stmatrix`.
-std::vector<uint8_t> Sanitizer::stored(const Warp& w, uint32_t observed, uint32_t lane) const {
+Sanitizer::Stored Sanitizer::stored(const Warp& w, uint32_t observed, uint32_t lane) const {
   const Observed& o = observed_[observed];
-  std::vector<uint8_t> bytes(o.bytes);
+  Stored value;
   const auto* rows = reinterpret_cast<const uint32_t*>(&block_.launch->program->code[o.insn + 1]);
   if (o.kind == Observed::Kind::write) {
     const uint32_t width = o.bytes / o.elements, step = width == 8 ? 8 : 4;
     for (uint32_t e = 0; e < o.elements; ++e)
-      std::memcpy(bytes.data() + e * width, w.file + rows[e] + step * lane, width);
+      std::memcpy(value.bytes.data() + e * width, w.file + rows[e] + step * lane, width);
   } else if (o.kind == Observed::Kind::matrix_write)  // row lane % 8 of matrix lane / 8: elements 2 l, 2 l + 1 of a row
     for (uint32_t column = 0; column < 8; ++column) { // (transposed: of a column) lie in the l-th of its four lanes
       const uint32_t r = o.transposed ? column : lane % 8, c = o.transposed ? lane % 8 : column;
-      std::memcpy(&bytes[2 * column], w.file + rows[lane / 8] + 4 * (4 * r + c / 2) + c % 2 * 2, 2);
+      std::memcpy(&value.bytes[2 * column], w.file + rows[lane / 8] + 4 * (4 * r + c / 2) + c % 2 * 2, 2);
     }
   else
-    bytes.clear();
-  return bytes;
+    return value;
+  value.count = o.bytes;
+  return value;
 }
 /// Whether two lanes of one store have the same value.
 bool Sanitizer::agree(const Warp& w, uint32_t observed, uint32_t lane, uint32_t other) const {
-  const std::vector<uint8_t> bytes = stored(w, observed, lane);
-  return !bytes.empty() && bytes == stored(w, observed, other);
+  const Stored one = stored(w, observed, lane), two = stored(w, observed, other);
+  return one.count && std::equal(one.begin(), one.end(), two.begin());
 }
 /// Whether it stores what is there already, in the granule `offset` bytes into its access.
 bool Sanitizer::stores(const Warp& w, uint32_t observed, uint32_t lane, uint64_t offset, const uint8_t* there,
                        uint32_t shift) const {
-  const std::vector<uint8_t> bytes = stored(w, observed, lane);
-  return !bytes.empty() && std::memcmp(bytes.data() + offset, there, uint64_t{1} << shift) == 0;
+  const Stored value = stored(w, observed, lane);
+  return value.count && std::memcmp(value.begin() + offset, there, uint64_t{1} << shift) == 0;
 }
 
 /// Two lanes of one store at one place: which of them wins is not defined, unless they agree.

@@ -142,6 +142,13 @@ private:
     uint32_t number = 0, lane = 0, group = 0; ///< group 0: not committed
     bool read = false;                        ///< its source has been waited for
   };
+  /// What a lane's store will leave; `count` 0: not known.
+  struct Stored {
+    std::array<uint8_t, 32> bytes;
+    uint32_t count = 0;
+    const uint8_t* begin() const { return bytes.data(); }
+    const uint8_t* end() const { return bytes.data() + count; }
+  };
   /// What the last bulk or tensor store of the block was.
   struct StoreIssue {
     const Insn* ip = nullptr;
@@ -194,7 +201,7 @@ private:
   bool global_together(const Warp& w, const WarpTime& t, uint32_t observed, const Access& a, Record mine);
   bool find_allocation(uint64_t address);
   void same_place(const Warp& w, uint32_t observed, const Access& a);
-  std::vector<uint8_t> stored(const Warp& w, uint32_t observed, uint32_t lane) const;
+  Stored stored(const Warp& w, uint32_t observed, uint32_t lane) const;
   bool agree(const Warp& w, uint32_t observed, uint32_t lane, uint32_t other) const;
   bool stores(const Warp& w, uint32_t observed, uint32_t lane, uint64_t offset, const uint8_t* there,
               uint32_t shift) const;

@@ -221,7 +221,7 @@ void Sanitizer::global(const Warp& w, uint32_t observed, const Access& a) {
   known_ = nothing_known;
   const bool writes = o.kind != Observed::Kind::read && o.kind != Observed::Kind::copy;
   const bool reads = o.kind != Observed::Kind::write;
-  if (o.strong) synchronize(w, o, a, block_.cluster->touches.addresses);
+  if (o.strong && block_.launch->program->communicates) synchronize(w, o, a, block_.cluster->touches.addresses);
   if (block_.launch->global->grid()) global_grid(w, observed, a);
   const GlobalMemory& memory = *block_.launch->memory;
   const Record mine = record(agent(w), t.epoch, observed, o.strong);
@@ -313,8 +313,8 @@ void Sanitizer::global_grid(const Warp& w, uint32_t observed, const Access& a) {
     g.lane = static_cast<uint32_t>(std::countr_zero(m));
     g.address = a.at[g.lane];
     if (!find_allocation(g.address) || g.address + o.bytes > shadow_.end || !shadow_.written) continue;
-    const std::vector<uint8_t> bytes = stored(w, observed, g.lane);
-    g.stored = bytes.empty() ? nullptr : bytes.data();
+    const Stored value = stored(w, observed, g.lane);
+    g.stored = value.count ? value.begin() : nullptr;
     grid.access(g);
   }
 }
