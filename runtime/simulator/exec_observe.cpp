@@ -89,6 +89,22 @@ inline bool is_before(const Shadow& s, Record r) {
   return u32(r >> epoch_first) <= epoch_before(s, u32(r >> agent_first) & 0xfff);
 }
 
+/// Whether all `count` records (8, 16 or 32) have the agent and epoch of the first.
+template <u32 count>
+inline bool of_one_epoch(const Record* records) {
+#if defined(__AVX512F__)
+  const __m512i first = _mm512_set1_epi64(s64(records[0])), looked_at = _mm512_set1_epi64(s64(mixed));
+  u32 others = 0;
+  for (u32 i = 0; i < count; i += 8)
+    others |= _mm512_test_epi64_mask(_mm512_xor_si512(_mm512_loadu_si512(records + i), first), looked_at);
+  return others == 0;
+#else
+  Record differ = 0;
+  for (u32 i = 0; i < count; ++i) differ |= records[i] ^ records[0];
+  return differ >> agent_first == 0;
+#endif
+}
+
 /// The chunks of a contiguous access of 1 << log2 bytes a lane: lanes and width of their records.
 template <u32 log2>
 struct Row {
@@ -234,19 +250,18 @@ template <u32 log2>
 }
 /// Whether all chunks of a line of 128 bytes are mixed.
 inline bool is_mixed(const RecordPlane& p, u32 line) {
-  Record others = 0;
-  for (u32 i = 0; i < 8; ++i) others |= p.chunks[8 * line + i] ^ mixed;
-  return others == 0;
+  return p.chunks[8 * line] == mixed && of_one_epoch<8>(p.chunks + 8 * line);
 }
 template <u32 log2>
 inline void mark_granules(const RecordPlane& p, const u32* at, u32 lanes, Record mine) {
-  const u32 each = (1u << log2) >> p.shift, shift = p.shift;
-  const Record own = mine | one_lane;
+  const u32 shift = p.shift, each = (1u << log2) >> shift;
+  Record *const granules = p.granules, own = mine | one_lane;
   if (each == 1)
-    for (u32 lane = 0; lane < lanes; ++lane) p.granules[at[lane] >> shift] = own + lane;
+#pragma GCC unroll 8
+    for (u32 lane = 0; lane < lanes; ++lane) granules[at[lane] >> shift] = own + lane;
   else
     for (u32 lane = 0; lane < lanes; ++lane)
-      for (u32 k = 0; k < each; ++k) p.granules[(at[lane] >> shift) + k] = own + lane;
+      for (u32 k = 0; k < each; ++k) granules[(at[lane] >> shift) + k] = own + lane;
 }
 template <u32 log2>
 [[gnu::noinline]] void mark(const RecordPlane& p, const u32* at, u32 lanes, Record mine) {
@@ -288,23 +303,31 @@ inline bool settled_row(const RecordPlane& p, u32 first, const Shadow& s, Record
          settled_one_by_one<log2>(p, first, s, mine, may_be_empty);
 }
 
-/// Whether all of a line that the lanes are in is of one agent and epoch, and ordered before the access.
-inline bool settled_line(const RecordPlane& p, u32 line, const Shadow& s, bool may_be_empty) {
-  const Record* records = p.chunks + 8 * line;
-  Record differ = 0;
-  for (u32 i = 0; i < 8; ++i) differ |= records[i] ^ records[0];
-  if (records[0] == mixed) {
-    constexpr u32 count = 32; // granules of 4 bytes
-    records = p.granules + count * line;
-    for (u32 i = 0; i < count; ++i) differ |= records[i] ^ records[0];
-  }
-  return differ >> agent_first == 0 && (records[0] == 0 ? may_be_empty : is_before(s, records[0]));
-}
 /// `settled` and `mark` of all lanes; `line`: that they are all in, or none.
 template <u32 log2>
 inline bool settled_in(const RecordPlane& p, const u32* at, u32 line, const Shadow& s, Record mine, bool may_be_empty) {
-  if (log2 < 4 && line != none && p.shift == 2 && settled_line(p, line, s, may_be_empty)) return true;
-  return settled<log2>(p, at, s, mine, may_be_empty);
+  if (log2 == 4 || line == none || p.shift != 2) return settled<log2>(p, at, s, mine, may_be_empty);
+  auto is_fine = [&](Record r) { return r == 0 ? may_be_empty : is_before(s, r); };
+  const Record* chunks = p.chunks + 8 * line;
+  if (chunks[0] != mixed || !of_one_epoch<8>(chunks))
+    return (of_one_epoch<8>(chunks) && is_fine(chunks[0])) || settled<log2>(p, at, s, mine, may_be_empty);
+  const Record* granules = p.granules + 32 * line;
+  const Record own = mine | one_lane;
+  if (log2 == 2 && ((granules[at[0] / 4 % 32] ^ own) & (whose | width_mask)) == 0) {
+    // Written a moment ago, one by one: vectors of them would have to wait for the stores.
+    Record strange = 0;
+#pragma GCC unroll 8
+    for (u32 i = 0; i < 32; ++i) {
+      asm("" : "+r"(i)); // not as vectors
+      strange |= granules[at[i] / 4 % 32] ^ (own + i);
+    }
+    if ((strange & (whose | width_mask)) == 0) return true;
+  }
+  if (of_one_epoch<32>(granules) && is_fine(granules[0])) return true;
+  if (log2 > 2) return settled<log2>(p, at, s, mine, may_be_empty);
+  alignas(64) Record records[32];
+  for (u32 i = 0; i < 32; ++i) records[i] = p.granules[at[i] >> 2];
+  return settled_records(records, each_lane.of, 32, s, mine, may_be_empty);
 }
 template <u32 log2>
 inline void mark_in(const RecordPlane& p, const u32* at, u32 line, Record mine) {
@@ -312,9 +335,16 @@ inline void mark_in(const RecordPlane& p, const u32* at, u32 line, Record mine) 
   mark<log2>(p, at, 32, mine);
 }
 inline u32 line_of(const u32* at) {
+#if defined(__AVX512F__)
+  const __m512i first = _mm512_set1_epi32(s32(at[0])), looked_at = _mm512_set1_epi32(~127);
+  const u32 others = _mm512_test_epi32_mask(_mm512_xor_si512(_mm512_load_si512(at), first), looked_at) |
+                     _mm512_test_epi32_mask(_mm512_xor_si512(_mm512_load_si512(at + 16), first), looked_at);
+  return others == 0 ? at[0] >> 7 : none;
+#else
   u32 differ = 0;
   for (u32 i = 0; i < 32; ++i) differ |= at[i] ^ at[0];
   return differ < 128 ? at[0] >> 7 : none;
+#endif
 }
 
 /// The records that an access meets, and leaves.
