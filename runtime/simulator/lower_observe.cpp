@@ -122,6 +122,27 @@ void Lowering::find_stored_parameters() {
 namespace {
 /// Whether the scope of a strong access or a fence has all blocks of the GPU in it; that is so where none is named.
 bool reaches_all(const Instruction& i) { return !i.has(Mod::cta) && !i.has(Mod::cluster); }
+
+/// The lanes that an operation brings together; null: it doesn't name them, or writes its result over them.
+const Operand* members_of(const Function& f, const Instruction& i) {
+  const Operand* members = nullptr;
+  switch (i.form) {
+  case Form::shfl_sync: members = f.operand(i, 'e'); break;
+  case Form::vote_sync:
+  case Form::vote_sync_ballot:
+  case Form::elect:
+  case Form::bar_warp_sync: members = f.operand(i, 'a'); break;
+  case Form::match_any:
+  case Form::match_all:
+  case Form::redux: members = f.operand(i, 'b'); break;
+  default: return nullptr;
+  }
+  RegisterUse use;
+  register_use(f, i, use);
+  const bool is_lost = members->is(Operand::Kind::reg) &&
+                       std::find(use.writes.begin(), use.writes.end(), members->index) != use.writes.end();
+  return is_lost ? nullptr : members;
+}
 } // namespace
 
 void Lowering::observe_access(const Instruction& i, Observed::Kind kind, const Address& at, Space space, uint32_t bytes,
@@ -241,7 +262,11 @@ void Lowering::observe_lanes(const Instruction& i, Observed::Kind kind) {
   if (!p_->instruments.sanitize) return;
   auto index = static_cast<uint32_t>(p_->observed.size());
   p_->observed.push_back({.kind = kind, .wide = reaches_all(i), .insn = static_cast<uint32_t>(p_->code.size())});
-  emit(observing_handlers().lanes, {.b = index, .c = guard_.offset, .aux = guard_.turned});
+  Source members{constant(~0u), true};
+  if (kind == Observed::Kind::lanes)
+    if (const Operand* named = members_of(f_, i)) members = source(*named);
+  emit(observing_handlers().lanes,
+       {.a = members.offset, .b = index, .c = guard_.offset, .imm = !members.scalar, .aux = guard_.turned});
 }
 
 void Lowering::observe_branch() {

@@ -205,6 +205,19 @@ const Insn* observe_access(Warp* w, const Insn* ip) {
 
 namespace {
 
+/// Lanes have come together; `members`: of all of them, or (`by_lane`) each lane's own.
+void lanes_ordered(Warp* w, uint32_t lanes, const uint32_t* members, bool by_lane) {
+  while (lanes) {
+    const uint32_t named = by_lane ? members[std::countr_zero(lanes)] : *members;
+    uint32_t part = lanes;
+    for (uint32_t m = lanes; by_lane && m; m &= m - 1)
+      if (members[std::countr_zero(m)] != named) part &= ~(m & -m);
+    w->block->sanitizer->lanes_ordered(*w, part);
+    lanes &= ~part;
+  }
+}
+
+/// Of lanes that come together: a = their member masks, imm = 1: of each lane its own.
 const Insn* lanes(Warp* w, const Insn* ip) {
   const Observed& o = w->block->launch->program->observed[ip->b];
   uint32_t mask = w->active & (mask_at(w, ip->c) ^ ip->aux);
@@ -216,7 +229,7 @@ const Insn* lanes(Warp* w, const Insn* ip) {
   else if (o.kind == Observed::Kind::map_release || o.kind == Observed::Kind::map_acquire)
     w->block->sanitizer->map_fence(*w, mask, o.kind == Observed::Kind::map_release);
   else
-    w->block->sanitizer->lanes_ordered(*w, mask);
+    lanes_ordered(w, mask, reinterpret_cast<const uint32_t*>(w->file + ip->a), ip->imm);
   return ip + 1;
 }
 

@@ -30,6 +30,7 @@ void Sanitizer::begin(uint64_t linear_index) {
     t.now.clear();
     t.fenced.clear();
     std::fill(std::begin(t.sync), std::end(t.sync), 0u);
+    t.parts.reset();
     block_.warps[i].shadow = &t;
   }
   for (Moment& m : barriers_) m.clear();
@@ -94,6 +95,11 @@ void Sanitizer::give(Clock& clock, const Warp& w, uint32_t mask) {
   uint32_t before = 0;
   for (uint32_t m = mask; m; m &= m - 1) before = std::max(before, t.sync[std::countr_zero(m)]);
   clock.raise(agent(w), before);
+  for (uint32_t other = 0; t.parts && other < 32; ++other) {
+    uint32_t after = 0;
+    for (uint32_t m = mask; m; m &= m - 1) after = std::max(after, t.parts->after[std::countr_zero(m)][other]);
+    clock.raise(agent(w), other, after);
+  }
   for (uint32_t m = mask; m; m &= m - 1) clock.raise(agent(w), static_cast<uint32_t>(std::countr_zero(m)), epoch);
 }
 void Sanitizer::release(Moment& moment, const Warp& w, uint32_t mask) {
@@ -124,7 +130,38 @@ void Sanitizer::order(const Warp& w, uint32_t mask, uint32_t epoch) {
   }
 }
 
-void Sanitizer::lanes_ordered(const Warp& w, uint32_t mask) { order(w, mask, time_of(w).close()); }
+void Sanitizer::lanes_ordered(const Warp& w, uint32_t mask) {
+  WarpTime& t = time_of(w);
+  const uint32_t epoch = t.close();
+  if (w.live & ~mask) return part_ordered(w, mask, epoch);
+  t.parts.reset();
+  order(w, mask, epoch);
+}
+/// The lanes of `mask` come after what each of them did up to `epoch`, and after all that any of them came after.
+void Sanitizer::part_ordered(const Warp& w, uint32_t mask, uint32_t epoch) {
+  WarpTime& t = time_of(w);
+  if (!t.parts) t.parts = std::make_unique<WarpTime::Parts>();
+  WarpTime::Parts& p = *t.parts;
+  bool is_new = false;
+  for (uint32_t m = mask; m; m &= m - 1) {
+    const int lane = std::countr_zero(m);
+    is_new = is_new || p.part[lane] != mask || p.after[lane][lane] != epoch;
+  }
+  if (!is_new) return;
+  uint32_t together[32]{}, all = 0;
+  for (uint32_t m = mask; m; m &= m - 1) {
+    const int lane = std::countr_zero(m);
+    all = std::max(all, t.sync[lane]);
+    for (int other = 0; other < 32; ++other) together[other] = std::max(together[other], p.after[lane][other]);
+  }
+  for (uint32_t m = mask; m; m &= m - 1) together[std::countr_zero(m)] = epoch;
+  for (uint32_t m = mask; m; m &= m - 1) {
+    const int lane = std::countr_zero(m);
+    std::copy(std::begin(together), std::end(together), p.after[lane]);
+    p.part[lane] = mask;
+  }
+  order(w, mask, all);
+}
 
 void Sanitizer::completed(uint32_t barrier, bool all) {
   barriers_[barrier].clear();
@@ -198,8 +235,10 @@ void Sanitizer::synchronize(const Warp& w, const Observed& o, const Access& a, M
 // --- records ---------------------------------------------------------------------------------------------------------
 
 bool Sanitizer::ordered(const Warp& w, const WarpTime& t, uint32_t lane, Record r) const {
-  if (agent_of(r) == agent(w) && (lane_of(r) == lane || epoch_of(r) <= t.sync[lane])) return true;
-  if (agent_of(r) == agent(w)) return t.now.before.covers_lane(agent(w), epoch_of(r), lane_of(r));
+  if (agent_of(r) == agent(w))
+    return lane_of(r) == lane || epoch_of(r) <= t.sync[lane] ||
+           (t.parts && epoch_of(r) <= t.parts->after[lane][lane_of(r)]) ||
+           t.now.before.covers_lane(agent(w), epoch_of(r), lane_of(r));
   return t.now.before.covers(agent_of(r), epoch_of(r), lane_of(r));
 }
 /// For whichever lane asks, and whichever lane left a record of this agent and epoch.

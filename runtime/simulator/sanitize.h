@@ -43,7 +43,7 @@ public:
   void copies_done(const Warp& w, uint32_t number);
 
   // Order among threads.
-  void lanes_ordered(const Warp& w, uint32_t mask);
+  void lanes_ordered(const Warp& w, uint32_t mask);    ///< after each other
   void fence(const Warp& w, uint32_t mask, bool wide); ///< `wide`: for all blocks of the GPU
   void proxy_fence(const Warp& w, uint32_t mask);
   void map_fence(const Warp& w, uint32_t mask, bool releases); ///< fence.proxy.tensormap
@@ -98,6 +98,12 @@ private:
   struct WarpTime : Shadow {
     Moment now, fenced;  ///< fenced: what is ordered before the warp's last fence
     uint32_t sync[32]{}; ///< by lane: up to where it is ordered after its warp
+    /// Of a warp whose lanes have come together in parts.
+    struct Parts {
+      uint32_t after[32][32]{}; ///< by lane: up to where it is ordered after each of the others; itself: after its part
+      uint32_t part[32]{};      ///< by lane: with whom it came together last
+    };
+    std::unique_ptr<Parts> parts; ///< null: they always were all
 
     /// Ends the epoch; what follows is later than what is returned.
     uint32_t close() {
@@ -187,6 +193,7 @@ private:
   void release(Moment& moment, const Warp& w, uint32_t mask);
   void acquire(const Moment& moment, const Warp& w, uint32_t mask);
   void order(const Warp& w, uint32_t mask, uint32_t epoch);
+  void part_ordered(const Warp& w, uint32_t mask, uint32_t epoch);
   bool ordered(const Warp& w, const WarpTime& t, uint32_t lane, Record r) const;
   /// Up to where an agent's accesses are ordered before all lanes of the warp.
   uint32_t epoch_before(const Warp& w, const WarpTime& t, uint32_t agent) const;

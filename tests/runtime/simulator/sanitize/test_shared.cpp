@@ -33,6 +33,63 @@ TEST_CASE("lanes of a warp are ordered by the operations that bring them togethe
   CHECK(sim.kinds(text(""), 1, 64) == only(FindingKind::shared_race));
 }
 
+TEST_CASE("parts of a warp that come together are ordered among themselves") {
+  Sanitized sim;
+  // Each lane stores its word, comes together with its half of the warp, and reads a word `distance` lanes away.
+  auto halves = [](const std::string& together, int distance) {
+    return block_text("st.shared.b32 [%r3], %r0;\n"
+                      "setp.lt.u32 %p1, %r2, 16; selp.b32 %r10, 65535, -65536, %p1; mov.u32 %r11, %r10;\n" +
+                      together + "\nxor.b32 %r4, %r3, " + std::to_string(4 * distance) + "; ld.shared.b32 %r6, [%r4];");
+  };
+  for (const char* together :
+       {"bar.warp.sync %r10;", "shfl.sync.bfly.b32 %r7, %r0, 1, 31, %r10;", "vote.sync.any.pred %p2, %p1, %r10;",
+        "redux.sync.add.s32 %r7, %r0, %r10;", "match.any.sync.b32 %r7, %r0, %r10;",
+        "@%p1 bra LOW; bar.warp.sync 0xffff0000; bra END; LOW: bar.warp.sync 0xffff; END: bar.warp.sync %r10;"}) {
+    INFO(together);
+    CHECK(sim.kinds(halves(together, 1), 1, 64) == nothing);
+    CHECK(sim.kinds(halves(together, 8), 1, 64) == nothing);
+    CHECK(sim.kinds(halves(together, 16), 1, 64) == only(FindingKind::shared_race));
+    CHECK(sim.kinds(halves(std::string(together) + "bar.warp.sync -1;", 16), 1, 64) == nothing);
+  }
+  // Who comes together with somebody comes after all that he came after: pairs, then pairs of pairs.
+  const std::string pairs = "shr.u32 %r12, %r2, 1; shl.b32 %r12, %r12, 1; mov.u32 %r13, 3; shl.b32 %r13, %r13, %r12;\n"
+                            "bar.warp.sync %r13;\n";
+  const std::string others = "mov.u32 %r13, 5; and.b32 %r12, %r2, 1; shl.b32 %r13, %r13, %r12; and.b32 %r12, %r2, 28;\n"
+                             "shl.b32 %r13, %r13, %r12; bar.warp.sync %r13;\n";
+  for (int distance : {1, 2, 3}) CHECK(sim.kinds(halves(pairs + others, distance), 1, 32) == nothing);
+  CHECK(sim.kinds(halves(others + pairs, 3), 1, 32) == nothing);
+  CHECK(sim.kinds(halves(pairs, 2), 1, 32) == only(FindingKind::shared_race));
+  CHECK(sim.kinds(halves(pairs + others, 4), 1, 32) == only(FindingKind::shared_race));
+  // Half of a warp goes its own way.
+  auto apart = [&](int distance) {
+    return block_text("st.shared.b32 [%r3], %r0;\nsetp.lt.u32 %p1, %r2, 16; @!%p1 bra END; bar.warp.sync 0xffff;\n"
+                      "xor.b32 %r4, %r3, " +
+                      std::to_string(4 * distance) + "; ld.shared.b32 %r6, [%r4];\nEND: bar.warp.sync -1;");
+  };
+  CHECK(sim.kinds(apart(8), 1, 32) == nothing);
+  CHECK(sim.kinds(apart(16), 1, 32) == only(FindingKind::shared_race));
+}
+
+TEST_CASE("what a lane gives away includes what the lanes did that it came together with") {
+  Sanitized sim;
+  // Warp 0: lanes 0 and 1 store and come together; lane 0 alone arrives, and warp 1 reads what lane `which` has stored.
+  auto text = [](const std::string& together, int which) {
+    return block_text("mov.u32 %r5, buffer; setp.eq.u32 %p1, %r0, 0; @%p1 mbarrier.init.shared.b64 [%r5+1024], 1;\n"
+                      "bar.sync 0; setp.eq.u32 %p1, %r1, 1; @%p1 bra SECOND;\n"
+                      "setp.gt.u32 %p2, %r2, 2; @%p2 bra END; st.shared.b32 [%r3], %r0;\n" +
+                      together +
+                      "setp.eq.u32 %p2, %r2, 0; @%p2 mbarrier.arrive.shared.b64 %rd40, [%r5+1024];\nbra END;\n"
+                      "SECOND:\nmbarrier.try_wait.parity.shared.b64 %p2, [%r5+1024], 0; @!%p2 bra SECOND;\n"
+                      "ld.shared.b32 %r6, [%r5+" +
+                      std::to_string(4 * which) + "];\nEND:");
+  };
+  const std::string two = "setp.eq.u32 %p3, %r2, 2; selp.b32 %r13, 4, 3, %p3; bar.warp.sync %r13;\n";
+  CHECK(sim.kinds(text(two, 0), 1, 64) == nothing);
+  CHECK(sim.kinds(text(two, 1), 1, 64) == nothing);
+  CHECK(sim.kinds(text(two, 2), 1, 64) == only(FindingKind::shared_race));
+  CHECK(sim.kinds(text("", 1), 1, 64) == only(FindingKind::shared_race));
+}
+
 TEST_CASE("warps that store to one place: whether they agree") {
   Sanitized sim;
   // Each warp stores 32 words at the same place, two a lane.
