@@ -4,7 +4,7 @@
 // matrix row by row, once or as many times as there is room: code that changes all elements alike keeps the copies
 // alike. Arithmetic is that of exec_matrix_more.cpp, which includes this. Only at the lowest level: right, not fast.
 #pragma once
-#include "runtime/simulator/memory_flags.h"
+#include "runtime/simulator/fragment_memory.h"
 
 namespace tilejit::runtime::simulator {
 namespace {
@@ -33,28 +33,21 @@ struct Fragment {
   }
 };
 
-/// Main slot: as of loads; b = the stride's row. Then words: rows, columns, bits of an element, registers, 1 where rows
-/// lie in memory one after another, 1 for 64-bit registers, 1 for shared addresses; then the registers.
+/// fragment_memory.h
 template <bool load>
 const Insn* wmma_move(Warp* w, const Insn* ip) {
   const Insn* next = ip + 3;
   if (!whole_warp(w, ip, next)) return next;
-  const u32* words = reinterpret_cast<const u32*>(ip + 1);
-  const u32 columns = words[1], bits = words[2];
-  const Fragment f{w, words + 8, words[3], bits, words[5], words[0] * columns};
-  u64 base = ip->d & address_row64   ? row<u64>(w, ip->a)[0]
-             : ip->d & address_row32 ? row<u32>(w, ip->a)[0]
-                                     : scalar<u64>(w, ip->a);
-  base += u64(s64(s32(ip->imm))) + (words[6] ? shared_window : 0);
-  const u64 stride = row<u32>(w, ip->b)[0];
+  const FragmentMemory memory(w, ip);
+  const Fragment f{
+      w, reinterpret_cast<const u32*>(ip + 1) + 8, memory.registers, memory.bits, memory.wide, memory.elements};
   for (u32 slot = 0; slot < (load ? f.slots() : f.elements); ++slot) {
-    const u64 r = slot % f.elements / columns, c = slot % columns;
-    const u64 at = (words[4] ? r * stride + c : c * stride + r) * bits, bytes = bits < 8 ? 1 : bits / 8;
-    u8* host = host_address(w, ip, slot / (f.slots() / 32), base + at / 8, bytes, !load);
+    const u64 bit = memory.bit(slot), bytes = memory.bytes();
+    u8* host = host_address(w, ip, slot / memory.slots_of_lane(), memory.base + bit / 8, bytes, !load);
     u64 value = 0;
     if constexpr (load) {
       std::memcpy(&value, host, bytes);
-      f.put(slot, value >> at % 8);
+      f.put(slot, value >> bit % 8);
     } else {
       value = f.get(slot);
       std::memcpy(host, &value, bytes);

@@ -16,7 +16,8 @@ void Lowering::choose_granules() {
   uint32_t shared = 1u << p_->shared_granule, global = 1u << p_->global_granule;
   for (const Instruction& i : f_.body) {
     bool accesses = i.form == Form::ld || i.form == Form::ld_nc || i.form == Form::st || i.form == Form::atom ||
-                    i.form == Form::atom_cas || i.form == Form::red;
+                    i.form == Form::atom_cas || i.form == Form::red || i.form == Form::wmma_load ||
+                    i.form == Form::wmma_store;
     if (!accesses || i.type() == Type::none) continue;
     if (i.space() == Space::shared || i.space() == Space::generic) shared = std::min(shared, bytes_of(i.type()));
     if (i.space() == Space::global || i.space() == Space::generic) global = std::min(global, bytes_of(i.type()));
@@ -101,8 +102,8 @@ void Lowering::find_stored_parameters() {
   for (const Instruction& i : f_.body) {
     bool copies = class_of(i) == InstructionClass::async_copy && f_.operand(i, 'd');
     bool makes_map = i.form == Form::tensormap_replace || i.form == Form::tensormap_cp_fenceproxy;
-    bool stores = i.form == Form::st || i.form == Form::red || i.form == Form::atom || i.form == Form::atom_cas ||
-                  i.form == Form::call || copies || makes_map;
+    bool stores = i.form == Form::st || i.form == Form::wmma_store || i.form == Form::red || i.form == Form::atom ||
+                  i.form == Form::atom_cas || i.form == Form::call || copies || makes_map;
     if (!stores || i.space() == Space::shared || i.space() == Space::local || i.space() == Space::param) continue;
     const Operand* a = f_.operand(i, copies || i.form == Form::tensormap_cp_fenceproxy ? 'd' : 'a');
     uint64_t through = anywhere;
@@ -158,10 +159,9 @@ void Lowering::observe_access(const Instruction& i, Observed::Kind kind, const A
   o.unseen = unseen;
   o.counter = counter_;
   o.bypasses = o.strong || i.any_of({Mod::cg, Mod::cs, Mod::cv}) != Mod::unknown;
-  const bool writes = kind == Observed::Kind::write || kind == Observed::Kind::matrix_write;
   const bool is_usual = !p_->instruments.counters && !o.strong && kind != Observed::Kind::copy && rows == 32 &&
                         (space == Space::shared || space == Space::global);
-  const Fn fn = is_usual ? observing_loops().usual_access(space, bytes, writes) : observing_handlers().access;
+  const Fn fn = is_usual ? observing_loops().usual_access(space, bytes, o.writes()) : observing_handlers().access;
   const bool moves = moving && fn != observing_handlers().access;
   o.insn = static_cast<uint32_t>(p_->code.size() + (moves ? 2 : 1));
   auto index = static_cast<uint32_t>(p_->observed.size());
@@ -176,6 +176,17 @@ void Lowering::observe_access(const Instruction& i, Observed::Kind kind, const A
   Insn slot;
   std::memcpy(&slot.d, &moving, sizeof moving);
   emit(nullptr, slot);
+}
+
+void Lowering::observe_fragment(const Instruction& i) {
+  if (!p_->instruments.sanitize && !p_->instruments.counters) return;
+  emit(observing_handlers().fragment,
+       {.b = static_cast<uint32_t>(p_->observed.size()), .c = guard_.offset, .aux = guard_.turned});
+  p_->observed.push_back({.kind = i.form == Form::wmma_load ? Observed::Kind::read : Observed::Kind::fragment_write,
+                          .space = i.space(),
+                          .bytes = std::max(1u, bits_of(i.type()) / 8),
+                          .insn = static_cast<uint32_t>(p_->code.size()),
+                          .counter = counter_});
 }
 
 void Lowering::find_watched_registers() {

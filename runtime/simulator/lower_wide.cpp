@@ -358,6 +358,7 @@ bool Lowering::fragment(const Instruction& i) {
   main.b = stride ? row(*stride, false) : spread({constant(row_major ? n : m), true}, false);
   Address at = address(*f_.operand(i, 'a'));
   main.d = at.flags, main.a = at.offset, main.imm = at.imm;
+  observe_fragment(i);
   emit(fn, main);
   emit_words(words, 2);
   return true;

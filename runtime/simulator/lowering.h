@@ -101,6 +101,7 @@ private:
   /// `moving`: of the access that follows.
   void observe_access(const Instruction& i, Observed::Kind kind, const Address& at, Space space, uint32_t bytes,
                       uint32_t elements, uint32_t rows = 32, bool unseen = false, Moving moving = nullptr);
+  void observe_fragment(const Instruction& i);
   void observe_lanes(const Instruction& i, Observed::Kind kind);
   void observe_branch();
   void observe_async(Fn target);

@@ -2,6 +2,7 @@
 #include "runtime/simulator/observe.h"
 
 #include "runtime/simulator/cluster.h"
+#include "runtime/simulator/fragment_memory.h"
 #include "runtime/simulator/handlers.h"
 
 #include <algorithm>
@@ -62,7 +63,7 @@ void count(Warp* w, const Observed& o, Space space, const Access& a, uint32_t by
   auto [transactions, least] = space == Space::shared ? wavefronts(a, bytes) : sectors(a, bytes);
   t.transactions += transactions;
   t.least += least;
-  const bool writes = o.kind != Observed::Kind::read && o.kind != Observed::Kind::copy;
+  const bool writes = o.writes();
   if (Recording* r = w->block->launch->recording; r && space == Space::global) r->touch(a, bytes, writes);
   if (!w->trace) return;
   if (space == Space::shared)
@@ -205,6 +206,60 @@ const Insn* observe_access(Warp* w, const Insn* ip) {
 
 namespace {
 
+/// Counts a matrix as one request for the words or sectors that it lies in.
+void count_fragment(Warp* w, const Observed& o, const FragmentMemory& f, bool shared) {
+  const uint64_t unit = shared ? 4 : 32;
+  std::vector<uint64_t> units;
+  for (uint32_t e = 0; e < f.elements; ++e) {
+    const uint64_t at = f.base + f.bit(e) / 8 - (shared ? shared_window : 0);
+    for (uint64_t u = at / unit; u <= (at + f.bytes() - 1) / unit; ++u) units.push_back(u);
+  }
+  std::sort(units.begin(), units.end());
+  units.erase(std::unique(units.begin(), units.end()), units.end());
+  AccessCounters& counters = w->block->counters[o.counter];
+  Traffic& t = shared ? counters.shared : counters.global;
+  const Traffic before = t;
+  for (size_t first = 0; first < units.size(); first += 32) {
+    Access piece;
+    for (size_t i = first; i < std::min(first + 32, units.size()); ++i) {
+      piece.mask |= 1u << (i - first);
+      piece.at[i - first] = units[i] * unit;
+    }
+    count(w, o, shared ? Space::shared : Space::global, piece, static_cast<uint32_t>(unit));
+  }
+  t.requests = before.requests + 1;
+  t.bytes = before.bytes + uint64_t{f.elements} * f.bits / 8;
+}
+/// Which lane has which element only our fragments say: each moves one after the other.
+const Insn* fragment(Warp* w, const Insn* ip) {
+  if (!(w->active & (mask_at(w, ip->c) ^ ip->aux))) return ip + 1;
+  const Observed& o = w->block->launch->program->observed[ip->b];
+  const FragmentMemory f(w, ip + 1);
+  const bool shared = in_shared(f.base);
+  if (f.base >= shared_window && !shared) return ip + 1; // a thread's own memory
+  if (!w->block->counters.empty()) count_fragment(w, o, f, shared);
+  const uint32_t of_lane = f.slots_of_lane();
+  for (uint32_t k = 0; w->block->sanitizer && k < of_lane; ++k) {
+    Access a;
+    for (uint32_t lane = 0; lane < 32; ++lane) {
+      const uint32_t slot = lane * of_lane + k;
+      if (o.writes() && slot >= f.elements) continue;
+      a.at[lane] = f.base + f.bit(slot) / 8 - (shared ? shared_window : 0);
+      a.mask |= 1u << lane;
+    }
+    if (!shared) {
+      w->block->sanitizer->global(*w, ip->b, a);
+      continue;
+    }
+    const uint32_t all = a.mask;
+    if (take_remote(w, a).mask) show_remote(w, ip->b, all & ~a.mask, a, o.bytes);
+    for (uint32_t m = a.mask; m; m &= m - 1) // what is outside the instruction itself reports
+      if (a.at[std::countr_zero(m)] + o.bytes > w->shared_bytes) a.mask &= ~(m & -m);
+    if (a.mask) w->block->sanitizer->shared(*w, ip->b, a);
+  }
+  return ip + 1;
+}
+
 /// Lanes have come together; `members`: of all of them, or (`by_lane`) each lane's own.
 void lanes_ordered(Warp* w, uint32_t lanes, const uint32_t* members, bool by_lane) {
   while (lanes) {
@@ -300,8 +355,8 @@ const ObservingLoops& observing_loops() {
 }
 
 const ObservingHandlers& observing_handlers() {
-  static const ObservingHandlers all{observe_access,  lanes, branch,    block,    observe_async,
-                                     observe_barrier, mark,  registers, undefined};
+  static const ObservingHandlers all{observe_access,  lanes, branch,    block,     observe_async,
+                                     observe_barrier, mark,  registers, undefined, fragment};
   return all;
 }
 

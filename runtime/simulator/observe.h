@@ -27,6 +27,7 @@ struct ObservingHandlers {
   Fn barrier; ///< in front of bar.sync and its kin
   Fn mark;    ///< a PTX instruction begins; imm = index in Program::counters
   Fn registers, undefined; ///< imm = index in Program::register_events, undefined_events
+  Fn fragment;             ///< in front of wmma.load and wmma.store; b = index in Program::observed
 };
 const ObservingHandlers& observing_handlers();
 const Insn* observe_access(Warp* w, const Insn* ip);

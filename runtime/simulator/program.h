@@ -94,10 +94,11 @@ struct Observed {
     read,
     write,
     atomic,
-    copy,         ///< cp.async: reads global memory now, writes shared memory later
-    matrix_read,  ///< ldmatrix: rows of 16 bytes
-    matrix_write, ///< stmatrix
-    lanes,        ///< an operation that orders the lanes of its mask
+    copy,           ///< cp.async: reads global memory now, writes shared memory later
+    matrix_read,    ///< ldmatrix: rows of 16 bytes
+    matrix_write,   ///< stmatrix
+    fragment_write, ///< wmma.store: elements of a matrix, one of each lane after the other
+    lanes,          ///< an operation that orders the lanes of its mask
     branch,
     fence,
     proxy_fence,
@@ -105,6 +106,9 @@ struct Observed {
     map_acquire, ///< fence.proxy.tensormap
     async,       ///< all else that the sanitizer looks at itself
   };
+  bool reads() const { return kind != Kind::write && kind != Kind::matrix_write && kind != Kind::fragment_write; }
+  bool writes() const { return kind == Kind::atomic || !reads(); }
+
   Kind kind{};
   Space space = Space::generic;
   bool strong = false;     ///< volatile, relaxed, acquire, release, atomic

@@ -204,7 +204,7 @@ void Sanitizer::arrive_at(Moment& moment, const Warp& w, uint32_t mask, bool rel
 /// who reads takes it. A store begins anew what stands at its address, an atomic operation adds to it.
 void Sanitizer::synchronize(const Warp& w, const Observed& o, const Access& a, MomentsByAddress& addresses) {
   WarpTime& t = time_of(w);
-  const bool writes = o.kind != Observed::Kind::read;
+  const bool writes = o.writes();
   std::shared_ptr<const Moment> given, acquired, before, after; // lanes share them, mostly
   if (writes) {
     auto moment = std::make_shared<Moment>(t.fenced);
@@ -329,7 +329,7 @@ void Sanitizer::overlapping(const Warp& w, uint32_t observed, const Plane& p, co
   }
 }
 
-/// What is about to be stored at a lane's address; nothing for what is no `st` or `stmatrix`.
+/// What is about to be stored at a lane's address; not known of what is no `st` or `stmatrix`.
 Sanitizer::Stored Sanitizer::stored(const Warp& w, uint32_t observed, uint32_t lane) const {
   const Observed& o = observed_[observed];
   Stored value;
@@ -385,8 +385,7 @@ void Sanitizer::shared(const Warp& w, uint32_t observed, const Access& a) {
   const Record mine = record(agent(w), t.epoch, observed, o.strong);
   const uint64_t count = o.bytes >> shift_;
   const Offsets offsets(a, o.bytes);
-  const bool reads = o.kind == Observed::Kind::read || o.kind == Observed::Kind::matrix_read;
-  if (reads) {
+  if (!o.writes()) {
     const uint32_t own = reader(agent(w));
     if (offsets.settled(writes_, t, mine, false)) {
       offsets.mark(reads_[own], mine);

@@ -189,8 +189,7 @@ bool Sanitizer::find_allocation(uint64_t address) {
 /// look at each lane to say, and nothing has been done.
 bool Sanitizer::global_together(const Warp& w, const WarpTime& t, uint32_t observed, const Access& a, Record mine) {
   const Observed& o = observed_[observed];
-  const bool writes = o.kind != Observed::Kind::read && o.kind != Observed::Kind::copy;
-  const bool reads = o.kind != Observed::Kind::write;
+  const bool writes = o.writes(), reads = o.reads();
   if (a.mask != ~0u || o.strong || !find_allocation(a.at[0])) return false;
   uint64_t low = a.at[0], high = a.at[31];
   if (!a.contiguous)
@@ -219,8 +218,7 @@ void Sanitizer::global(const Warp& w, uint32_t observed, const Access& a) {
   const Observed& o = observed_[observed];
   WarpTime& t = time_of(w);
   known_ = nothing_known;
-  const bool writes = o.kind != Observed::Kind::read && o.kind != Observed::Kind::copy;
-  const bool reads = o.kind != Observed::Kind::write;
+  const bool writes = o.writes(), reads = o.reads();
   if (o.strong && block_.launch->program->communicates) synchronize(w, o, a, block_.cluster->touches.addresses);
   if (block_.launch->global->grid()) global_grid(w, observed, a);
   const GlobalMemory& memory = *block_.launch->memory;
@@ -284,7 +282,7 @@ void Sanitizer::global_grid(const Warp& w, uint32_t observed, const Access& a) {
                .warp = w.index,
                .agent = agent(w),
                .place = observed,
-               .writes = o.kind != Observed::Kind::read && o.kind != Observed::Kind::copy,
+               .writes = o.writes(),
                .strong = o.strong && o.wide};
   if (g.strong && acquires(o))
     for (uint32_t m = a.mask; m; m &= m - 1) {

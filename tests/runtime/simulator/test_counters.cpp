@@ -321,3 +321,20 @@ TEST_CASE(
                "[%r1];")
             .operations == 0);
 }
+
+TEST_CASE("fragments of wmma: one request for the words or sectors of the matrix") {
+  Counted sim;
+  auto of = [&](const std::string& text) {
+    return sim.of(text.substr(0, text.find('.', 5)), "mov.u32 %r20, 24;\n" + text);
+  };
+  // 16 rows of 32 bytes one after another: 128 words, which four wavefronts deliver.
+  const std::string registers = " {%r2, %r3, %r4, %r5, %r6, %r7, %r8, %r9}, ";
+  same(of("wmma.load.a.sync.aligned.row.m16n16k16.shared.f16" + registers + "[%r1];").shared, 1, 512, 4, 4);
+  // Rows 48 bytes apart: of each four rows, which make a group of 32 words, some lie in the same banks.
+  const Traffic t = of("wmma.load.a.sync.aligned.row.m16n16k16.shared.f16" + registers + "[%r1], %r20;").shared;
+  CHECK((t.requests == 1 && t.bytes == 512 && t.least == 4 && t.transactions > 4));
+  // Eight registers of f32: 16 x 16 sums.
+  same(of("wmma.store.d.sync.aligned.row.m16n16k16.shared.f32 [%r1]," + registers.substr(0, registers.size() - 2) + ";")
+           .shared,
+       1, 1024, 8, 8);
+}

@@ -135,6 +135,34 @@ TEST_CASE("warps that store a matrix to one place: whether they agree") {
   }
 }
 
+TEST_CASE("fragments of wmma are read and written like anything else") {
+  Sanitized sim;
+  const std::string registers = "{%r6, %r7, %r8, %r9, %r10, %r11, %r12, %r13}", shape = ".sync.aligned.row.m16n16k16";
+  const std::string load = "wmma.load.a" + shape + ".shared.f16 " + registers + ", [%r5];\n",
+                    store = "wmma.store.d" + shape + ".shared.f32 [%r5], " + registers + ";\n";
+  auto text = [&](const std::string& first, const std::string& between, const std::string& second) {
+    std::string values = "mov.u32 %r5, buffer; setp.eq.u32 %p1, %r1, 0;\n";
+    for (int r = 6; r < 14; ++r) values += "mov.u32 %r" + std::to_string(r) + ", %r0;\n";
+    return block_text(values + "@%p1 bra FIRST;\n" + between + second + "bra END;\nFIRST:\n" + first + between +
+                      "END:");
+  };
+  // 256 floats, of which the second warp reads the last; it also reads one behind them.
+  const std::string read = "ld.shared.b32 %r14, [%r5+1020];\n", behind = "ld.shared.b32 %r14, [%r5+1024];\n";
+  CHECK(sim.kinds(text(store, "bar.sync 0;\n", read), 1, 64) == nothing);
+  CHECK(sim.kinds(text(store, "", read), 1, 64) == only(FindingKind::shared_race));
+  CHECK(sim.kinds(text(store, "bar.sync 0;\n", behind), 1, 64) == only(FindingKind::uninitialised));
+  CHECK(sim.kinds(text(store, "bar.sync 0;\n", load), 1, 64) == nothing);
+  CHECK(sim.kinds(text(store, "", load), 1, 64) == only(FindingKind::shared_race));
+  CHECK(sim.kinds(text("", "", load), 1, 64) == only(FindingKind::uninitialised));
+  // The warp itself: the lanes of a matrix instruction come together.
+  CHECK(sim.kinds(text(store + load, "", ""), 1, 64) == nothing);
+  // Two warps store to one place.
+  CHECK(sim.kinds(text(store, "", store), 1, 64) == only(FindingKind::shared_race));
+  // A matrix that others still read.
+  CHECK(sim.kinds(text(store + "bar.sync 0;\n" + load, "", "bar.sync 0; st.shared.b32 [%r5+8], %r1;\n"), 1, 64) ==
+        only(FindingKind::shared_race));
+}
+
 TEST_CASE("a buffer that is written again while it is still read") {
   Sanitized sim;
   auto text = [](const std::string& between) {
