@@ -407,28 +407,29 @@ inline bool usual_shared(const Warp* w, Shadow& s, Record mine, Together& t) {
 }
 
 template <u32 log2, bool writes>
-inline bool usual_global(const Warp* w, const Shadow& s, Record mine, Together& t) {
+inline bool usual_global(const Warp* w, const Shadow& s, Record mine, const Together& t) {
   constexpr u32 page_bytes = BlockShadow::page_bytes;
   const BlockShadow& b = *s.block;
   if (w->allocation_begin != b.begin || w->allocation_end != b.end || (!writes && !b.whole)) return false;
   if (!b.written) return true;
   u64 first = u64(t.base - w->arena);
+  alignas(64) u32 at[32]; // in the page
   if (t.contiguous) {
-    t.at[0] = u32(first) & (page_bytes - 1);
-    if (t.at[0] & 15 || t.at[0] + (32u << log2) > page_bytes) return false;
+    at[0] = u32(first) & (page_bytes - 1);
+    if (at[0] & 15 || at[0] + (32u << log2) > page_bytes) return false;
   } else {
     const u32 within = u32(first) & (page_bytes - 1);
     u32 differ = 0;
-    for (u32 i = 0; i < 32; ++i) t.at[i] += within, differ |= t.at[i] ^ t.at[0];
+    for (u32 i = 0; i < 32; ++i) differ |= (t.at[i] + within) ^ (t.at[0] + within);
     if (differ / page_bytes) return false;
-    first += t.at[0] - within;
-    for (u32 i = 0; i < 32; ++i) t.at[i] &= page_bytes - 1;
+    first += t.at[0];
+    for (u32 i = 0; i < 32; ++i) at[i] = (t.at[i] + within) & (page_bytes - 1);
   }
   const u64 number = first / page_bytes;
   const BlockShadow::Page& page = b.pages[number % BlockShadow::near];
   if (page.number != number || !page.writes) return false;
   const Met met{page.writes, page.reads, 1, writes ? page.writes : page.reads};
-  return touch<log2, writes>(met, t.contiguous, t.at, s, mine, true);
+  return touch<log2, writes>(met, t.contiguous, at, s, mine, true);
 }
 
 /// As `observe_access`; but what is usual it also moves, since it knows from where to where.

@@ -5,6 +5,7 @@
 #include "runtime/simulator/calls.h"
 #include "runtime/simulator/lowering.h"
 #include "runtime/simulator/memory_flags.h"
+#include "runtime/simulator/product_order.h"
 
 #include <algorithm>
 #include <bit>
@@ -47,7 +48,9 @@ Lowering::Lowering(std::shared_ptr<const Module> module, uint32_t function, std:
                    const std::vector<uint64_t>& addresses, std::shared_ptr<Program> program)
     : addresses_(addresses), module_(std::move(module)), m_(*module_), function_(function), f_(m_.functions[function]),
       shape_(shape), h_(handlers()), c_(control_handlers()), shared_(layout_shared(m_, program->entry)),
-      cfg_(build_cfg(m_, f_)), p_(std::move(program)) {}
+      cfg_(build_cfg(m_, f_)), p_(std::move(program)) {
+  if (p_->instruments == Instruments{}) join_products(f_, cfg_);
+}
 
 /// Whether there is a handler that computes it once for the whole warp.
 bool Lowering::may_be_scalar(const Instruction& i) const {

@@ -157,7 +157,7 @@ private:
   std::shared_ptr<const Module> module_;
   const Module& m_;
   uint32_t function_;
-  const Function& f_;
+  Function f_; ///< its instructions perhaps in another order (product_order.h)
   std::array<uint32_t, 3> shape_;
   const Handlers& h_;
   const ControlHandlers& c_;

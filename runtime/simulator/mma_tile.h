@@ -257,7 +257,10 @@ inline void multiply_two(uint8_t* file, Tile first, Tile second, const float* b,
     multiply_as<2, false>(file, first, second, b, a, steps, result, adds);
 }
 inline void multiply(uint8_t* file, Tile tile, const float* b, const float* a, int steps, Result result, bool adds) {
-  multiply_as<1, false>(file, tile, tile, b, a, steps, result, adds);
+  if (result == Result::f32)
+    multiply_as<1, true>(file, tile, tile, b, a, steps, result, adds);
+  else
+    multiply_as<1, false>(file, tile, tile, b, a, steps, result, adds);
 }
 
 } // namespace

@@ -33,7 +33,7 @@ struct Access {
 /// Nothing: a barrier.
 using Step = std::optional<Access>;
 
-std::vector<Step> random_program(Choices& random) {
+std::vector<Step> random_program(Choices& random, uint32_t bytes = memory_bytes) {
   std::vector<Step> steps;
   const uint32_t least = random.below(3); // log2 of the smallest width
   for (uint32_t n = 3 + random.below(6); n; --n) {
@@ -45,7 +45,7 @@ std::vector<Step> random_program(Choices& random) {
     a.writes = random.below(2);
     a.width = 1u << (least + random.below(5 - least));
     a.apart = random.below(3) ? 32 * a.width : random.below(3) * a.width; // most often the warps do not meet
-    a.base = random.below((memory_bytes - 64 * a.width) / a.width + 1) * a.width;
+    a.base = random.below((bytes - 64 * a.width) / a.width + 1) * a.width;
     if (random.below(2)) a.base &= ~127u;
     if (random.below(2)) a.turn = 1 + 2 * random.below(16);
     if (random.below(3) == 0) a.swap = random.below(32);
@@ -146,6 +146,68 @@ TEST_CASE("random accesses race where single bytes do") {
     instrument.clear_findings();
   }
   CHECK(std::min(races, clean) > 100);
+}
+
+TEST_CASE("what lanes load and store is the same with the sanitizers") {
+  const bool shared = GENERATE(true, false);
+  constexpr uint32_t bytes = 12288; // several pages of global memory
+  Simulator sim;
+  auto& instrument = dynamic_cast<SimulatorDevice&>(*sim.device);
+  for (uint32_t round = 0; round < 200; ++round) {
+    Choices random{round * 0x9e3779b97f4a7c15u + 7};
+    const std::string space = shared ? "shared" : "global";
+    // Byte i of the memory is a number that no other place near it has; what is loaded is added up in %r9.
+    std::string text = "ld.param.u64 %rd1, [p1];\nmov.u32 %r3, buffer; mov.u32 %r9, 0; mov.u32 %r12, 0;\n";
+    if (shared) text += "cvt.u64.u32 %rd1, %r3;\n";
+    text += "FILL: mad.lo.u32 %r4, %r12, 32, %r2; mul.wide.u32 %rd2, %r4, 4; add.u64 %rd2, %rd2, %rd1; "
+            "mul.lo.u32 %r4, %r4, 0x9e3779b1; st." +
+            space +
+            ".b32 [%rd2], %r4; add.u32 %r12, %r12, 1; setp.lt.u32 %p1, "
+            "%r12, " +
+            std::to_string(bytes / 128) + "; @%p1 bra FILL; bar.sync 0;\n";
+    uint32_t number = 0;
+    for (const Step& step : random_program(random, bytes)) {
+      if (!step) continue;
+      const Access& a = *step;
+      text += "mul.lo.u32 %r6, %r2, " + std::to_string(a.turn) + "; and.b32 %r6, %r6, 31; xor.b32 %r6, %r6, " +
+              std::to_string(a.swap) + "; mul.lo.u32 %r6, %r6, " + std::to_string(a.width) +
+              "; cvt.u64.u32 %rd3, %r6; add.u64 %rd3, %rd3, %rd1; mad.lo.u32 %r20, %r2, 77, " +
+              std::to_string(++number) +
+              "; mov.u32 %r21, %r20; add.u32 %r22, %r20, %r9; add.u32 %r23, %r20, 5; cvt.u64.u32 %rd20, %r22; "
+              "cvt.u16.u32 %h20, %r22; shr.u32 %r8, " +
+              std::to_string(a.lanes) + ", %r2; and.b32 %r8, %r8, 1; setp.ne.u32 %p1, %r8, 0;\n";
+      const std::string type = a.width == 16  ? ".v4.b32"
+                               : a.width == 2 ? ".s16"
+                                              : ".b" + std::to_string(8 * a.width),
+                        value = a.width == 16  ? "{%r20, %r21, %r22, %r23}"
+                                : a.width == 8 ? "%rd20"
+                                : a.width == 4 ? "%r20"
+                                               : "%h20",
+                        at = "[%rd3+" + std::to_string(a.base) + "]";
+      if (a.writes)
+        text += "@%p1 st." + space + type + " " + at + ", " + value + ";\n";
+      else
+        text +=
+            "@%p1 ld." + space + type + " " + value + ", " + at +
+            "; xor.b32 %r9, %r9, %r20; mad.lo.u32 %r9, %r9, 31, "
+            "%r21; cvt.u32.u64 %r20, %rd20; add.u32 %r9, %r9, %r20; cvt.s32.s16 %r20, %h20; mad.lo.u32 %r9, %r9, 7, "
+            "%r20; mad.lo.u32 %r9, %r22, 3, %r9; add.u32 %r9, %r9, %r23;\n";
+      text += "bar.sync 0;\n";
+    }
+    text += element("%rd60", 0, "%r0", 4) + "st.global.b32 [%rd60], %r9;\n";
+    text = kernel_text({"u64", "u64"}, thread_index + text, "sm_90a",
+                       ".shared .align 128 .b8 buffer[" + std::to_string(bytes) + "];");
+    auto run = [&](bool sanitize) {
+      instrument.set_instruments({.sanitize = sanitize});
+      auto out = sim.upload(std::vector<uint32_t>(32)), memory = sim.upload(std::vector<uint32_t>(bytes / 4));
+      sim.run(text, 1, 32, {out->address(), memory->address()});
+      auto all = sim.download<uint32_t>(*out), rest = sim.download<uint32_t>(*memory);
+      all.insert(all.end(), rest.begin(), rest.end());
+      return all;
+    };
+    INFO(text);
+    REQUIRE(run(false) == run(true));
+  }
 }
 
 TEST_CASE("a program with more accesses than a record can name is refused") {
