@@ -396,13 +396,14 @@ inline bool usual_shared(const Warp* w, Shadow& s, Record mine, Together& t) {
   };
   if constexpr (writes) each_line([&](u64 readers) { met.readers |= readers; });
   if (!touch<log2, writes>(met, t.contiguous, t.at, s, mine, writes)) return false;
-  const u64 bit = u64(1) << s.reader;
-  if constexpr (!writes)
+  if constexpr (!writes) {
+    const u64 bit = u64(1) << s.reader;
     each_line([&](u64& readers) {
       if (!(readers & bit)) readers |= bit;
     });
-  else if (t.contiguous && (t.at[0] & 127) == 0 && (32u << log2) % 128 == 0) // whole lines: their readers are done with
+  } else if (t.contiguous && (t.at[0] & 127) == 0 && (32u << log2) % 128 == 0) { // their readers are done with
     each_line([](u64& readers) { readers = 0; });
+  }
   return true;
 }
 

@@ -52,6 +52,8 @@ void numbers(u8* to, const u8* from, u32 bytes, Reduction op) {
 } // namespace
 
 void reduce(u8* to, const u8* from, u32 bytes, Type type, Reduction op) {
+  if (op == Reduction::add) // sums wrap
+    type = type == Type::s32 ? Type::u32 : type == Type::s64 ? Type::u64 : type;
   switch (type) {
   case Type::s32: return numbers<s32, u32>(to, from, bytes, op);
   case Type::u64:
