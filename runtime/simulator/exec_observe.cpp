@@ -125,48 +125,35 @@ struct Lanes {
 };
 constexpr Lanes each_lane{};
 
-/// An agent at a time: all of these records are the access's own (`mine`, `own`: lane and width), or ordered before it.
-[[gnu::noinline, gnu::noclone]] bool settled_by_agent(const Record* records, const Record* own, u32 count,
-                                                      const Shadow& s, Record mine, bool may_be_empty) {
-  u64 open = 0; // records that are not yet known to be fine
+/// Whether each of these records is the access's own (`mine`, `own`: lane and width), or ordered before it.
+[[gnu::noinline, gnu::noclone]] bool settled_one_by_one(const Record* records, const Record* own, u32 count,
+                                                        const Shadow& s, Record mine, bool may_be_empty) {
+  u64 open = 0;
 #if defined(__AVX512F__)
   const __mmask8 valid = count < 8 ? (1u << count) - 1 : 0xff; // else a multiple of 8
+  const __m512i of_mine = _mm512_set1_epi64(s64(mine)), compared = _mm512_set1_epi64(s64(whose | width_mask));
   for (u32 i = 0; i < count; i += 8) {
-    const __m512i r = _mm512_maskz_loadu_epi64(valid, records + i),
-                  expected = _mm512_or_si512(_mm512_set1_epi64(s64(mine)), _mm512_maskz_loadu_epi64(valid, own + i));
-    const u32 strange =
-        _mm512_mask_test_epi64_mask(valid, _mm512_xor_si512(r, expected), _mm512_set1_epi64(s64(whose | width_mask)));
-    const u32 empty = _mm512_mask_testn_epi64_mask(valid, r, r);
-    open |= u64(may_be_empty ? strange & ~empty : strange | empty) << i;
+    const __m512i r = _mm512_maskz_loadu_epi64(valid, records + i);
+    const __m256i agent = _mm256_and_si256(_mm512_cvtepi64_epi32(_mm512_srli_epi64(r, agent_first)),
+                                           _mm256_set1_epi32((1 << agent_bits) - 1)),
+                  epoch = _mm512_cvtepi64_epi32(_mm512_srli_epi64(r, epoch_first));
+    __m256i before = _mm256_mmask_i32gather_epi32(
+        _mm256_setzero_si256(), _mm256_cmplt_epu32_mask(agent, _mm256_set1_epi32(s32(s.before->count))), agent,
+        s.before->of, 4);
+    before = _mm256_mask_mov_epi32(before, _mm256_cmpeq_epi32_mask(agent, _mm256_set1_epi32(s32(s.agent))),
+                                   _mm256_set1_epi32(s32(s.least_sync)));
+    const u32 is_own = _mm512_testn_epi64_mask(
+                  _mm512_xor_si512(r, _mm512_or_si512(of_mine, _mm512_maskz_loadu_epi64(valid, own + i))), compared),
+              empty = _mm512_testn_epi64_mask(r, r), ordered = _mm256_cmple_epu32_mask(epoch, before);
+    open |= ~(empty ? (may_be_empty ? empty : 0) | (ordered & ~empty) | is_own : ordered | is_own) & valid;
   }
 #else
   for (u32 i = 0; i < count; ++i) {
     const bool is_own = ((records[i] ^ (mine | own[i])) & (whose | width_mask)) == 0;
-    open |= u64(records[i] == 0 ? !may_be_empty : !is_own) << i;
+    open |= u64(!(records[i] == 0 ? may_be_empty : is_own || is_before(s, records[i])));
   }
 #endif
-  while (open) {
-    const Record lead = records[__builtin_ctzll(open)];
-    if (lead == 0 || !is_before(s, lead)) return false;
-    const u32 agent = u32(lead >> agent_first) & 0xfff;
-    const u64 bound = u64(epoch_before(s, agent)) << agent_bits | 0xfff;
-    u64 others = 0; // and what is later
-#if defined(__AVX512F__)
-    for (u32 i = 0; i < count; i += 8) {
-      const __m512i key = _mm512_srli_epi64(_mm512_maskz_loadu_epi64(valid, records + i), agent_first);
-      const __mmask8 same =
-          _mm512_testn_epi64_mask(_mm512_xor_si512(key, _mm512_set1_epi64(agent)), _mm512_set1_epi64(0xfff));
-      others |= u64(_mm512_mask_cmple_epu64_mask(same, key, _mm512_set1_epi64(s64(bound))) ^ 0xffu) << i;
-    }
-#else
-    for (u32 i = 0; i < count; ++i) {
-      const u64 key = records[i] >> agent_first;
-      others |= u64((key & 0xfff) != agent || key > bound) << i;
-    }
-#endif
-    open &= others;
-  }
-  return true;
+  return open == 0;
 }
 /// The usual cases: everybody meets records of one agent and epoch, or his own.
 inline bool settled_records(const Record* records, const Record* own, u32 count, const Shadow& s, Record mine,
@@ -179,7 +166,7 @@ inline bool settled_records(const Record* records, const Record* own, u32 count,
     const Record other = (records[i] ^ (mine | own[i])) & (whose | width_mask);
     strange |= records[i] == 0 ? (may_be_empty ? 0 : whose) : other;
   }
-  return strange == 0 || settled_by_agent(records, own, count, s, mine, may_be_empty);
+  return strange == 0 || settled_one_by_one(records, own, count, s, mine, may_be_empty);
 }
 
 /// The records that the lanes meet, of their first granules. False: within a lane they differ in more than the lane;
@@ -291,8 +278,8 @@ inline bool apart(const u32* at) {
 
 /// Of a contiguous access that begins at offset `first`.
 template <u32 log2>
-[[gnu::noinline]] bool settled_one_by_one(const RecordPlane& p, u32 first, const Shadow& s, Record mine,
-                                          bool may_be_empty) {
+[[gnu::noinline]] bool settled_by_lane(const RecordPlane& p, u32 first, const Shadow& s, Record mine,
+                                       bool may_be_empty) {
   alignas(64) u32 at[32];
   for (u32 i = 0; i < 32; ++i) at[i] = first + (i << log2);
   return settled<log2>(p, at, s, mine, may_be_empty);
@@ -300,7 +287,7 @@ template <u32 log2>
 template <u32 log2>
 inline bool settled_row(const RecordPlane& p, u32 first, const Shadow& s, Record mine, bool may_be_empty) {
   return settled_records(p.chunks + first / 16, row_of<log2>.of, row_of<log2>.chunks, s, mine, may_be_empty) ||
-         settled_one_by_one<log2>(p, first, s, mine, may_be_empty);
+         settled_by_lane<log2>(p, first, s, mine, may_be_empty);
 }
 
 /// `settled` and `mark` of all lanes; `line`: that they are all in, or none.

@@ -49,7 +49,7 @@ Lowering::Lowering(std::shared_ptr<const Module> module, uint32_t function, std:
     : addresses_(addresses), module_(std::move(module)), m_(*module_), function_(function), f_(m_.functions[function]),
       shape_(shape), h_(handlers()), c_(control_handlers()), shared_(layout_shared(m_, program->entry)),
       cfg_(build_cfg(m_, f_)), p_(std::move(program)) {
-  if (p_->instruments == Instruments{}) join_products(f_, cfg_);
+  if (!p_->instruments.counters && !p_->instruments.estimate) join_products(f_, cfg_, p_->instruments.sanitize);
 }
 
 /// Whether there is a handler that computes it once for the whole warp.

@@ -13,23 +13,47 @@ constexpr size_t most_waiting = 8;
 
 bool is_product(const Instruction& i) { return i.guard == none && i.text.starts_with("mma.sync."); }
 
+enum class Memory { none, reads, writes };
+Memory memory_of(const Instruction& i) {
+  switch (class_of(i)) {
+  case InstructionClass::load: return Memory::reads;
+  case InstructionClass::store:
+  case InstructionClass::atomic:
+  case InstructionClass::async_copy:
+  case InstructionClass::fence:
+  case InstructionClass::barrier: return Memory::writes; // these, too, say what is ordered
+  case InstructionClass::matrix:
+    return i.form == Form::ldmatrix || i.form == Form::wmma_load ? Memory::reads
+           : is_product(i) || i.form == Form::movmatrix          ? Memory::none
+                                                                 : Memory::writes;
+  default: return Memory::none;
+  }
+}
+bool brings_lanes_together(const Instruction& i) {
+  const InstructionClass c = class_of(i);
+  return c == InstructionClass::matrix || c == InstructionClass::shuffle || c == InstructionClass::barrier;
+}
+
 class Order {
 public:
-  explicit Order(Function& f) : f_(f), read_(f.registers.size()), written_(f.registers.size()) {}
+  Order(Function& f, bool sanitize)
+      : f_(f), sanitize_(sanitize), read_(f.registers.size()), written_(f.registers.size()) {}
 
   void block(uint32_t begin, uint32_t end) {
     if (std::none_of(f_.body.begin() + begin, f_.body.begin() + end, is_product)) return;
     ordered_.clear();
+    has_written_ = true; // who knows
     for (uint32_t n = begin; n < end; ++n) {
       const Instruction& i = f_.body[n];
       register_use(f_, i, use_);
       const bool product = is_product(i);
-      const bool goes_on = !needs_waiting() && (product ? joins(i) : n + 1 < end);
+      const bool goes_on = !needs_waiting() && (product ? joins(i) : n + 1 < end && may_pass(i));
       if (!goes_on) release();
       if (product)
         wait(i);
       else
         ordered_.push_back(i);
+      has_written_ = memory_of(i) == Memory::writes || (has_written_ && !brings_lanes_together(i));
     }
     release();
     std::copy(ordered_.begin(), ordered_.end(), f_.body.begin() + begin);
@@ -53,7 +77,13 @@ private:
                a.begin(), a.end(), b.begin(), b.end(),
                [](const Operand& x, const Operand& y) { return x.is(y.kind) && x.index == y.index; });
   }
+  /// Whether the sanitizers see the same where it goes before those that wait.
+  bool may_pass(const Instruction& i) const {
+    const Memory m = memory_of(i);
+    return !sanitize_ || m == Memory::none || (m == Memory::reads && !orders_writes_);
+  }
   void wait(const Instruction& i) {
+    orders_writes_ = orders_writes_ || has_written_;
     waiting_.push_back(i);
     for (uint32_t r : use_.reads) read_[r] = group_;
     for (uint32_t r : use_.writes) written_[r] = group_;
@@ -61,10 +91,14 @@ private:
   void release() {
     ordered_.insert(ordered_.end(), waiting_.begin(), waiting_.end());
     waiting_.clear();
+    orders_writes_ = false;
     ++group_;
   }
 
   Function& f_;
+  const bool sanitize_;
+  bool has_written_ = true;    ///< something since lanes came together last
+  bool orders_writes_ = false; ///< those that wait do
   RegisterUse use_;
   std::vector<Instruction> ordered_, waiting_;
   uint32_t group_ = 1;                   ///< of those that wait
@@ -73,9 +107,9 @@ private:
 
 } // namespace
 
-void join_products(Function& f, const Cfg& cfg) {
+void join_products(Function& f, const Cfg& cfg, bool sanitize) {
   if (std::none_of(f.body.begin(), f.body.end(), is_product)) return;
-  Order order(f);
+  Order order(f, sanitize);
   for (const Block& b : cfg.blocks) order.block(b.begin, b.end);
 }
 

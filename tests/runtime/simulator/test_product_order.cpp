@@ -36,10 +36,10 @@ simulator::Module parsed(const std::string& body) {
   return parse(text);
 }
 /// Lines of the body in the order that they have then, from 0.
-std::vector<uint32_t> order(const std::string& body) {
+std::vector<uint32_t> order(const std::string& body, bool sanitize = false) {
   const simulator::Module module = parsed(body);
   Function f = module.functions.at(module.find_function("k"));
-  join_products(f, build_cfg(module, f));
+  join_products(f, build_cfg(module, f), sanitize);
   std::vector<uint32_t> lines;
   for (const Instruction& i : f.body) lines.push_back(i.line - 7);
   return lines;
@@ -67,6 +67,22 @@ TEST_CASE("a product stays in front of what needs it, or changes what it reads")
   CHECK(order(product(0, 1, 0, "@%p1 ") + load(1) + product(1, 1, 1)) == Lines{0, 1, 2});
   CHECK(order(product(0, 1, 0) + "@%p1 bra END;\n" + product(1, 1, 1) + "END:\n" + product(2, 1, 1)) ==
         Lines{0, 1, 2, 4});
+}
+
+TEST_CASE("with the sanitizers a product is also what brings lanes together") {
+  const std::string store = "st.shared.b32 [%r99], %r70;\n", read = "ld.shared.b32 %r70, [%r99];\n";
+  auto both = [](const std::string& before, const std::string& between) {
+    return order(before + product(0, 1, 0) + between + product(1, 1, 1), true);
+  };
+  // Nothing is passed that writes; what reads only where lanes have come together since the last write.
+  CHECK(both(load(0), store) == Lines{0, 1, 2, 3});
+  CHECK(both(load(0), read) == Lines{0, 2, 1, 3});
+  CHECK(both(load(0), load(1)) == Lines{0, 2, 1, 3});
+  CHECK(both(load(0) + store, read) == Lines{0, 1, 2, 3, 4});
+  CHECK(both(store + load(0), read) == Lines{0, 1, 3, 2, 4});
+  CHECK(both("", read) == Lines{0, 1, 2}); // a write may be in the block before
+  CHECK(both("", "add.f32 %f60, %f62, %f61;\n") == Lines{1, 0, 2});
+  CHECK(both(load(0), "bar.sync 0;\n") == Lines{0, 1, 2, 3});
 }
 
 TEST_CASE("random instructions keep the order of those that touch the same registers, and give the same results") {
