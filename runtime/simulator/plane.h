@@ -9,7 +9,8 @@ namespace tilejit::runtime::simulator {
 
 class Plane : public RecordPlane {
 public:
-  Plane(uint64_t bytes, uint32_t shift) : chunk_count_((bytes + 15) / 16), per_chunk_(16u >> shift) {
+  /// Room for whole lines of 128 bytes, which are looked at together.
+  Plane(uint64_t bytes, uint32_t shift) : chunk_count_((bytes + 127) / 128 * 8), per_chunk_(16u >> shift) {
     this->shift = shift;
     records_ = std::make_unique_for_overwrite<Record[]>(chunk_count_ * (1 + per_chunk_));
     chunks = records_.get();
