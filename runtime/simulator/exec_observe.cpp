@@ -290,9 +290,11 @@ inline bool settled_row(const RecordPlane& p, u32 first, const Shadow& s, Record
          settled_by_lane<log2>(p, first, s, mine, may_be_empty);
 }
 
-/// `settled` and `mark` of all lanes; `line`: that they are all in, or none.
+/// `settled` and `mark` of all lanes; `line`: that they are all in, or none. `own_records`: each lane has met its own,
+/// so no two are at one place.
 template <u32 log2>
-inline bool settled_in(const RecordPlane& p, const u32* at, u32 line, const Shadow& s, Record mine, bool may_be_empty) {
+inline bool settled_in(const RecordPlane& p, const u32* at, u32 line, const Shadow& s, Record mine, bool may_be_empty,
+                       bool& own_records) {
   if (log2 == 4 || line == none || p.shift != 2) return settled<log2>(p, at, s, mine, may_be_empty);
   auto is_fine = [&](Record r) { return r == 0 ? may_be_empty : is_before(s, r); };
   const Record* chunks = p.chunks + 8 * line;
@@ -308,7 +310,8 @@ inline bool settled_in(const RecordPlane& p, const u32* at, u32 line, const Shad
       asm("" : "+r"(i)); // not as vectors
       strange |= granules[at[i] / 4 % 32] ^ (own + i);
     }
-    if ((strange & (whose | width_mask)) == 0) return true;
+    own_records = (strange & (whose | width_mask)) == 0;
+    if (own_records) return true;
   }
   if (of_one_epoch<32>(granules) && is_fine(granules[0])) return true;
   if (log2 > 2) return settled<log2>(p, at, s, mine, may_be_empty);
@@ -354,10 +357,11 @@ template <u32 log2, bool writes>
     return true;
   }
   const u32 line = line_of(at);
-  if (!settled_in<log2>(*met.written, at, line, s, mine, may_be_empty)) return false;
-  if (writes && !apart<1u << log2>(at)) return false;
+  bool own_written = false, own_read = false;
+  if (!settled_in<log2>(*met.written, at, line, s, mine, may_be_empty, own_written)) return false;
+  if (writes && !own_written && !apart<1u << log2>(at)) return false;
   for (u64 m = writes ? met.readers : 0; m; m &= m - 1)
-    if (!settled_in<log2>(met.reads[__builtin_ctzll(m)], at, line, s, mine, true)) return false;
+    if (!settled_in<log2>(met.reads[__builtin_ctzll(m)], at, line, s, mine, true, own_read)) return false;
   mark_in<log2>(*met.marked, at, line, mine);
   return true;
 }
