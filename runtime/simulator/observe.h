@@ -3,7 +3,9 @@
 // A program that is lowered with instruments has an extra instruction in front of every access to memory, of every
 // branch, and behind every operation that orders the lanes of a warp. It computes the addresses that the access will
 // use and shows them to the counters and the sanitizer of the block. Programs without instruments have none of that, so
-// that what is not asked for costs nothing; and the handlers of memory know nothing of it.
+// that what is not asked for costs nothing; and the handlers of memory know nothing of it. Where an access of the whole
+// warp turns out to be as usual (exec_observe.cpp), its places are known: then the observing instruction has the bytes
+// moved, too, and the warp goes on behind the access.
 #pragma once
 #include "runtime/simulator/program.h"
 #include "runtime/simulator/records.h"
@@ -18,7 +20,8 @@ struct Access {
   alignas(64) uint64_t at[32];
 };
 
-/// Main slot: as of a load (exec_memory.cpp), b = index in Program::observed.
+/// Main slot: as of a load (exec_memory.cpp), b = index in Program::observed. With `moves_itself` a slot follows whose d
+/// and a are the Moving of the access.
 struct ObservingHandlers {
   Fn access, lanes;
   Fn branch;  ///< a = predicate, imm = its xor mask, b = index in Program::counters
