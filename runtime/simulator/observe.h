@@ -20,8 +20,8 @@ struct Access {
   alignas(64) uint64_t at[32];
 };
 
-/// Main slot: as of a load (exec_memory.cpp), b = index in Program::observed. With `moves_itself` a slot follows whose d
-/// and a are the Moving of the access.
+/// Main slot: as of a load (exec_memory.cpp), b = index in Program::observed. With `moves_itself` a slot follows whose
+/// d and a are the Moving of the access.
 struct ObservingHandlers {
   Fn access, lanes;
   Fn branch;  ///< a = predicate, imm = its xor mask, b = index in Program::counters
