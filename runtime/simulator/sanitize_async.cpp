@@ -458,6 +458,7 @@ void Sanitizer::registers(const Warp& w, uint32_t mask, const RegisterEvent& eve
            before.place == none ? " starts a product before any wgmma.fence"
                                 : " starts a product on registers that " + line(before.place) +
                                       " touches: wgmma.fence is missing between");
+    break; // one says enough: code that sets all of its registers names them one by one
   }
   for (const auto& [reg, product] : event.mixed) {
     const ProductIssues::Touch& before = own.multiplied[reg];
