@@ -109,7 +109,7 @@ def attention(name, d, causal=False, persistent=False, type="f16", lengths=(200,
         operands.run(fused.HopperFusedMultiHeadAttentionForward(cutlass.Float32, cutlass.Float32, (64, 128, d), persistent, mask),
                      numbers=(scale * math.log2(math.e), scale, 1.0, *(x if x is None else cutlass.Int32(x) for x in (before, behind))))
         expected, logarithms = peers.attention(q, k, v, scale, causal, (before, behind) if window else None)
-        case.expect(recorder.argument(out), expected, 2e-3)
+        case.expect(recorder.argument(out), expected, 5e-3 if type == "bf16" else 2e-3)  # of probabilities and result
         case.expect(recorder.argument(sums), logarithms.T, 1e-6)
 
 
@@ -144,7 +144,6 @@ product("dense", dense(cutlass.Float32, (128, 128), (1, 1)), m=200, n=264, k=136
 product("dense_2_1", dense(cutlass.Float32, (128, 128), (2, 1)), m=300, n=264, k=200)
 product("dense_1_2", dense(cutlass.Float32, (128, 256), (1, 2)), m=136, n=520, k=136, type="f16", majors="mnm")
 product("dense_2_2", dense(cutlass.Float32, (64, 128), (2, 2)), m=200, n=200, k=264, type="f16", majors="kkm")
-product("dense_sums_of_halves", dense(cutlass.Float16, (128, 128), (1, 1)), m=128, n=136, k=136, type="f16", majors="mnn", most=2e-2)
 # Zeros are moved into the sums in front of each tile's first products, with no wgmma.fence between.
 unfenced = [("async-hazard", r"starts a product on registers that .* touches: wgmma.fence is missing between")]
 product("persistent", persistent(cutlass.Float32, (128, 128), (1, 1), 1, True), 2, m=264, n=520, k=136, known=unfenced)

@@ -37,7 +37,7 @@ def visible(rows, columns, causal, window=None):
     """Which keys a row sees. The last row stands at the last key; window: how many a row sees before and behind its own."""
     import numpy
     distance = numpy.arange(columns) - (numpy.arange(rows)[:, None] + columns - rows)
-    before, behind = window or (columns, columns)
+    before, behind = window or (rows + columns, rows + columns)
     return (distance >= -before) & (distance <= (0 if causal else behind))
 
 
