@@ -157,6 +157,7 @@ TEST_CASE("wgmma.fence before the first product, and behind accesses to its regi
   CHECK(again(scale) == only(FindingKind::async_hazard));
   CHECK_THAT(sim.first().message, Catch::Contains("wgmma.fence is missing"));
   CHECK(again(fence + scale) == only(FindingKind::async_hazard));
+  CHECK(again(scale + "mul.f32 %f2, %f2, 0f40000000;\n") == only(FindingKind::async_hazard)); // once for a product
   CHECK(again("mov.b32 %r31, 7;\n", a_registers) == only(FindingKind::async_hazard));
   CHECK(again("mov.b32 %r31, 7;\n" + fence, a_registers) == nothing);
   CHECK(again("mov.f32 %f9, %f9;\n") == nothing); // another's register
