@@ -123,6 +123,41 @@ TEST_CASE("a launch file: arrays, structs with natural alignment, results") {
   CHECK(values_of<int16_t>(s.data) == std::vector<int16_t>{268, 278, 288, 298});
 }
 
+TEST_CASE("an array may hold what a struct does: addresses of others, and of others like it") {
+  runtime::TemporaryFolder folder;
+  std::string at = folder.path() + "/";
+  write(at + "x.npy", file_of<float>("<f4", {1, 2, 3, 4}));
+  write(at + "y.npy", file_of<float>("<f4", {10, 20, 30, 40}));
+  auto description = [&](const std::string& arrays) {
+    std::ofstream(at + "launch.json") << R"({"entry": "k", "block": [4], "args": [{"array": "all"}], "arrays": {)" +
+                                             arrays + R"("x": {"in": "x.npy"}, "y": {"inout": "y.npy"}}})";
+    return at + "launch.json";
+  };
+  // y = x + y + 5, by way of `all`, which has the address of `few`.
+  const std::string ptx = kernel_text({"u64"}, R"(
+    ld.param.u64 %rd1, [p0]; ld.global.u32 %r5, [%rd1]; ld.global.u64 %rd2, [%rd1+8];
+    ld.global.u64 %rd3, [%rd2]; ld.global.u64 %rd4, [%rd2+8];
+    mov.u32 %r0, %tid.x; mul.wide.u32 %rd5, %r0, 4; add.u64 %rd3, %rd3, %rd5; add.u64 %rd4, %rd4, %rd5;
+    ld.global.f32 %f1, [%rd3]; ld.global.f32 %f2, [%rd4]; cvt.rn.f32.u32 %f3, %r5;
+    add.f32 %f2, %f2, %f1; add.f32 %f2, %f2, %f3; st.global.f32 [%rd4], %f2;)");
+  const std::string all = R"("all": {"struct": [{"i32": 5}, {"array": "few"}]}, )",
+                    few = R"("few": {"struct": [{"array": "x"}, {"array": "y"}]}, )";
+  auto device = runtime::open_simulator();
+  for (bool sanitize : {false, true}) {
+    device->set_instruments({.sanitize = sanitize});
+    LaunchResult result = run_launch(*device, ptx, read_launch(description(all + few)));
+    CHECK(result.outputs.size() == 1);
+    CHECK(values_of<float>(result.outputs.at("y").data) == std::vector<float>{16, 27, 38, 49});
+    CHECK(device->findings().empty());
+  }
+  CHECK_THROWS_WITH(run_launch(*device, ptx, read_launch(description(all))), Catch::Contains("'few'"));
+  CHECK_THROWS_WITH(read_launch(description(R"("all": {"struct": []}, )")), Catch::Contains("of nothing"));
+  CHECK_THROWS_WITH(read_launch(description(R"("all": {"struct": [{"i32": 5}], "type": "u8"}, )")),
+                    Catch::Contains("says its type and size"));
+  CHECK_THROWS_WITH(read_launch(description(R"("all": {"struct": [{"i32": 5}], "in": "x.npy"}, )")),
+                    Catch::Contains("one of 'in', 'out', 'inout' and 'struct'"));
+}
+
 TEST_CASE("a tensor map by value: offset, element strides, fill, swizzle") {
   runtime::TemporaryFolder folder;
   std::string at = folder.path() + "/";

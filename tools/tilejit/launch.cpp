@@ -70,6 +70,12 @@ struct Prepared {
 
 Prepared prepare(const std::string& name, const LaunchArray& array) {
   Prepared p;
+  if (!array.members.empty()) {
+    if (!array.in.empty() || !array.out.empty())
+      throw InputError("array '" + name + "' has members and a file: one or the other");
+    p.type = Element::u8;
+    return p; // filled when all others have their places
+  }
   if (array.in.empty()) {
     if (!array.type) throw InputError("array '" + name + "' has no file to read and no element type");
     p.type = *array.type;
@@ -103,20 +109,22 @@ const Prepared& array_named(const Arrays& arrays, const std::string& name) {
   throw InputError(unknown_name("array", name, known));
 }
 
+/// 0 where it has no place yet.
+uint64_t address_of(const Prepared& array) { return array.buffer ? array.buffer->address() : 0; }
+
 LaunchArgument resolve(const LaunchTensorMap& map, const Prepared& array) {
   int64_t size = static_cast<int64_t>(array.elements.size());
   if (map.offset >= size)
     throw InputError("the tensor map over '" + map.array + "': its offset of " + std::to_string(map.offset) +
                      " bytes is beyond the array, which has " + std::to_string(size));
-  auto bytes =
-      runtime::simulator::encode_tensormap({.type = std::string(name_of(array.type)),
-                                            .address = array.buffer->address() + static_cast<uint64_t>(map.offset),
-                                            .dims = map.dims,
-                                            .strides = map.strides,
-                                            .box = map.box,
-                                            .element_strides = map.element_strides,
-                                            .swizzle = map.swizzle,
-                                            .fill_nan = map.fill_nan});
+  auto bytes = runtime::simulator::encode_tensormap({.type = std::string(name_of(array.type)),
+                                                     .address = address_of(array) + static_cast<uint64_t>(map.offset),
+                                                     .dims = map.dims,
+                                                     .strides = map.strides,
+                                                     .box = map.box,
+                                                     .element_strides = map.element_strides,
+                                                     .swizzle = map.swizzle,
+                                                     .fill_nan = map.fill_nan});
   return {.bytes = {bytes.begin(), bytes.end()}, .align = 64};
 }
 
@@ -124,7 +132,7 @@ LaunchArgument resolve(const LaunchTensorMap& map, const Prepared& array) {
 LaunchArgument resolve(const LaunchArgument& argument, const Arrays& arrays) {
   switch (argument.kind) {
   case LaunchArgument::Kind::bytes: return argument;
-  case LaunchArgument::Kind::array: return LaunchArgument::value(array_named(arrays, argument.array).buffer->address());
+  case LaunchArgument::Kind::array: return LaunchArgument::value(address_of(array_named(arrays, argument.array)));
   case LaunchArgument::Kind::tensor_map: return resolve(argument.map, array_named(arrays, argument.map.array));
   case LaunchArgument::Kind::structure: break;
   }
@@ -196,10 +204,17 @@ void add_argument(Launch& launch, const std::string& text) {
 LaunchResult run_launch(runtime::SimulatorDevice& device, const std::string& ptx, const Launch& launch) {
   Arrays arrays;
   for (const auto& [name, array] : launch.arrays) arrays[name] = prepare(name, array);
-  for (auto& [name, array] : arrays) {
-    array.buffer = device.allocate(array.elements.size());
-    device.upload(*array.buffer, 0, array.elements);
-  }
+  // What is made of addresses has its size before these are known.
+  auto fill = [&] {
+    for (const auto& [name, array] : launch.arrays)
+      if (!array.members.empty())
+        arrays[name].elements =
+            resolve({.kind = LaunchArgument::Kind::structure, .members = array.members}, arrays).bytes;
+  };
+  fill();
+  for (auto& [name, array] : arrays) array.buffer = device.allocate(array.elements.size());
+  fill();
+  for (auto& [name, array] : arrays) device.upload(*array.buffer, 0, array.elements);
   runtime::PtxLaunch how{.entry = launch.entry,
                          .grid = launch.grid,
                          .block = launch.block,

@@ -14,13 +14,6 @@
 
 namespace tilejit::tools {
 
-/// An array in device memory, from and to files. Without `in` it is zeroed before the launch.
-struct LaunchArray {
-  std::string in, out;         ///< files; the same one where it is written back in place; out empty: not written
-  std::optional<Element> type; ///< unset: that of the file `in`
-  std::vector<int64_t> shape;  ///< that of `in`, where there is one
-};
-
 /// A tensor map over an array, given by value: PTX ISA, "Tensor-map".
 struct LaunchTensorMap {
   std::string array;
@@ -46,6 +39,15 @@ struct LaunchArgument {
     auto view = std::as_bytes(std::span(&x, 1));
     return {.bytes = {view.begin(), view.end()}, .align = sizeof x};
   }
+};
+
+/// An array in device memory: from and to files, or made of what a struct of `members` holds. Of neither it is zeroed
+/// before the launch.
+struct LaunchArray {
+  std::string in, out;         ///< files; the same one where it is written back in place; out empty: not written
+  std::optional<Element> type; ///< unset: that of the file `in`; u8 where there are members
+  std::vector<int64_t> shape;  ///< that of `in`, where there is one
+  std::vector<LaunchArgument> members; ///< addresses and tensor maps that kernels find in memory
 };
 
 struct Launch {

@@ -4,6 +4,10 @@
 //    "arrays": {"q": {"in": "q.npy", "type": "bf16"}, "o": {"out": "o.npy", "type": "bf16", "shape": [300,128]}},
 //    "args": [{"array": "q"}, {"i32": 300}, {"bytes": "00ff"}, {"struct": [{"array": "o"}, {"i64": 300}]},
 //             {"tensormap": {"array": "q", "dims": [128,300], "strides": [256], "box": [64,128], "swizzle": 128}}]}
+//
+// An array may also hold what a struct does, for kernels that find addresses or tensor maps in memory:
+//
+//   "arrays": {"groups": {"struct": [{"array": "q"}, {"array": "o"}, {"i32": 300}]}, ...
 #include "runtime/files.h"
 #include "tools/tilejit/arguments.h"
 #include "tools/tilejit/launch.h"
@@ -100,10 +104,16 @@ private:
 
   LaunchArray array(const std::string& name, const json& value) const {
     std::string what = "array '" + name + "'";
-    members(value, what, {"in", "out", "inout", "type", "shape"});
+    members(value, what, {"in", "out", "inout", "struct", "type", "shape"});
     LaunchArray a;
-    if (value.contains("in") + value.contains("out") + value.contains("inout") != 1)
-      fail(what + " has one of 'in', 'out' and 'inout'");
+    if (value.contains("in") + value.contains("out") + value.contains("inout") + value.contains("struct") != 1)
+      fail(what + " has one of 'in', 'out', 'inout' and 'struct'");
+    if (value.contains("struct")) {
+      if (value.size() != 1) fail(what + " has a 'struct', which says its type and size");
+      a.members = argument(value).members;
+      if (a.members.empty()) fail(what + " has a 'struct' of nothing");
+      return a;
+    }
     if (value.contains("in")) a.in = file(value["in"], "in");
     if (value.contains("out")) a.out = file(value["out"], "out");
     if (value.contains("inout")) a.in = a.out = file(value["inout"], "inout");
