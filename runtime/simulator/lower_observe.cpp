@@ -46,7 +46,7 @@ void Lowering::find_stored_parameters() {
   // A tensor map that is a parameter begins with the address of its tensor (tensormap.h).
   auto is_map = [&](const Operand& o) {
     const Variable& v = m_.variables[o.index];
-    return v.space == Space::param && f_.is_entry && v.bytes == sizeof(TensorMap) && v.align >= 64 && o.value == 0;
+    return v.space == Space::param && f_.is_entry && v.bytes == tensormap_bytes && v.align >= 64 && o.value == 0;
   };
   auto leaves = [&](const Operand& o, auto&& visit, auto&& self) -> void {
     if (o.is(Operand::Kind::vector) || o.is(Operand::Kind::pair) || o.is(Operand::Kind::list))
@@ -97,7 +97,7 @@ void Lowering::find_stored_parameters() {
   uint64_t stored = f_.is_entry ? 0 : anywhere, maps = 0;
   for (const Variable& v : m_.variables)
     for (size_t bit = 0; bit < slots.size(); ++bit)
-      if (v.function == function_ && v.space == Space::param && v.bytes == sizeof(TensorMap) && v.offset == slots[bit])
+      if (v.function == function_ && v.space == Space::param && v.bytes == tensormap_bytes && v.offset == slots[bit])
         maps |= uint64_t{1} << bit;
   for (const Instruction& i : f_.body) {
     bool copies = class_of(i) == InstructionClass::async_copy && f_.operand(i, 'd');

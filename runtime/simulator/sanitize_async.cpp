@@ -218,9 +218,9 @@ void Sanitizer::async_map(AsyncAccess a, uint64_t address) {
   if (at < window_bytes) {
     const uint64_t rank = at >> rank_shift;
     Sanitizer& owner = rank ? *block_.cluster->blocks[rank - 1]->sanitizer : *this;
-    owner.async_shared(a, at & ((1u << rank_shift) - 1), sizeof(TensorMap));
+    owner.async_shared(a, at & ((1u << rank_shift) - 1), tensormap_used_bytes);
   } else if (address - param_window >= window_bytes)
-    async_global(a, address, sizeof(TensorMap));
+    async_global(a, address, tensormap_used_bytes);
 }
 
 void Sanitizer::map_touched(const Warp& w, const Insn* ip, uint32_t lane, uint64_t address, bool writes) {

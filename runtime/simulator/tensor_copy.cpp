@@ -174,7 +174,7 @@ const Insn* tensor(Warp* w, const Insn* ip) {
     t.block = w->block, t.warp = w, t.ip = ip;
     t.lane = lane, t.lanes = 1u << lane;
     t.map_at = address_value(w, words + 2, lane);
-    std::memcpy(&t.map, locate(w, ip, lane, t.map_at, sizeof t.map, 64, false), sizeof t.map);
+    t.map = unpack_tensormap(locate(w, ip, lane, t.map_at, tensormap_bytes, 64, false));
     std::string flaw = flaw_of(t.map);
     if (flaw.empty() && t.map.rank() != ip->b)
       flaw = "it has " + std::to_string(t.map.rank()) + " dimensions, the instruction " + std::to_string(ip->b);
@@ -202,27 +202,40 @@ const Insn* map_replace(Warp* w, const Insn* ip) {
     uint64_t address = address_value(w, words, lane) + (ip->b ? shared_window : 0);
     uint64_t value = operand_value(w, words[3], lane),
              ordinal = words[2] == no_operand ? 0 : operand_value(w, words[2], lane) & 0xffffffff;
-    uint8_t* at = locate(w, ip, lane, address, sizeof(TensorMap), 64, true);
+    uint8_t* at = locate(w, ip, lane, address, tensormap_bytes, 64, true);
     if (w->block->sanitizer) w->block->sanitizer->map_touched(*w, ip, lane, address, true);
-    TensorMap map;
-    std::memcpy(&map, at, sizeof map);
-    auto narrow = static_cast<uint8_t>(value);
+    TensorMap map = unpack_tensormap(at);
     auto field = static_cast<Mod>(ip->imm);
     if (ordinal > (field == Mod::global_stride ? 3u : 4u)) fail(w, ip, "a tensor map has no such dimension");
+    /// A number that the field can hold.
+    auto within = [&](uint64_t least, uint64_t most, const char* what) {
+      if (value < least || value > most)
+        fail(w, ip,
+             ("a tensor map's " + std::string(what) + " must be " + std::to_string(least) + " to " +
+              std::to_string(most) + ", not " + std::to_string(value))
+                 .c_str());
+      return value;
+    };
+    auto narrow = [&](uint64_t least, uint64_t most, const char* what) {
+      return static_cast<uint8_t>(within(least, most, what));
+    };
     switch (field) {
-    case Mod::global_address: map.address = value; break;
-    case Mod::rank: map.rank_less_one = narrow; break;
-    case Mod::box_dim: map.box[ordinal] = static_cast<uint16_t>(value); break;
+    case Mod::global_address: map.address = within(0, (uint64_t{1} << 57) - 1, "address"); break;
+    case Mod::rank: map.rank_less_one = narrow(0, 4, "number of dimensions less one"); break;
+    case Mod::box_dim: map.box[ordinal] = static_cast<uint16_t>(within(1, 256, "box size")); break;
     case Mod::global_dim: map.dims[ordinal] = value & 0xffffffff; break;
-    case Mod::global_stride: map.strides[ordinal] = value; break;
-    case Mod::element_stride: map.element_strides[ordinal] = narrow; break;
-    case Mod::elemtype: map.element = narrow; break;
-    case Mod::interleave_layout: map.interleave = narrow; break;
-    case Mod::swizzle_mode: map.swizzle = narrow; break;
-    case Mod::fill_mode: map.fill_nan = narrow; break;
-    default: map.swizzle_atomicity = narrow; break;
+    case Mod::global_stride:
+      if (value % 16 != 0) fail(w, ip, "a tensor map's strides must be multiples of 16 bytes");
+      map.strides[ordinal] = within(0, (uint64_t{1} << 40) - 1, "stride");
+      break;
+    case Mod::element_stride: map.element_strides[ordinal] = narrow(1, 8, "element stride"); break;
+    case Mod::elemtype: map.element = narrow(0, 15, "element type"); break;
+    case Mod::interleave_layout: map.interleave = narrow(0, 2, "interleave layout"); break;
+    case Mod::swizzle_mode: map.swizzle = narrow(0, 3, "swizzle mode"); break;
+    case Mod::fill_mode: map.fill_nan = narrow(0, 1, "fill mode"); break;
+    default: break; // swizzle_atomicity, of later machines: nothing looks at it
     }
-    std::memcpy(at, &map, sizeof map);
+    pack_tensormap(map, at);
   }
   return after(ip);
 }
@@ -234,8 +247,8 @@ const Insn* map_copy(Warp* w, const Insn* ip) {
   if (!mask) return after(ip);
   auto lane = static_cast<uint32_t>(std::countr_zero(mask));
   const uint32_t* words = words_of(ip);
-  SharedPlace from = shared_place(w, ip, lane, address_value(w, words + 2, lane), sizeof(TensorMap), 128, false);
-  uint8_t* to = locate(w, ip, lane, address_value(w, words, lane), sizeof(TensorMap), 128, true);
+  SharedPlace from = shared_place(w, ip, lane, address_value(w, words + 2, lane), tensormap_bytes, 128, false);
+  uint8_t* to = locate(w, ip, lane, address_value(w, words, lane), tensormap_bytes, 128, true);
   if (w->block->sanitizer) {
     Sanitizer& s = *w->block->sanitizer;
     s.lanes_ordered(*w, w->live);
@@ -244,7 +257,7 @@ const Insn* map_copy(Warp* w, const Insn* ip) {
     s.map_fence(*w, w->live, true);
     s.lanes_ordered(*w, w->live);
   }
-  std::memcpy(to, from.block->shared.get() + from.offset, sizeof(TensorMap));
+  std::memcpy(to, from.block->shared.get() + from.offset, tensormap_bytes);
   return after(ip);
 }
 

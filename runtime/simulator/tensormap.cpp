@@ -3,6 +3,7 @@
 
 #include "runtime/device.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string_view>
 
@@ -21,7 +22,67 @@ constexpr NamedElement names[] = {
     {"f64", TensorElement::f64},   {"bf16", TensorElement::bf16}, {"tf32", TensorElement::tf32},
 };
 
+/// Numbers in a row of bits.
+struct Bits {
+  uint64_t words[tensormap_used_bytes / 8]{};
+
+  uint64_t get(uint32_t first, uint32_t count) const {
+    const uint32_t at = first % 64;
+    uint64_t x = words[first / 64] >> at;
+    if (at + count > 64) x |= words[first / 64 + 1] << (64 - at);
+    return x & ((uint64_t{1} << count) - 1);
+  }
+  void put(uint32_t first, uint32_t count, uint64_t x) {
+    for (uint32_t i = 0; i < count; ++i, x >>= 1) {
+      uint64_t& word = words[(first + i) / 64];
+      const uint64_t bit = uint64_t{1} << (first + i) % 64;
+      word = x & 1 ? word | bit : word & ~bit;
+    }
+  }
+};
+
 } // namespace
+
+TensorMap unpack_tensormap(const void* bytes) {
+  Bits bits;
+  std::memcpy(bits.words, bytes, sizeof bits.words);
+  TensorMap map;
+  map.address = bits.get(0, 57);
+  map.rank_less_one = static_cast<uint8_t>(bits.get(68, 3));
+  map.element = static_cast<uint8_t>(bits.get(71, 4));
+  map.interleave = static_cast<uint8_t>(bits.get(75, 2));
+  map.swizzle = static_cast<uint8_t>(bits.get(77, 2));
+  map.fill_nan = static_cast<uint8_t>(bits.get(79, 1));
+  for (uint32_t d = 0; d < 5; ++d) {
+    map.dims[d] = bits.get(57 + d, 1) ? 0 : bits.get(256 + 32 * d, 32) + 1;
+    map.element_strides[d] = static_cast<uint8_t>(bits.get(416 + 3 * d, 3) + 1);
+    map.box[d] = static_cast<uint16_t>(bits.get(440 + 8 * d, 8) + 1);
+    if (d < 4) map.strides[d] = (bits.get(96 + 32 * d, 32) | bits.get(224 + 4 * d, 4) << 32) << 4;
+  }
+  return map;
+}
+
+void pack_tensormap(const TensorMap& map, void* bytes) {
+  Bits bits;
+  std::memcpy(bits.words, bytes, sizeof bits.words);
+  bits.put(0, 57, map.address);
+  bits.put(64, 4, 2);
+  bits.put(68, 3, map.rank_less_one);
+  bits.put(71, 4, map.element);
+  bits.put(75, 2, map.interleave);
+  bits.put(77, 2, map.swizzle);
+  bits.put(79, 1, map.fill_nan);
+  for (uint32_t d = 0; d < 5; ++d) {
+    bits.put(57 + d, 1, map.dims[d] == 0);
+    bits.put(256 + 32 * d, 32, map.dims[d] - 1);
+    bits.put(416 + 3 * d, 3, map.element_strides[d] - 1u);
+    bits.put(440 + 8 * d, 8, map.box[d] - 1u);
+    if (d == 4) break;
+    bits.put(96 + 32 * d, 32, map.strides[d] >> 4);
+    bits.put(224 + 4 * d, 4, map.strides[d] >> 36);
+  }
+  std::memcpy(bytes, bits.words, sizeof bits.words);
+}
 
 uint32_t bytes_of_element(uint8_t element) {
   switch (static_cast<TensorElement>(element)) {
@@ -71,9 +132,10 @@ std::string flaw_of(const TensorMap& map) {
   return "";
 }
 
-std::array<std::byte, 128> encode_tensormap(const TensorMapDescription& d) {
+std::array<std::byte, tensormap_bytes> encode_tensormap(const TensorMapDescription& d) {
   auto refuse = [](const std::string& why) { throw Error("tensor map: " + why); };
   TensorMap map;
+  std::fill_n(map.dims, 5, 1), std::fill_n(map.box, 5, 1), std::fill_n(map.element_strides, 5, 1);
   size_t rank = d.dims.size();
   if (rank < 1 || rank > 5) refuse("a tensor map has 1 to 5 dimensions, not " + std::to_string(rank));
   if (d.strides.size() != rank - 1) refuse("it needs a stride for every dimension but the innermost");
@@ -105,8 +167,8 @@ std::array<std::byte, 128> encode_tensormap(const TensorMapDescription& d) {
   }
   map.fill_nan = d.fill_nan;
   if (std::string flaw = flaw_of(map); !flaw.empty()) refuse(flaw);
-  std::array<std::byte, 128> bytes;
-  std::memcpy(bytes.data(), &map, sizeof map);
+  std::array<std::byte, tensormap_bytes> bytes{};
+  pack_tensormap(map, bytes.data());
   return bytes;
 }
 

@@ -1,8 +1,19 @@
 // tensormap.h - tensor maps: how a tensor lies in global memory and which boxes of it the tensor copies move.
 //
-// The driver's maps are opaque; these are ours, in as many bytes. `encode_tensormap` stands where a program would call
-// cuTensorMapEncodeTiled, with the same restrictions. All fields are plain numbers, so that a map of zeros that
-// tensormap.replace fills in is a map, too.
+// A map has 128 bytes, and all that it says is in the first 64, as on the machine: there are compilers whose kernels
+// copy no more before tensormap.replace fills them in. NVIDIA does not tell the places of the fields; these are those
+// that CuTe DSL's host code gives them. From bit:
+//
+//     0  address          57 bits        96  strides / 16, low 32 bits each (dimensions 1 to 4)
+//    64  2                             224  and their 4 high bits each
+//    68  dimensions - 1    3           256  sizes - 1         32 bits each
+//    71  element           4           416  element strides - 1  3
+//    75  interleave        2           440  box sizes - 1     8
+//    77  swizzle           2
+//    79  fill with NaN     1            57  ours: which sizes are 0, 1 bit each
+//
+// So a map of zeros that tensormap.replace fills in is a map, too. `encode_tensormap` stands where a program would call
+// cuTensorMapEncodeTiled, with the same restrictions.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -15,6 +26,9 @@ namespace tilejit::runtime::simulator {
 /// The values that tensormap.replace gives the field elemtype; swizzle: log2 of its bytes - 4, and 0 for none.
 enum class TensorElement : uint8_t { u8, u16, u32, s32, u64, s64, f16, f32, f32_ftz, f64, bf16, tf32, tf32_ftz };
 
+inline constexpr uint32_t tensormap_bytes = 128, tensormap_used_bytes = 64;
+
+/// What a map says.
 struct TensorMap {
   uint64_t address = 0;
   uint64_t dims[5]{};    ///< elements, innermost first
@@ -23,12 +37,13 @@ struct TensorMap {
   uint8_t element_strides[5]{};
   uint8_t rank_less_one = 0;
   uint8_t element = 0; ///< TensorElement
-  uint8_t interleave = 0, swizzle = 0, fill_nan = 0, swizzle_atomicity = 0;
-  uint8_t unused[27]{};
+  uint8_t interleave = 0, swizzle = 0, fill_nan = 0;
 
   uint32_t rank() const { return rank_less_one + 1u; }
 };
-static_assert(sizeof(TensorMap) == 128);
+/// From and to the 64 bytes that count. What does not fit into a field is cut off.
+TensorMap unpack_tensormap(const void* bytes);
+void pack_tensormap(const TensorMap& map, void* bytes);
 
 /// Bytes of an element; 0 where there is no such type.
 uint32_t bytes_of_element(uint8_t element);
@@ -55,6 +70,6 @@ struct TensorMapDescription {
   bool fill_nan = false;                      ///< what is out of bounds; else it is zero
 };
 /// Throws runtime::Error for what the driver refuses.
-std::array<std::byte, 128> encode_tensormap(const TensorMapDescription& description);
+std::array<std::byte, tensormap_bytes> encode_tensormap(const TensorMapDescription& description);
 
 } // namespace tilejit::runtime::simulator

@@ -29,7 +29,7 @@ from torch.overrides import TorchFunctionMode
 
 # In files, in device memory (None: the same), and as tensor maps name them.
 ELEMENTS = {torch.bfloat16: (np.float32, "bf16", 10), torch.float16: (np.float32, "f16", 6), torch.float32: (np.float32, None, 7),
-            torch.int32: (np.int32, None, 3)}
+            torch.int32: (np.int32, None, 3), torch.int64: (np.int64, None, 4)}
 SIZES = {"b8": 1, "u8": 1, "s8": 1, "b16": 2, "u16": 2, "s16": 2, "b32": 4, "u32": 4, "s32": 4, "f32": 4, "b64": 8, "u64": 8,
          "s64": 8, "f64": 8}
 THREE = ctypes.POINTER(ctypes.c_uint32)
@@ -110,6 +110,13 @@ class Recorder:
     def tensor(self, values, type):
         made = torch.empty(values.shape, dtype=type, device="cuda")
         self.memory(made, values)
+        return made
+
+    def addresses(self, tensors):
+        """A tensor of the addresses of others."""
+        made = torch.empty(len(tensors), dtype=torch.int64, device="cuda")
+        members = [self.argument(tensor) for tensor in tensors]
+        self.memories[made.untyped_storage()._cdata] = Memory(self.case.struct(f"a{len(self.memories)}", members), made)
         return made
 
     def argument(self, tensor):

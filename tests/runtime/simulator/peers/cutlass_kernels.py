@@ -1,4 +1,4 @@
-# CUTLASS's own examples for Hopper in CuTe DSL: products with copies to all blocks of a cluster, persistent ones, fused
+# CUTLASS's own examples for Hopper in CuTe DSL: products with copies to all blocks of a cluster, persistent ones, groups, fused
 # attention, norms. `TILEJIT_CUTLASS=CLONE python3 cutlass_kernels.py FOLDER`, CLONE being one of CUTLASS's repository; see
 # peers.py.
 import importlib.util
@@ -29,7 +29,7 @@ except ImportError as missing:
 recorder = Recorder()
 cases = peers.Cases(sys.argv[1])
 random = np.random.default_rng(11)
-ELEMENTS = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
+ELEMENTS = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32, "i32": torch.int32, "i64": torch.int64}
 
 
 def example(path):
@@ -55,7 +55,9 @@ class Operands:
 
     def add(self, values, type, order=None, leading=None):
         """In memory as `values` lie; the kernel's dimensions are those of `order`, and `leading` of these has stride 1."""
-        made = recorder.tensor(values, ELEMENTS[type])
+        return self.place(recorder.tensor(values, ELEMENTS[type]), order, leading)
+
+    def place(self, made, order=None, leading=None):
         view = made.permute(order) if order else made
         like = from_dlpack(Placed(view, recorder.memory(made).host), assumed_align=16, enable_tvm_ffi=True)
         self.compiled.append(like if leading is None else like.mark_layout_dynamic(leading_dim=leading))
@@ -113,6 +115,30 @@ def attention(name, d, causal=False, persistent=False, type="f16", lengths=(200,
         case.expect(recorder.argument(sums), logarithms.T, 1e-6)
 
 
+def grouped_product(name, mode, cluster, sizes, type="f16"):
+    """Products of several sizes in one launch. The kernel makes itself the tensor maps of each: from arrays of addresses,
+    sizes and strides."""
+    kernel = grouped.HopperGroupedGemmPersistentKernel(cutlass.Float32, (128, 128), cluster, 1, True, mode)
+    tiles = sum(-(-m // (128 * cluster[0])) * -(-n // (128 * cluster[1])) for m, n, _ in sizes)
+    with cases.case(name) as case, recorder.recording(case):
+        # The maps of the next group are made while copies by those of the last may still be under way.
+        case.know(*unfenced, ("async-hazard", r"'tensormap\..* writes .* memory at .* that an operation .* may still read"))
+        operands = Operands()
+        for _ in range(3):  # of their types only
+            operands.add(numbers(type, 1, 8, 8), type, (1, 2, 0), 1)
+        matrices = [(numbers(type, m, k), numbers(type, n, k), empty(m, n)) for m, n, k in sizes]
+        tensors = [[recorder.tensor(x, ELEMENTS[type]) for x in group] for group in matrices]
+        operands.compiled.append(len(sizes))
+        operands.add(np.array([(*size, 1) for size in sizes], np.int32), "i32")
+        operands.add(np.array([[(x.shape[1], 1) for x in group] for group in matrices], np.int32), "i32")
+        operands.place(recorder.addresses([x for group in tensors for x in group]).reshape(len(sizes), 3))
+        operands.compiled.append(tiles)
+        operands.add(np.zeros((3 * cluster[0] * cluster[1], 3, 16), np.int64), "i64")
+        operands.run(kernel, 3)
+        for (a, b, _), (_, _, c) in zip(matrices, tensors):
+            case.expect(recorder.argument(c), a.astype(np.float64) @ b.T.astype(np.float64), 2e-3)
+
+
 def norm(kind, width, rows=5, type="f16"):
     x, weight = numbers(type, rows, width), numbers(type, width)
     bias = numbers(type, width) if kind == "layer" else None
@@ -139,6 +165,7 @@ dense = example("dense_gemm/dense_gemm.py").HopperWgmmaGemmKernel
 persistent = example("dense_gemm/dense_gemm_persistent.py").HopperWgmmaGemmPersistentKernel
 fused = example("attention/fmha.py")
 norms = example("cta_norm/cta_norm.py")
+grouped = example("grouped_gemm/grouped_gemm.py")
 
 product("dense", dense(cutlass.Float32, (128, 128), (1, 1)), m=200, n=264, k=136, batch=2)
 product("dense_2_1", dense(cutlass.Float32, (128, 128), (2, 1)), m=300, n=264, k=200)
@@ -153,6 +180,10 @@ attention("attention_d64", 64)
 attention("attention_d128_causal", 128, causal=True, lengths=(333, 333))
 attention("attention_d128_persistent", 128, persistent=True, type="bf16", lengths=(300, 256))
 attention("attention_d64_window", 64, window=(70, 30), lengths=(300, 300), shared_by=1)
+SIZES = [(200, 136, 72), (64, 264, 200), (300, 128, 136)]
+for mode in grouped.utils.TensorMapUpdateMode:
+    grouped_product(f"grouped_{mode.name}", mode, (1, 1), SIZES)
+    grouped_product(f"grouped_{mode.name}_2_1", mode, (2, 1), SIZES)
 for kind in "layer", "rms":
     norm(kind, 1024)
     norm(kind, 264)

@@ -83,10 +83,18 @@ class Case:
         self.arrays[name] = {"inout": f"{name}.npy", **({"type": type} if type else {})}
         return {"array": name}
 
+    def struct(self, name, members):
+        """An array that holds what these arguments are, addresses of others among them."""
+        self.arrays[name] = {"struct": members}
+        return {"array": name}
+
     def launch(self, name, ptx, entry, args, grid, block, shared=0, cluster=None):
         step = f"{len(self.steps)}-{name}"
         text = json.dumps(args)
-        used = {name: array for name, array in self.arrays.items() if f'"{name}"' in text}
+        used = {}
+        while more := {name: array for name, array in self.arrays.items() if name not in used and f'"{name}"' in text}:
+            used |= more
+            text = json.dumps(list(more.values()))
         launch = {"entry": entry, "grid": list(grid), "block": list(block), "shared": shared, "arrays": used, "args": args}
         if cluster:
             launch["cluster"] = list(cluster)
