@@ -47,7 +47,7 @@ TensorMap unpack_tensormap(const void* bytes) {
   Bits bits;
   std::memcpy(bits.words, bytes, sizeof bits.words);
   TensorMap map;
-  map.address = bits.get(0, 57);
+  map.address = static_cast<uint64_t>(static_cast<int64_t>(bits.get(0, 57) << 7) >> 7);
   map.rank_less_one = static_cast<uint8_t>(bits.get(68, 3));
   map.element = static_cast<uint8_t>(bits.get(71, 4));
   map.interleave = static_cast<uint8_t>(bits.get(75, 2));

@@ -4,7 +4,7 @@
 // copy no more before tensormap.replace fills them in. NVIDIA does not tell the places of the fields; these are those
 // that CuTe DSL's host code gives them. From bit:
 //
-//     0  address          57 bits        96  strides / 16, low 32 bits each (dimensions 1 to 4)
+//     0  address (signed) 57 bits        96  strides / 16, low 32 bits each (dimensions 1 to 4)
 //    64  2                             224  and their 4 high bits each
 //    68  dimensions - 1    3           256  sizes - 1         32 bits each
 //    71  element           4           416  element strides - 1  3
@@ -30,7 +30,7 @@ inline constexpr uint32_t tensormap_bytes = 128, tensormap_used_bytes = 64;
 
 /// What a map says.
 struct TensorMap {
-  uint64_t address = 0;
+  uint64_t address = 0;  ///< a map may begin before its tensor, even below 0
   uint64_t dims[5]{};    ///< elements, innermost first
   uint64_t strides[4]{}; ///< bytes, of dims 1 and up
   uint16_t box[5]{};     ///< elements that a box spans
