@@ -48,20 +48,21 @@ void add_chunks(uint64_t bits, bool transpose, uint32_t first, uint32_t last, st
 /// A matrix of `groups` times 8 rows, all of it in bounds. Where groups are whole patterns of the swizzle apart, one
 /// period of addresses says them all.
 void locate(Warp* w, const Insn* ip, uint64_t bits, bool transpose, uint32_t groups, SharedMatrix& to) {
-  MatrixDescriptor d(bits);
+  const MatrixDescriptor d(bits);
   to.memory = w->shared;
   to.far = transpose && d.swizzle ? d.leading : d.stride;
   to.shift = transpose ? d.swizzle : 0;
   if (to.far % (128u << d.swizzle) != 0 && d.swizzle) to.shift = 5; // all of them
   const uint32_t period = std::min(1u << to.shift, groups), repeats = (groups - 1) >> to.shift;
+  auto beyond = [&](uint32_t m) { return (m + (repeats << to.shift) < groups ? repeats : repeats - 1) * to.far; };
+  uint32_t last = 0;
   for (uint32_t m = 0; m < period; ++m)
     for (uint32_t g = 0; g < 2; ++g)
       for (uint32_t r = 0; r < 8; ++r) {
-        const uint32_t at = to.at[m][g][r] = d.address(m, g, r, transpose),
-                       last = at + (m + (repeats << to.shift) < groups ? repeats : repeats - 1) * to.far;
-        if (last + uint64_t{16} > w->shared_bytes)
-          fault(w, ip, Fault::out_of_bounds, Space::shared, 0, last, 16, false);
+        to.at[m][g][r] = d.address(m, g, r, transpose);
+        last = std::max(last, to.at[m][g][r] + beyond(m));
       }
+  if (last + uint64_t{16} > w->shared_bytes) fault(w, ip, Fault::out_of_bounds, Space::shared, 0, last, 16, false);
 }
 
 // --- the queue -------------------------------------------------------------------------------------------------------
