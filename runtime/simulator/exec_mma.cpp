@@ -7,6 +7,7 @@
 #include "runtime/simulator/handlers.h"
 #include "runtime/simulator/lanes.h"
 #include "runtime/simulator/mma_tile.h"
+#include "runtime/simulator/wgmma_operands.h"
 
 namespace tilejit::runtime::simulator {
 namespace {
@@ -86,25 +87,12 @@ const Insn* mma_sync(Warp* w, const Insn* ip) {
 
 // --- wgmma -----------------------------------------------------------------------------------------------------------
 
-CoreRows core_of(const SharedMatrix& m, u32 group, u32 half) {
-  return {m.memory + u64(group >> m.shift) * m.far, m.at[group & ((1u << m.shift) - 1)][half]};
-}
-
 /// A of one warp, in the panel.
 void pack_a_of(const WarpgroupProduct& p, u32 warp, float* panel) {
   const Packing& packing = packing_of(p.a_type);
-  CoreRows cores[2][2];
-  CoreMatrix turned[2][2];
-  for (u32 h = 0; h < 2; ++h)
-    for (u32 g = 0; g < 2; ++g) {
-      CoreRows& core = cores[h][g];
-      core = p.a_registers[warp][0] ? CoreRows{p.a_registers[warp][h + 2 * g]} : core_of(p.a, 2 * warp + h, g);
-      if (!p.transpose_a) continue;
-      for (int r = 0; r < 8; ++r) turned[h][g].row[r] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(core.row(r)));
-      turned[h][g] = transposed(turned[h][g]);
-      core = {reinterpret_cast<const u8*>(&turned[h][g])};
-    }
-  packing.a(cores, 2, p.negate ? packing.signs : 0, panel);
+  CoresOfA a;
+  find_a(p, warp, a);
+  packing.a(a.at, 2, p.negate ? packing.signs : 0, panel);
 }
 /// Groups 2n and 2n + 1 of B; alone, the last one twice.
 void pack_b_of(const WarpgroupProduct& p, u32 n, float* panel) {
@@ -129,7 +117,11 @@ void products(const WarpgroupProduct* p, u32 count) {
       const u32* rows = p->rows + n * registers;
       const float* columns = b + n / 2 * b_size + n % 2 * (b_step / 2);
       const Tile tile{rows, rows}, next{rows + registers, rows + registers};
-      if (tiles_at_once == 2 && n + 1 < p->groups)
+      if (p->a_type == Type::bf16 && tiles_at_once == 2 && n + 1 < p->groups)
+        multiply_apart<2>(p->files[w], rows, columns, a, int(steps), p->adds), ++n;
+      else if (p->a_type == Type::bf16)
+        multiply_apart<1>(p->files[w], rows, columns, a, int(steps), p->adds);
+      else if (tiles_at_once == 2 && n + 1 < p->groups)
         multiply_two(p->files[w], tile, next, columns, a, int(steps), p->result, p->adds), ++n;
       else
         multiply(p->files[w], tile, columns, a, int(steps), p->result, p->adds);

@@ -88,6 +88,8 @@ struct Handlers {
   WarpgroupKernel wgmma;
 };
 const Handlers& handlers();
+WarpgroupKernel wgmma_kernel_v4();
+WarpgroupKernel amx_wgmma_kernel(); ///< for a CPU with AMX, else as v4 (exec_amx.cpp)
 
 #ifdef TILEJIT_ISA
 #define ISA_NAME_(name, isa) name##_##isa

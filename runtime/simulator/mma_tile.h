@@ -11,6 +11,10 @@
 // with those. NaN results are canonical. An f16 accumulator is rounded once an instruction. Integers of up to 8 bits go
 // the same way: their sums over an instruction's k are below 2^24, hence exact.
 //
+// wgmma of bf16 is what the matrix units of some hosts compute (exec_amx.cpp): the products of even k and those of odd
+// k are summed apart, each a chain from zero; then both sums, and the whole is added to D, of which subnormal numbers
+// are zeros.
+//
 // Included by one .cpp, compiled once for each level.
 #pragma once
 #include "runtime/simulator/handlers.h"
@@ -246,6 +250,55 @@ template <int N, bool is_f32>
             store(row(t[n].d[2 * h + p], v), x);
           }
         }
+  }
+}
+
+/// Of bf16, f32 results, for wgmma: N tiles whose C is D; `rows`: four of each tile. First the odd k of an instruction,
+/// which are every second step, then the even ones: their sums fill the registers by turns.
+template <int N>
+[[gnu::noinline]] void multiply_apart(uint8_t* file, const uint32_t* rows, const float* b, const float* a, int steps,
+                                      bool adds) {
+  constexpr int width = lanes == 16 ? 2 : 1, each = 16, count = N * 4 * width; // steps of an instruction; sums
+#pragma GCC unroll 1
+  for (int part = 0; part < 32; part += width * lanes) {
+    auto at = [](int n, int h, int p, int v) { return ((n * 2 + h) * 2 + p) * width + v; };
+    auto row = [&](int i) { return reinterpret_cast<uint32_t*>(file + rows[i / width]) + part + i % width * lanes; };
+    Floats total[count], odd[count];
+    for (int i = 0; i < count; ++i) total[i] = adds ? without_subnormals((Floats)load(row(i))) : Floats{};
+#pragma GCC unroll 1
+    for (int first = 0; first < steps; first += each)
+#pragma GCC unroll 1
+      for (int even = 0; even < 2; ++even) {
+        Floats acc[count]{};
+        auto step = [&](int s) __attribute__((always_inline)) {
+          Floats x[2][width];
+#pragma GCC unroll 2
+          for (int h = 0; h < 2; ++h)
+#pragma GCC unroll 2
+            for (int v = 0; v < width; ++v) x[h][v] = load_floats(a + a_step * s + 32 * h + part + v * lanes);
+#pragma GCC unroll 2
+          for (int n = 0; n < N; ++n)
+#pragma GCC unroll 2
+            for (int p = 0; p < 2; ++p) {
+              const Floats y = four(b + b_step * s + b_step / 2 * n + 4 * p);
+#pragma GCC unroll 2
+              for (int h = 0; h < 2; ++h)
+#pragma GCC unroll 2
+                for (int v = 0; v < width; ++v) acc[at(n, h, p, v)] = fused(x[h][v], y, acc[at(n, h, p, v)]);
+            }
+        };
+#pragma GCC unroll 1
+        for (int s = first + even; s < first + each; s += 8) step(s), step(s + 2), step(s + 4), step(s + 6);
+#pragma GCC unroll 16
+        for (int i = 0; i < count; ++i)
+          if (even)
+            total[i] += odd[i] + acc[i];
+          else
+            odd[i] = acc[i];
+      }
+    if (__builtin_expect(any_nan(total), false))
+      for (Floats& x : total) x = canonical(x);
+    for (int i = 0; i < count; ++i) store(row(i), total[i]);
   }
 }
 

@@ -171,6 +171,9 @@ inline Floats canonical(Floats x) {
   const S32s nan = S32s{} + 0x7fffffff;
   return x == x ? x : (Floats)nan;
 }
+inline Floats without_subnormals(Floats x) {
+  return ((S32s)x & 0x7f800000) == 0 ? (Floats)((S32s)x & (S32s{} - 0x7fffffff - 1)) : x;
+}
 /// Low halves from `even`, high halves from `odd`, to nearest even.
 inline Words pack_f16(Floats even, Floats odd) {
   auto half = [](Floats x) {

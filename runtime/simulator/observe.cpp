@@ -349,9 +349,9 @@ const Insn* undefined(Warp* w, const Insn* ip) {
 
 const ObservingLoops& observing_loops() {
   std::string_view level = handlers().name;
-  return level == "x86-64-v4"   ? observing_loops_v4()
-         : level == "x86-64-v3" ? observing_loops_v3()
-                                : observing_loops_v2();
+  return level.starts_with("x86-64-v4") ? observing_loops_v4()
+         : level == "x86-64-v3"         ? observing_loops_v3()
+                                        : observing_loops_v2();
 }
 
 const ObservingHandlers& observing_handlers() {

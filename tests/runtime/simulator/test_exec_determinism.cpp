@@ -3,8 +3,8 @@
 // The level is chosen once in a process, so the test runs itself again for each of them and compares what they print.
 #include "tests/runtime/simulator/simulate.h"
 
+#include <array>
 #include <catch2/catch.hpp>
-
 #include <cstdio>
 #include <cstdlib>
 #include <unistd.h>
@@ -58,8 +58,46 @@ std::string moves(const std::string& barrier) {
 }
 const std::string buffer = ".shared .align 16 .b8 buffer[4096];";
 
+/// Products of a warpgroup, of operands with the exponents that `mask` and `set` leave: %f0 on, what they give. A from
+/// shared memory and from registers, as they lie and transposed, negated; with and without what was there before.
+std::string products(const std::string& type, const std::string& mask, const std::string& set) {
+  auto registers = [](int first, int count) {
+    std::string list = "{";
+    for (int i = 0; i < count; ++i) list += (i ? ", %f" : "%f") + std::to_string(first + i);
+    return list + "}";
+  };
+  const std::string instruction = "wgmma.mma_async.sync.aligned.m64n", kind = "k16.f32." + type + "." + type + " ";
+  std::string text =
+      "mov.u32 %r3, 0; mov.u32 %r30, operands; mad.lo.u32 %r4, %r2, 4, %r30;\n"
+      "FILL: mad.lo.u32 %r5, %r3, 128, %r0; mul.lo.u32 %r5, %r5, 0x9e3779b9; shr.u32 %r6, %r5, 15; "
+      "xor.b32 %r5, %r5, %r6; mul.lo.u32 %r5, %r5, 0x85ebca77;\nand.b32 %r5, %r5, " +
+      mask + "; or.b32 %r5, %r5, " + set +
+      "; st.shared.b32 [%r4], %r5; add.u32 %r4, %r4, 512; add.u32 %r3, %r3, 1; setp.lt.u32 %p1, %r3, 64; "
+      "@%p1 bra FILL;\nfence.proxy.async; bar.sync 0;\n"
+      "shr.u32 %r3, %r30, 4; cvt.u64.u32 %rd40, %r3; or.b64 %rd40, %rd40, 4611686293305294848;\n"
+      "add.u64 %rd41, %rd40, 512; setp.eq.u32 %p5, 0, 0; setp.eq.u32 %p6, 0, 1;\n";
+  // D: numbers, and some that are subnormal. A in registers: what there is in shared memory.
+  for (int i = 0; i < 64; ++i)
+    text += "mul.lo.u32 %r6, %r0, " + std::to_string(2654435761u + 2 * static_cast<unsigned>(i)) +
+            "; and.b32 %r6, %r6, " + (i % 4 == 3 ? "0x807fffff" : "0x83ffffff") + "; mov.b32 %f" + std::to_string(i) +
+            ", %r6;\n";
+  text +=
+      "mad.lo.u32 %r4, %r2, 16, %r30; ld.shared.v4.b32 {%r10, %r11, %r12, %r13}, [%r4];\nwgmma.fence.sync.aligned;\n";
+  for (int step = 0; step < 4; ++step)
+    text += "add.u64 %rd42, %rd40, " + std::to_string(2 * step) + "; add.u64 %rd43, %rd41, " +
+            std::to_string(2 * step) + "; " + instruction + "64" + kind + registers(0, 32) +
+            ", %rd42, %rd43, %p5, 1, 1, 0, 0;\n";
+  for (int step = 0; step < 2; ++step)
+    text += instruction + "24" + kind + registers(32, 12) + ", {%r10, %r11, %r12, %r13}, %rd41, " +
+            (step ? "%p5" : "%p6") + ", -1, 1, 1;\n";
+  text += instruction + "40" + kind + registers(44, 20) + ", %rd40, %rd41, %p5, 1, -1, 1, 1;\n";
+  return text + "wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0;\n";
+}
+const std::string operands = ".shared .align 1024 .b8 operands[32768];";
+
 /// Hash of what the threads have in each register.
-std::string digest_of(Simulator& sim, const std::string& body, const std::vector<std::string>& results) {
+std::string digest_of(Simulator& sim, const std::string& body, const std::vector<std::string>& results,
+                      const std::string& shared = buffer) {
   const uint32_t blocks = 64, threads = 128;
   std::string text = thread_index + body + "mov.u32 %r41, %r0;\n";
   for (const std::string& result : results)
@@ -69,7 +107,7 @@ std::string digest_of(Simulator& sim, const std::string& body, const std::vector
   Random random;
   for (uint32_t& word : source) word = random();
   auto out = sim.upload(std::vector<uint32_t>(results.size() * blocks * threads)), in = sim.upload(source);
-  sim.run(kernel_text({"u64", "u64"}, text, "sm_90a", buffer), blocks, threads, {out->address(), in->address()});
+  sim.run(kernel_text({"u64", "u64"}, text, "sm_90a", shared), blocks, threads, {out->address(), in->address()});
   auto words = sim.download<uint32_t>(*out);
   std::string lines;
   for (size_t r = 0; r < results.size(); ++r) {
@@ -89,6 +127,16 @@ std::string digest_of_this_process() {
   for (int i = 10; i <= 30; ++i) results.push_back("%r" + std::to_string(i));
   for (int i = 60; i <= 85; ++i) moved.push_back("%r" + std::to_string(i));
   std::string lines = digest_of(sim, mixed, results) + digest_of(sim, moves("bar.sync 0;"), moved);
+  std::vector<std::string> sums;
+  for (int i = 0; i < 64; ++i) sums.push_back("%f" + std::to_string(i));
+  // Numbers near 1; all bits; all but subnormal numbers, NaN and infinities among them; zeros of both signs; products
+  // that are subnormal, or nearly; f16 near 1.
+  for (auto [type, mask, set] :
+       {std::array{"bf16", "0x83ff83ff", "0x3c003c00"}, std::array{"bf16", "-1", "0"},
+        std::array{"bf16", "-1", "0x00800080"}, std::array{"bf16", "0x80008000", "0"},
+        std::array{"bf16", "0x83ff83ff", "0x20002000"}, std::array{"bf16", "0x83ff83ff", "0x1c001c00"},
+        std::array{"f16", "0x8fff8fff", "0x30003000"}})
+    lines += digest_of(sim, products(type, mask, set), sums, operands);
   auto& instrument = dynamic_cast<SimulatorDevice&>(*sim.device);
   instrument.set_instruments({.sanitize = true});
   for (const char* barrier : {"bar.sync 0;", "bar.warp.sync -1;"}) {
@@ -100,12 +148,14 @@ std::string digest_of_this_process() {
   return lines;
 }
 
-std::string digest_with(const std::string& environment) {
+std::string own_path() {
   char self[4096];
-  ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-  REQUIRE(length > 0);
-  self[length] = 0;
-  std::string command = environment + " '" + self + "' '[.digest]' 2>&1", output;
+  ssize_t length = readlink("/proc/self/exe", self, sizeof self);
+  REQUIRE((length > 0 && length < static_cast<ssize_t>(sizeof self)));
+  return {self, static_cast<size_t>(length)};
+}
+std::string digest_with(const std::string& environment) {
+  std::string command = environment + " '" + own_path() + "' '[.digest]' 2>&1", output;
   FILE* pipe = popen(command.c_str(), "r");
   REQUIRE(pipe);
   char line[512];
@@ -123,11 +173,16 @@ std::string digest_with(const std::string& environment) {
 
 TEST_CASE("digest", "[.digest]") { std::printf("\n%send of digest\n", digest_of_this_process().c_str()); }
 
+TEST_CASE("level", "[.level]") { Simulator().words("mov.u32 %r9, 1;", 1, 32); }
+
 TEST_CASE("every instruction-set level and any number of threads give the same bits") {
   std::string baseline = digest_with("TILEJIT_SIMULATOR_ISA=v2");
   for (auto [level, here] :
        {std::pair{"v3", bool(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))},
-        std::pair{"v4", bool(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"))}}) {
+        std::pair{"v4", bool(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"))},
+        std::pair{"amx",
+                  std::system(("TILEJIT_SIMULATOR_ISA=amx '" + own_path() + "' '[.level]' > /dev/null 2>&1").c_str()) ==
+                      0}}) {
     if (!here) {
       WARN("this CPU lacks level " << level << ": not compared");
       continue;
@@ -140,10 +195,5 @@ TEST_CASE("every instruction-set level and any number of threads give the same b
 }
 
 TEST_CASE("a level that does not exist is refused by name") {
-  char self[4096];
-  ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-  REQUIRE(length > 0);
-  self[length] = 0;
-  CHECK(std::system(("TILEJIT_SIMULATOR_ISA=v9 '" + std::string(self) + "' '[.digest]' > /dev/null 2>&1").c_str()) !=
-        0);
+  CHECK(std::system(("TILEJIT_SIMULATOR_ISA=v9 '" + own_path() + "' '[.digest]' > /dev/null 2>&1").c_str()) != 0);
 }
