@@ -368,70 +368,8 @@ void Sanitizer::bulk_left(const Warp& w, uint32_t mask, uint32_t pending, bool r
   if (!reads) raise(Agent::Kind::bulk_writes, false);
 }
 
-void Sanitizer::product_issued(const Warp& w, const Insn* ip, uint64_t number, std::span<const uint32_t> a_chunks,
-                               std::span<const uint32_t> b_chunks) {
-  lanes_ordered(w, w.live);
-  const AsyncAccess a{.w = w,
-                      .place = observed_at(ip),
-                      .agent = queue(Agent::Kind::products, w),
-                      .epoch = static_cast<uint32_t>(number)};
-  product_issues_[w.index].waiting.push_back({.number = number, .insn = observed_[a.place].insn});
-  const Record mine = record(a.agent, a.epoch, a.place, false);
-  const uint32_t own = reader(a.agent);
-  // Leaves records, and says what was met: one record of each agent and epoch, with its address.
-  auto read = [&](std::span<const uint32_t> chunks, std::vector<std::pair<Record, uint64_t>>& met) {
-    Record last = mixed;
-    for (uint32_t at : chunks) {
-      const Record chunk = writes_.chunks[at / 16];
-      if (chunk == mixed || (chunk ^ last) >> agent_first != 0)
-        writes_.pieces(at >> shift_, uint64_t{16} >> shift_, [&](Record r, uint64_t g, uint64_t) {
-          auto same = [&](const auto& m) { return (m.first ^ r) >> agent_first == 0; };
-          if (std::none_of(met.begin(), met.end(), same)) met.emplace_back(r, g << shift_);
-        });
-      last = chunk;
-      reads_[own].chunks[at / 16] = mine;
-      if (uint64_t& readers = readers_of(at); !(readers >> own & 1)) readers |= uint64_t{1} << own;
-    }
-  };
-  known_ = nothing_known;
-  met_.clear();
-  read(a_chunks, met_);
-  auto is_fine = [&](const auto& m) { return m.first != 0 && known_for_async(a, m.first); };
-  if (!std::all_of(met_.begin(), met_.end(), is_fine)) // which lanes it was may matter
-    for (uint32_t at : a_chunks) check_async_read(a, at, 16);
-  std::deque<ProductReads>& products = products_[w.index / 4];
-  auto it = std::find_if(products.begin(), products.end(), [&](const ProductReads& p) { return p.number == number; });
-  if (it == products.end()) {
-    it = products.insert(products.end(), ProductReads{.number = number});
-    read(b_chunks, it->met);
-  }
-  for (const auto& [r, address] : it->met) {
-    if (r == 0) unwritten(w, 0, a.place, address);
-    check_async(a, r, true, address, Space::shared);
-  }
-  if (++it->issued == 4) products.erase(it);
-}
-
-void Sanitizer::products_committed(const Warp& w) {
-  ProductIssues& p = product_issues_[w.index];
-  ++p.groups;
-  for (ProductIssues::Issue& i : p.waiting)
-    if (i.group == 0) i.group = p.groups;
-}
-
-void Sanitizer::products_left(const Warp& w, uint32_t pending) {
-  ProductIssues& p = product_issues_[w.index];
-  uint64_t done = 0;
-  std::erase_if(p.waiting, [&](const ProductIssues::Issue& i) {
-    if (i.group == 0 || i.group + pending > p.groups) return false;
-    done = std::max(done, i.number);
-    return true;
-  });
-  if (done == 0) return;
-  Moment& now = time_of(w).now;
-  for (Clock* clock : {&now.before, &now.proxied})
-    clock->raise(queue(Agent::Kind::products, w), static_cast<uint32_t>(done));
-}
+// --- registers of wgmma
+// -------------------------------------------------------------------------------------------------
 
 void Sanitizer::registers(const Warp& w, uint32_t mask, const RegisterEvent& event) {
   const Program& p = *block_.launch->program;

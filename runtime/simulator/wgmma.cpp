@@ -37,12 +37,20 @@ struct MatrixDescriptor {
   }
 };
 
-/// The chunks of 16 bytes that core matrices lie in.
-void add_chunks(uint64_t bits, bool transpose, uint32_t first, uint32_t last, std::vector<uint32_t>& chunks) {
+/// The chunks of 16 bytes that core matrices lie in, but for those beyond shared memory.
+void find_chunks(const Warp* w, uint64_t bits, bool transpose, uint32_t first, uint32_t last,
+                 std::vector<uint32_t>& chunks) {
   const MatrixDescriptor d(bits);
+  chunks.resize(size_t{16} * (last - first));
+  uint32_t *to = chunks.data(), most = 0;
   for (uint32_t m = first; m < last; ++m)
-    for (uint32_t g = 0; g < 2; ++g)
-      for (uint32_t r = 0; r < 8; ++r) chunks.push_back(d.address(m, g, r, transpose));
+    for (uint32_t g = 0; g < 2; ++g, to += 8)
+      for (uint32_t r = 0; r < 8; ++r) {
+        to[r] = d.address(m, g, r, transpose);
+        most = std::max(most, to[r]);
+      }
+  if (most + uint64_t{16} > w->shared_bytes)
+    std::erase_if(chunks, [&](uint32_t at) { return at + uint64_t{16} > w->shared_bytes; });
 }
 
 /// A matrix of `groups` times 8 rows, all of it in bounds. Where groups are whole patterns of the swizzle apart, one
@@ -150,9 +158,8 @@ void show(Warp* w, const PendingProduct& p, uint64_t number) {
   a.clear();
   b.clear();
   const uint32_t n = w->index % 4;
-  if (!(words.flags & product_register_a)) add_chunks(p.a, words.flags & product_transpose_a, 2 * n, 2 * n + 2, a);
-  if (p.issued == 0) add_chunks(p.b, words.flags & product_transpose_b, 0, words.n / 8, b);
-  for (auto* chunks : {&a, &b}) std::erase_if(*chunks, [&](uint32_t at) { return at + 16 > w->shared_bytes; });
+  if (!(words.flags & product_register_a)) find_chunks(w, p.a, words.flags & product_transpose_a, 2 * n, 2 * n + 2, a);
+  if (p.issued == 0) find_chunks(w, p.b, words.flags & product_transpose_b, 0, words.n / 8, b);
   w->block->sanitizer->product_issued(*w, p.ip, number, a, b);
 }
 
