@@ -29,6 +29,7 @@ void Sanitizer::begin(uint64_t linear_index) {
     static_cast<Shadow&>(t) = {.agent = block_.rank * warps_ + i, .before = t.now.before.epochs(), .block = &shadow_};
     t.now.clear();
     t.fenced.clear();
+    t.all_sync = 0;
     std::fill(std::begin(t.sync), std::end(t.sync), 0u);
     t.parts.reset();
     block_.warps[i].shadow = &t;
@@ -93,7 +94,7 @@ void Sanitizer::give(Clock& clock, const Warp& w, uint32_t mask) {
   const uint32_t epoch = t.close();
   if ((w.live & ~mask) == 0) return clock.raise(agent(w), epoch);
   uint32_t before = 0;
-  for (uint32_t m = mask; m; m &= m - 1) before = std::max(before, t.sync[std::countr_zero(m)]);
+  for (uint32_t m = mask; m; m &= m - 1) before = std::max(before, t.sync_of(std::countr_zero(m)));
   clock.raise(agent(w), before);
   for (uint32_t other = 0; t.parts && other < 32; ++other) {
     uint32_t after = 0;
@@ -117,16 +118,14 @@ void Sanitizer::acquire(const Moment& moment, const Warp& w, uint32_t mask) {
 void Sanitizer::order(const Warp& w, uint32_t mask, uint32_t epoch) {
   WarpTime& t = time_of(w);
   if (mask == ~0u) {
-    if (t.least_sync >= epoch) return;
-    std::fill(std::begin(t.sync), std::end(t.sync), epoch);
-    t.least_sync = epoch;
+    if (t.least_sync < epoch) t.least_sync = t.all_sync = epoch;
     return;
   }
   t.least_sync = ~0u;
   for (uint32_t m = w.live; m; m &= m - 1) {
-    uint32_t& sync = t.sync[std::countr_zero(m)];
-    if (mask >> std::countr_zero(m) & 1) sync = std::max(sync, epoch);
-    t.least_sync = std::min(t.least_sync, sync);
+    const int lane = std::countr_zero(m);
+    if (mask >> lane & 1) t.sync[lane] = std::max(t.sync[lane], epoch);
+    t.least_sync = std::min(t.least_sync, t.sync_of(lane));
   }
 }
 
@@ -151,7 +150,7 @@ void Sanitizer::part_ordered(const Warp& w, uint32_t mask, uint32_t epoch) {
   uint32_t together[32]{}, all = 0;
   for (uint32_t m = mask; m; m &= m - 1) {
     const int lane = std::countr_zero(m);
-    all = std::max(all, t.sync[lane]);
+    all = std::max(all, t.sync_of(lane));
     for (int other = 0; other < 32; ++other) together[other] = std::max(together[other], p.after[lane][other]);
   }
   for (uint32_t m = mask; m; m &= m - 1) together[std::countr_zero(m)] = epoch;
@@ -236,7 +235,7 @@ void Sanitizer::synchronize(const Warp& w, const Observed& o, const Access& a, M
 
 bool Sanitizer::ordered(const Warp& w, const WarpTime& t, uint32_t lane, Record r) const {
   if (agent_of(r) == agent(w))
-    return lane_of(r) == lane || epoch_of(r) <= t.sync[lane] ||
+    return lane_of(r) == lane || epoch_of(r) <= t.sync_of(lane) ||
            (t.parts && epoch_of(r) <= t.parts->after[lane][lane_of(r)]) ||
            t.now.before.covers_lane(agent(w), epoch_of(r), lane_of(r));
   return t.now.before.covers(agent_of(r), epoch_of(r), lane_of(r));

@@ -96,8 +96,9 @@ public:
 
 private:
   struct WarpTime : Shadow {
-    Moment now, fenced;  ///< fenced: what is ordered before the warp's last fence
-    uint32_t sync[32]{}; ///< by lane: up to where it is ordered after its warp
+    Moment now, fenced;                ///< fenced: what is ordered before the warp's last fence
+    uint32_t all_sync = 0, sync[32]{}; ///< up to where all lanes, and where each, are ordered after their warp
+    uint32_t sync_of(uint32_t lane) const { return std::max(all_sync, sync[lane]); }
     /// Of a warp whose lanes have come together in parts.
     struct Parts {
       uint32_t after[32][32]{}; ///< by lane: up to where it is ordered after each of the others; itself: after its part
