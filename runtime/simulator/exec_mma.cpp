@@ -22,6 +22,8 @@ struct Packing {
 };
 template <class T>
 constexpr Packing packing(u32 signs) {
+  // mma.sync transposes nothing.
+  if constexpr (__is_same(T, Bf16)) return {pack_a<T>, pack_b<T>, nullptr, 8, signs};
   if constexpr (T::count == 2) return {pack_a<T>, pack_b<T>, pack_b_transposed<T>, 8, signs};
   return {pack_a<T>, pack_b<T>, nullptr, 4 * T::count, signs};
 }
@@ -41,6 +43,12 @@ const Packing& packing_of(Type type) {
   case Type::s4: return all[7];
   default: return all[8];
   }
+}
+
+/// Of wgmma.
+const Packing& warpgroup_packing_of(Type type) {
+  static constexpr Packing apart = packing<Bf16Apart>(0x80008000);
+  return type == Type::bf16 ? apart : packing_of(type);
 }
 
 // --- mma.sync --------------------------------------------------------------------------------------------------------
@@ -89,14 +97,14 @@ const Insn* mma_sync(Warp* w, const Insn* ip) {
 
 /// A of one warp, in the panel.
 void pack_a_of(const WarpgroupProduct& p, u32 warp, float* panel) {
-  const Packing& packing = packing_of(p.a_type);
+  const Packing& packing = warpgroup_packing_of(p.a_type);
   CoresOfA a;
   find_a(p, warp, a);
   packing.a(a.at, 2, p.negate ? packing.signs : 0, panel);
 }
 /// Groups 2n and 2n + 1 of B; alone, the last one twice.
 void pack_b_of(const WarpgroupProduct& p, u32 n, float* panel) {
-  const Packing& packing = packing_of(p.b_type);
+  const Packing& packing = warpgroup_packing_of(p.b_type);
   const u32 left = 2 * n, right = left + 1 < p.groups ? left + 1 : left;
   const CoreRows cores[2][2] = {{core_of(p.b, left, 0), core_of(p.b, left, 1)},
                                 {core_of(p.b, right, 0), core_of(p.b, right, 1)}};
@@ -106,7 +114,7 @@ void pack_b_of(const WarpgroupProduct& p, u32 n, float* panel) {
 /// Products one after another into the same D: their steps follow each other in the panels, one chain. A is packed warp
 /// by warp, so that its panel is still in the first-level cache.
 void products(const WarpgroupProduct* p, u32 count) {
-  const u32 each = u32(2 * packing_of(p->a_type).steps), steps = count * each, b_size = steps * b_step;
+  const u32 each = u32(2 * warpgroup_packing_of(p->a_type).steps), steps = count * each, b_size = steps * b_step;
   const u32 pairs = (p->groups + 1) / 2, registers = p->result == Result::f16 ? 2 : 4;
   alignas(64) static thread_local float a[max_product_steps * a_step], b[16 * max_product_steps * b_step];
   for (u32 i = 0; i < count; ++i)

@@ -33,6 +33,8 @@ struct Bf16 {
     return (Floats)(E == 0 ? (U32s)x & 0xffff0000u : (U32s)x << 16);
   }
 };
+/// The same where odd and even ones are summed apart: an instruction's odd ones come first.
+struct Bf16Apart : Bf16 {};
 struct F16 {
   static constexpr int count = 2;
   template <int E>
@@ -84,6 +86,7 @@ inline constexpr int a_step = 2 * 32, b_step = 2 * 2 * 4; ///< floats
 /// The step at which element E of dword q in half g of k takes part. The pairs of tf32 are two dwords.
 template <class T>
 inline int step_of(int g, int q, int e) {
+  if (__is_same(T, Bf16Apart)) return 8 * e + 4 * g + q;
   return T::count == 1 ? 4 * g + (q ^ 1) : (4 * g + q) * T::count + e;
 }
 template <class T, int E = 0, class F>
@@ -153,7 +156,8 @@ void pack_b_transposed(const CoreRows (&cores)[2][2], int, float* panel) {
       const Words x = blocks(rows);
       const Floats odd = T::template get<0>(x), even = T::template get<1>(x);
       auto put = [&]<int N>() {
-        float* to = panel + b_step * (8 * g + ((first + N) / 2 ^ 1)) + (first + N) % 2 * 8;
+        const int k = (first + N) / 2; // of eight
+        float* to = panel + b_step * step_of<T>(g, k / 2, k % 2 ^ 1) + (first + N) % 2 * 8;
         _mm_store_ps(to, block<N>(even));
         _mm_store_ps(to + 4, block<N>(odd));
       };
@@ -253,8 +257,8 @@ template <int N, bool is_f32>
   }
 }
 
-/// Of bf16, f32 results, for wgmma: N tiles whose C is D; `rows`: four of each tile. First the odd k of an instruction,
-/// which are every second step, then the even ones: their sums fill the registers by turns.
+/// Of Bf16Apart, f32 results: N tiles whose C is D; `rows`: four of each tile. The sums of odd and of even k fill the
+/// registers by turns.
 template <int N>
 [[gnu::noinline]] void multiply_apart(uint8_t* file, const uint32_t* rows, const float* b, const float* a, int steps,
                                       bool adds) {
@@ -288,7 +292,8 @@ template <int N>
             }
         };
 #pragma GCC unroll 1
-        for (int s = first + even; s < first + each; s += 8) step(s), step(s + 2), step(s + 4), step(s + 6);
+        for (int s = first + each / 2 * even; s < first + each / 2 * (even + 1); s += 4)
+          step(s), step(s + 1), step(s + 2), step(s + 3);
 #pragma GCC unroll 16
         for (int i = 0; i < count; ++i)
           if (even)
