@@ -52,6 +52,15 @@ struct Launch {
   std::vector<ParameterValue> parameters;
 };
 
+/// A launch of an entry of any PTX, as the driver's interface knows it.
+struct PtxLaunch {
+  std::string entry;
+  std::array<uint32_t, 3> grid{1, 1, 1}, block{1, 1, 1};
+  std::array<uint32_t, 3> cluster{0, 0, 0};       ///< in blocks; 0: what the entry asks for
+  uint32_t dynamic_shared = 0;                    ///< bytes
+  std::vector<std::vector<std::byte>> parameters; ///< as many bytes as the entry declares for each
+};
+
 class Device {
 public:
   virtual ~Device() = default;
@@ -66,6 +75,9 @@ public:
   virtual std::unique_ptr<Stream> create_stream() = 0;
   /// Queues one launch on `stream` (null: the device's default stream).
   virtual void launch(const Module& module, const Launch& launch, Stream* stream = nullptr) = 0;
+  /// Queues one launch on the default stream. The module stays loaded for a while: its variables keep what a launch of
+  /// the same text left in them on a GPU; on the simulator every launch finds them as they were declared.
+  virtual void launch_ptx(const std::string& ptx, const PtxLaunch& launch) = 0;
   virtual void synchronize() = 0;
   /// Milliseconds that `work` took on the device (events on a GPU, the clock on the simulator).
   virtual double time(const std::function<void()>& work) = 0;

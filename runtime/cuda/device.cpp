@@ -5,7 +5,9 @@
 #include "runtime/cuda/driver.h"
 
 #include <cstring>
+#include <list>
 #include <mutex>
+#include <optional>
 
 namespace tilejit::runtime::cuda {
 namespace {
@@ -74,52 +76,76 @@ private:
   size_t bytes_;
 };
 
+/// An entry of a module in the driver.
+class Function {
+public:
+  Function(const Context& context, const std::string& ptx, const std::string& entry, size_t dynamic_shared,
+           const std::string& doing)
+      : driver_(*context.driver) {
+    char log[8192] = "";
+    JitOption options[] = {jit_error_log_buffer, jit_error_log_buffer_size_bytes};
+    void* values[] = {log, reinterpret_cast<void*>(sizeof log)};
+    Result result = driver_.cuModuleLoadDataEx(&module_, ptx.c_str(), 2, options, values);
+    if (result != success) {
+      std::string reason = driver_.describe(result);
+      if (result == error_unsupported_ptx)
+        reason += "; the driver knows CUDA " + driver_.version() + ", install a newer one";
+      size_t length = strnlen(log, sizeof log);
+      if (length) reason += "\n" + std::string(log, length);
+      throw Error(doing + " failed: " + reason);
+    }
+    try {
+      driver_.check(driver_.cuModuleGetFunction(&handle_, module_, entry.c_str()), doing);
+      allow_shared(dynamic_shared, doing);
+    } catch (...) {
+      driver_.cuModuleUnload(module_);
+      throw;
+    }
+  }
+  ~Function() { driver_.cuModuleUnload(module_); }
+  Function(const Function&) = delete;
+  Function& operator=(const Function&) = delete;
+
+  void allow_shared(size_t bytes, const std::string& doing) const {
+    driver_.check(driver_.cuFuncSetAttribute(handle_, max_dynamic_shared_size_bytes, static_cast<int>(bytes)),
+                  doing + ", asking for " + bytes_text(bytes) + " of shared memory,");
+  }
+  /// Up to 16 blocks, where the GPU can, instead of the 8 that every one can.
+  void allow_large_clusters(const std::string& doing) const {
+    driver_.check(driver_.cuFuncSetAttribute(handle_, non_portable_cluster_size_allowed, 1),
+                  doing + ", asking for clusters of more than 8 blocks,");
+  }
+  FunctionHandle handle() const { return handle_; }
+
+private:
+  const Driver& driver_;
+  ModuleHandle module_ = nullptr;
+  FunctionHandle handle_ = nullptr;
+};
+
 class CudaModule final : public Module {
 public:
   CudaModule(std::shared_ptr<const Context> context, const CompiledKernel& kernel)
       : context_(std::move(context)), kernel_(std::make_shared<const CompiledKernel>(kernel)) {
-    const Driver& driver = *context_->driver;
     const std::string doing = "loading kernel " + kernel.name + " (" + kernel.target + ") on " + context_->label();
     size_t limit = static_cast<size_t>(context_->facts.max_shared_bytes);
     if (kernel.shared_bytes > limit)
       throw Error(doing + " failed: it needs " + bytes_text(kernel.shared_bytes) +
                   " of shared memory for a block, the GPU has " + bytes_text(limit));
     Current current(*context_);
-    char log[8192] = "";
-    JitOption options[] = {jit_error_log_buffer, jit_error_log_buffer_size_bytes};
-    void* values[] = {log, reinterpret_cast<void*>(sizeof log)};
-    Result result = driver.cuModuleLoadDataEx(&module_, kernel.ptx.c_str(), 2, options, values);
-    if (result != success) {
-      std::string reason = driver.describe(result);
-      if (result == error_unsupported_ptx)
-        reason += "; the driver knows CUDA " + driver.version() + ", install a newer one";
-      size_t length = strnlen(log, sizeof log);
-      if (length) reason += "\n" + std::string(log, length);
-      throw Error(doing + " failed: " + reason);
-    }
-    try {
-      driver.check(driver.cuModuleGetFunction(&function_, module_, kernel.name.c_str()), doing);
-      driver.check(
-          driver.cuFuncSetAttribute(function_, max_dynamic_shared_size_bytes, static_cast<int>(kernel.shared_bytes)),
-          doing + ", asking for " + bytes_text(kernel.shared_bytes) + " of shared memory,");
-    } catch (...) {
-      driver.cuModuleUnload(module_);
-      throw;
-    }
+    function_.emplace(*context_, kernel.ptx, kernel.name, kernel.shared_bytes, doing);
   }
   ~CudaModule() override {
-    release_quietly(*context_, [&](const Driver& driver) { driver.cuModuleUnload(module_); });
+    release_quietly(*context_, [&](const Driver&) { function_.reset(); });
   }
   const CompiledKernel& kernel() const override { return *kernel_; }
-  std::shared_ptr<const CompiledKernel> share_kernel() const { return kernel_; }
-  FunctionHandle function() const { return function_; }
+  const Function& function() const { return *function_; }
   const Context& context() const { return *context_; }
 
 private:
   std::shared_ptr<const Context> context_;
   std::shared_ptr<const CompiledKernel> kernel_;
-  ModuleHandle module_ = nullptr;
-  FunctionHandle function_ = nullptr;
+  std::optional<Function> function_;
 };
 
 class CudaStream final : public Stream {
@@ -155,13 +181,31 @@ struct Event {
   Event& operator=(const Event&) = delete;
 };
 
-using Grid = std::array<uint32_t, 3>;
+using Size = std::array<uint32_t, 3>;
 
-std::string launch_text(const CompiledKernel& kernel, const Grid& blocks) {
-  auto grid = [&](int i) { return std::to_string(blocks[i]); };
-  return "kernel " + kernel.name + " (" + kernel.target + "), grid " + grid(0) + " x " + grid(1) + " x " + grid(2) +
-         ", " + std::to_string(kernel.threads) + " threads a block, " + bytes_text(kernel.shared_bytes) +
-         " of shared memory";
+std::string size_text(const Size& size) {
+  return std::to_string(size[0]) + " x " + std::to_string(size[1]) + " x " + std::to_string(size[2]);
+}
+
+/// What the driver is asked for.
+struct Request {
+  std::string kernel; ///< for errors: "k (sm_90a)"
+  Size grid, block, cluster{};
+  size_t shared_bytes = 0;
+  std::string text() const {
+    std::string threads = block[1] == 1 && block[2] == 1 ? std::to_string(block[0]) : size_text(block);
+    return "kernel " + kernel + ", grid " + size_text(grid) + ", " + threads + " threads a block, " +
+           (cluster[0] ? "clusters of " + size_text(cluster) + " blocks, " : "") + bytes_text(shared_bytes) +
+           " of shared memory";
+  }
+};
+
+Request request_of(const CompiledKernel& kernel, const Size& grid) {
+  return {.kernel = kernel.name + " (" + kernel.target + ")",
+          .grid = grid,
+          .block = {kernel.threads, 1, 1},
+          .cluster = kernel.cluster,
+          .shared_bytes = kernel.shared_bytes};
 }
 
 size_t width_of(const ParameterValue& value) {
@@ -183,13 +227,13 @@ size_t width_of(const KernelParameter& parameter, const CompiledKernel& kernel) 
 void check_parameters(const CompiledKernel& kernel, const Launch& launch) {
   if (kernel.parameters.empty()) return; // a kernel written by hand, without a description
   if (launch.parameters.size() != kernel.parameters.size())
-    throw Error("the launch of " + launch_text(kernel, launch.grid) + " gives " +
+    throw Error("the launch of " + request_of(kernel, launch.grid).text() + " gives " +
                 std::to_string(launch.parameters.size()) + " parameters, the kernel takes " +
                 std::to_string(kernel.parameters.size()));
   for (size_t i = 0; i < launch.parameters.size(); ++i) {
     size_t given = width_of(launch.parameters[i]), taken = width_of(kernel.parameters[i], kernel);
     if (given < taken)
-      throw Error("the launch of " + launch_text(kernel, launch.grid) + " gives " + bytes_text(given) +
+      throw Error("the launch of " + request_of(kernel, launch.grid).text() + " gives " + bytes_text(given) +
                   " for parameter " + std::to_string(i) + ", the kernel takes " + bytes_text(taken));
   }
 }
@@ -197,6 +241,9 @@ void check_parameters(const CompiledKernel& kernel, const Launch& launch) {
 class CudaDevice final : public Device {
 public:
   explicit CudaDevice(std::shared_ptr<const Context> context) : context_(std::move(context)) {}
+  ~CudaDevice() override {
+    release_quietly(*context_, [&](const Driver&) { texts_.clear(); });
+  }
 
   std::string name() const override {
     return "cuda:" + std::to_string(context_->facts.ordinal) + " (" + context_->facts.describe() + ")";
@@ -250,14 +297,25 @@ public:
       values.push_back(
           std::visit([](const auto& v) { return const_cast<void*>(static_cast<const void*>(&v)); }, value));
     Current current(*context_);
-    Result result =
-        driver().cuLaunchKernel(mine->function(), launch.grid[0], launch.grid[1], launch.grid[2], kernel.threads, 1, 1,
-                                kernel.shared_bytes, queue ? queue->handle() : nullptr, values.data(), nullptr);
-    if (result != success)
-      driver().fail(result, "the launch of " + launch_text(kernel, launch.grid) + ", on " + context_->label());
-    std::lock_guard lock(last_mutex_);
-    last_kernel_ = mine->share_kernel();
-    last_grid_ = launch.grid;
+    start(mine->function(), request_of(kernel, launch.grid), values, queue ? queue->handle() : nullptr);
+  }
+
+  void launch_ptx(const std::string& ptx, const PtxLaunch& launch) override {
+    Request request{.kernel = launch.entry,
+                    .grid = launch.grid,
+                    .block = launch.block,
+                    .cluster = launch.cluster,
+                    .shared_bytes = launch.dynamic_shared};
+    // The driver reads as many bytes as the entry declares, which may be more than the launch gives.
+    std::vector<std::vector<std::byte>> parameters = launch.parameters;
+    std::vector<void*> values;
+    for (auto& bytes : parameters) {
+      bytes.resize(std::max<size_t>(bytes.size(), most_parameter_bytes));
+      values.push_back(bytes.data());
+    }
+    values.push_back(nullptr);
+    Current current(*context_);
+    start(function_of(ptx, request), request, values, nullptr);
   }
 
   void synchronize() override {
@@ -279,12 +337,50 @@ public:
   }
 
 private:
+  static constexpr size_t most_parameter_bytes = 32764, portable_cluster = 8, most_texts = 16;
+
   const Driver& driver() const { return *context_->driver; }
+
+  void start(const Function& function, const Request& request, std::vector<void*>& values, StreamHandle stream) {
+    LaunchAttribute cluster{.id = cluster_dimension, .padding = {}, .cluster = {}};
+    std::copy(request.cluster.begin(), request.cluster.end(), cluster.cluster);
+    LaunchConfig config{request.grid[0],
+                        request.grid[1],
+                        request.grid[2],
+                        request.block[0],
+                        request.block[1],
+                        request.block[2],
+                        static_cast<unsigned>(request.shared_bytes),
+                        stream,
+                        &cluster,
+                        request.cluster[0] ? 1u : 0u};
+    if (size_t{request.cluster[0]} * request.cluster[1] * request.cluster[2] > portable_cluster)
+      function.allow_large_clusters("the launch of " + request.text());
+    Result result = driver().cuLaunchKernelEx(&config, function.handle(), values.data(), nullptr);
+    if (result != success) driver().fail(result, "the launch of " + request.text() + ", on " + context_->label());
+    std::lock_guard lock(last_mutex_);
+    last_ = request;
+  }
+
+  /// The entry of a text, loaded or still there from a launch before. The context is current.
+  const Function& function_of(const std::string& ptx, const Request& request) {
+    const std::string doing = "loading kernel " + request.kernel + " on " + context_->label();
+    std::lock_guard lock(texts_mutex_);
+    for (auto it = texts_.begin(); it != texts_.end(); ++it)
+      if (it->entry == request.kernel && it->ptx == ptx) {
+        texts_.splice(texts_.begin(), texts_, it);
+        it->function.allow_shared(request.shared_bytes, doing);
+        return it->function;
+      }
+    texts_.emplace_front(ptx, request.kernel, *context_, request.shared_bytes, doing);
+    if (texts_.size() > most_texts) texts_.pop_back();
+    return texts_.front().function;
+  }
 
   /// A kernel's own errors appear at the next call that waits; then the last launch is the first suspect.
   std::string after() const {
     std::lock_guard lock(last_mutex_);
-    return last_kernel_ ? ", after the launch of " + launch_text(*last_kernel_, last_grid_) + "," : "";
+    return last_ ? ", after the launch of " + last_->text() + "," : "";
   }
 
   void check_range(const char* doing, const Buffer& buffer, size_t offset, size_t bytes) const {
@@ -295,8 +391,16 @@ private:
 
   std::shared_ptr<const Context> context_;
   mutable std::mutex last_mutex_; ///< a device may be used from several threads
-  std::shared_ptr<const CompiledKernel> last_kernel_;
-  Grid last_grid_{};
+  std::optional<Request> last_;
+
+  struct Text {
+    std::string ptx, entry;
+    Function function;
+    Text(std::string text, std::string name, const Context& context, size_t shared, const std::string& doing)
+        : ptx(std::move(text)), entry(std::move(name)), function(context, ptx, entry, shared, doing) {}
+  };
+  std::mutex texts_mutex_;
+  std::list<Text> texts_; ///< the one launched last first
 };
 
 } // namespace

@@ -18,7 +18,7 @@ std::shared_ptr<const Driver> Driver::load() {
 #define TILEJIT_RESOLVE(name, parameters)                                                                              \
   driver->name = reinterpret_cast<Result(*) parameters>(dlsym(driver->library_, #name));                               \
   if (!driver->name)                                                                                                   \
-    throw Error(library + " has no function " #name ": the NVIDIA driver is too old; it must know CUDA 11.4 or "       \
+    throw Error(library + " has no function " #name ": the NVIDIA driver is too old; it must know CUDA 11.8 or "       \
                           "later");
   TILEJIT_CUDA_FUNCTIONS(TILEJIT_RESOLVE)
 #undef TILEJIT_RESOLVE

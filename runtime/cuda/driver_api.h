@@ -31,7 +31,26 @@ enum DeviceAttribute : int {
 };
 
 /// CUfunction_attribute
-enum FunctionAttribute : int { max_dynamic_shared_size_bytes = 8 };
+enum FunctionAttribute : int { max_dynamic_shared_size_bytes = 8, non_portable_cluster_size_allowed = 14 };
+
+/// CUlaunchAttribute, of which we use the one for clusters: their size in blocks.
+inline constexpr int cluster_dimension = 4; ///< CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
+struct LaunchAttribute {
+  int id;
+  char padding[4];
+  union {
+    unsigned cluster[3];
+    char all[64];
+  };
+};
+
+/// CUlaunchConfig
+struct LaunchConfig {
+  unsigned grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes;
+  StreamHandle stream;
+  LaunchAttribute* attributes;
+  unsigned attribute_count;
+};
 
 /// CUjit_option
 enum JitOption : int { jit_error_log_buffer = 5, jit_error_log_buffer_size_bytes = 6 };
@@ -61,9 +80,7 @@ enum JitOption : int { jit_error_log_buffer = 5, jit_error_log_buffer_size_bytes
   F(cuModuleUnload, (ModuleHandle))                                                                                    \
   F(cuModuleGetFunction, (FunctionHandle*, ModuleHandle, const char*))                                                 \
   F(cuFuncSetAttribute, (FunctionHandle, FunctionAttribute, int))                                                      \
-  F(cuLaunchKernel,                                                                                                    \
-    (FunctionHandle, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,            \
-     unsigned block_z, unsigned shared_bytes, StreamHandle, void** parameters, void** extra))                          \
+  F(cuLaunchKernelEx, (const LaunchConfig*, FunctionHandle, void** parameters, void** extra))                          \
   F(cuStreamCreate, (StreamHandle*, unsigned flags))                                                                   \
   F(cuStreamSynchronize, (StreamHandle))                                                                               \
   F(cuStreamDestroy_v2, (StreamHandle))                                                                                \

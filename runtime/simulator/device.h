@@ -26,15 +26,6 @@ struct LaunchCounters {
   std::shared_ptr<const simulator::Recording> recording; ///< with Instruments::estimate: for estimate.h
 };
 
-/// A launch as the driver's interface knows it.
-struct PtxLaunch {
-  std::string entry;
-  std::array<uint32_t, 3> grid{1, 1, 1}, block{1, 1, 1};
-  std::array<uint32_t, 3> cluster{0, 0, 0};       ///< in blocks; 0: what the entry asks for
-  uint32_t dynamic_shared = 0;                    ///< bytes
-  std::vector<std::vector<std::byte>> parameters; ///< as many bytes as the entry declares for each
-};
-
 class SimulatorDevice : public Device {
 public:
   /// For the launches that follow.
@@ -46,8 +37,6 @@ public:
   /// What was found since the device was opened or `clear_findings` was called; those that ended a launch are here too.
   virtual const std::vector<Finding>& findings() const = 0;
   virtual void clear_findings() = 0;
-  /// Runs an entry of any PTX to its end.
-  virtual void launch_ptx(const std::string& ptx, const PtxLaunch& launch) = 0;
   /// Called now and then from a host thread while a launch runs: blocks that are done, and all of them.
   virtual void set_progress(std::function<void(uint64_t done, uint64_t total)> progress) = 0;
   virtual const LaunchCounters& last_launch() const = 0;

@@ -2,6 +2,7 @@
 // tolerances follow from the formats: one rounding to the output's type, and one of f32 for each addition.
 #include "compiler/target/target.h"
 #include "runtime/ptxas.h"
+#include "tests/device.h"
 #include "tests/dsl/kernels.h"
 #include "tests/dsl/support.h"
 
@@ -15,7 +16,7 @@ using namespace tilejit::dsl;
 namespace {
 
 runtime::Device& device() {
-  static std::shared_ptr<runtime::Device> opened = runtime::open_device("simulator");
+  static std::shared_ptr<runtime::Device> opened = open_test_device();
   return *opened;
 }
 

@@ -252,17 +252,20 @@ Result cuFuncSetAttribute(FunctionHandle, FunctionAttribute attribute, int value
   FAKE(attribute, value);
   return success;
 }
-Result cuLaunchKernel(FunctionHandle function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-                      unsigned block_y, unsigned block_z, unsigned shared_bytes, StreamHandle stream, void** parameters,
-                      void**) {
+Result cuLaunchKernelEx(const LaunchConfig* c, FunctionHandle function, void** parameters, void**) {
   std::ostringstream values;
   for (size_t width : modules.at(reinterpret_cast<ModuleHandle>(function)).widths) {
     uint64_t value = 0;
     std::memcpy(&value, *parameters++, width);
     values << ' ' << value;
   }
-  FAKE("grid", grid_x, grid_y, grid_z, "block", block_x, block_y, block_z, "shared", shared_bytes,
-       stream ? "stream" : "default", "parameters" + values.str());
+  std::ostringstream cluster;
+  for (unsigned i = 0; i < c->attribute_count; ++i)
+    if (c->attributes[i].id == cluster_dimension)
+      for (unsigned n : c->attributes[i].cluster) cluster << ' ' << n;
+  FAKE("grid", c->grid_x, c->grid_y, c->grid_z, "block", c->block_x, c->block_y, c->block_z, "shared", c->shared_bytes,
+       c->stream ? "stream" : "default",
+       (cluster.str().empty() ? "" : "cluster" + cluster.str() + " ") + "parameters" + values.str());
   return success;
 }
 Result cuStreamCreate(StreamHandle* stream, unsigned flags) {

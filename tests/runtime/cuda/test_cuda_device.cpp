@@ -77,7 +77,7 @@ TEST_CASE_METHOD(Fake, "a kernel is loaded and launched with what the driver nee
   device->launch(*module, {{5, 6, 7}, {x.address(), uint32_t(3), uint64_t(1), 0.5f}});
   device->synchronize();
   CHECK_THAT(calls(), Contains("cuFuncSetAttribute 8 98304"));
-  CHECK_THAT(calls(), Contains("cuLaunchKernel grid 5 6 7 block 128 1 1 shared 98304 default parameters " +
+  CHECK_THAT(calls(), Contains("cuLaunchKernelEx grid 5 6 7 block 128 1 1 shared 98304 default parameters " +
                                std::to_string(x.address()) + " 3 1 1056964608"));
   CHECK(to_floats(*device, x) == std::vector<float>{1, 2, 3});
 
@@ -85,6 +85,46 @@ TEST_CASE_METHOD(Fake, "a kernel is loaded and launched with what the driver nee
   device->launch(*module, {{1, 1, 1}, {x.address(), uint32_t(3), uint64_t(1), 0.5f}}, stream.get());
   stream->synchronize();
   CHECK_THAT(calls(), Contains("shared 98304 stream parameters") && Contains("cuStreamSynchronize"));
+}
+
+TEST_CASE_METHOD(Fake, "an entry of any PTX is launched with blocks and clusters of any shape") {
+  const std::string ptx = ".version 8.0\n.target sm_90a\n.visible .entry scale(.param .u64 x, .param .u32 n) { ret; }";
+  auto bytes = [](auto value) {
+    auto all = std::as_bytes(std::span(&value, 1));
+    return std::vector<std::byte>(all.begin(), all.end());
+  };
+  PtxLaunch launch{.entry = "scale",
+                   .grid = {16, 2, 1},
+                   .block = {32, 4, 2},
+                   .cluster = {2, 1, 1},
+                   .dynamic_shared = 512,
+                   .parameters = {bytes(uint64_t{77}), bytes(uint32_t{5})}};
+  {
+    auto device = open_device("cuda");
+    device->launch_ptx(ptx, launch);
+    CHECK_THAT(calls(), Contains("cuFuncSetAttribute 8 512"));
+    CHECK_THAT(calls(), Contains("grid 16 2 1 block 32 4 2 shared 512 default cluster 2 1 1 parameters 77 5"));
+    CHECK_THAT(calls(), !Contains("cuFuncSetAttribute 14 1"));
+    // Loaded once; clusters of more than 8 blocks are asked for, and none where the launch names none.
+    launch.cluster = {16, 1, 1};
+    device->launch_ptx(ptx, launch);
+    CHECK_THAT(calls(), Contains("cuFuncSetAttribute 14 1"));
+    launch.cluster = {};
+    device->launch_ptx(ptx, launch);
+    CHECK_THAT(calls(), Contains("shared 512 default parameters 77 5"));
+    std::string all = calls();
+    CHECK(all.find("cuModuleLoadDataEx") == all.rfind("cuModuleLoadDataEx"));
+    // As many texts as are kept, and more.
+    for (int i = 0; i < 40; ++i) device->launch_ptx(ptx + std::string(size_t(i + 1), ' '), launch);
+    CHECK(alive() == 1 + 16);
+    launch.entry = "other";
+    CHECK_THROWS_WITH(device->launch_ptx(ptx, launch), Contains("loading kernel other on cuda:0 (Fake H100) failed"));
+    launch.entry = "scale";
+    fail("cuCtxSynchronize", 700);
+    CHECK_THROWS_WITH(device->synchronize(), Contains("kernel scale, grid 16 x 2 x 1, 32 x 4 x 2 threads a block"));
+  }
+  CHECK(alive() == 0);
+  CHECK(pushed() == 0);
 }
 
 TEST_CASE_METHOD(Fake, "everything is released, contexts are left as they were") {
@@ -164,11 +204,11 @@ TEST_CASE_METHOD(Fake, "an error names the driver's word for it, the kernel and 
   auto device = open_device("cuda");
   auto module = device->load(scale_kernel());
   Launch launch{{2, 1, 1}, {uint64_t(0), uint32_t(3), uint64_t(1), 0.5f}};
-  fail("cuLaunchKernel", 701);
+  fail("cuLaunchKernelEx", 701);
   CHECK_THROWS_WITH(device->launch(*module, launch),
                     Contains("the launch of kernel scale (sm_90a), grid 2 x 1 x 1, 128 threads a block, 98304 bytes of "
                              "shared memory, on cuda:0 (Fake H100) failed: CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES"));
-  fail("cuLaunchKernel", 0);
+  fail("cuLaunchKernelEx", 0);
   device->launch(*module, launch);
   fail("cuCtxSynchronize", 700); // an error of the kernel appears where one waits for it
   CHECK_THROWS_WITH(device->synchronize(), Contains("CUDA_ERROR_ILLEGAL_ADDRESS") &&
@@ -207,7 +247,7 @@ TEST_CASE_METHOD(Fake, "mistakes of the caller are caught before the driver sees
                     Contains("gives 2 parameters, the kernel takes 4"));
   CHECK_THROWS_WITH(device->launch(*module, {{1, 1, 1}, {uint64_t(0), uint32_t(3), uint32_t(1), 0.5f}}),
                     Contains("gives 4 bytes for parameter 2, the kernel takes 8 bytes"));
-  CHECK_THAT(calls().substr(before.size()), !Contains("cuLaunchKernel"));
+  CHECK_THAT(calls().substr(before.size()), !Contains("cuLaunchKernelEx"));
   auto buffer = device->allocate(16);
   std::vector<std::byte> bytes(17);
   CHECK_THROWS_WITH(device->upload(*buffer, 0, bytes),

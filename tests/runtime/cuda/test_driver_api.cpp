@@ -52,6 +52,22 @@ TEST_CASE("constants have the values that cuda.h gives them") {
   CHECK(int(ours::compute_capability_minor) == int(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR));
   CHECK(int(ours::max_shared_memory_per_block_optin) == int(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN));
   CHECK(int(ours::max_dynamic_shared_size_bytes) == int(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES));
+  CHECK(int(ours::non_portable_cluster_size_allowed) == int(CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED));
+  CHECK(ours::cluster_dimension == int(CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION));
   CHECK(int(ours::jit_error_log_buffer) == int(CU_JIT_ERROR_LOG_BUFFER));
   CHECK(int(ours::jit_error_log_buffer_size_bytes) == int(CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES));
+}
+
+TEST_CASE("structures lie as in cuda.h") {
+  using ours::LaunchAttribute;
+  using ours::LaunchConfig;
+  CHECK(sizeof(LaunchAttribute) == sizeof(CUlaunchAttribute));
+  CHECK(offsetof(LaunchAttribute, cluster) == offsetof(CUlaunchAttribute, value.clusterDim));
+  CHECK(sizeof(LaunchConfig) == sizeof(CUlaunchConfig));
+  CHECK(offsetof(LaunchConfig, grid_z) == offsetof(CUlaunchConfig, gridDimZ));
+  CHECK(offsetof(LaunchConfig, block_x) == offsetof(CUlaunchConfig, blockDimX));
+  CHECK(offsetof(LaunchConfig, shared_bytes) == offsetof(CUlaunchConfig, sharedMemBytes));
+  CHECK(offsetof(LaunchConfig, stream) == offsetof(CUlaunchConfig, hStream));
+  CHECK(offsetof(LaunchConfig, attributes) == offsetof(CUlaunchConfig, attrs));
+  CHECK(offsetof(LaunchConfig, attribute_count) == offsetof(CUlaunchConfig, numAttrs));
 }

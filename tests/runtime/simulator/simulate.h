@@ -36,6 +36,7 @@ struct Simulator {
   std::shared_ptr<Device> device;
 
   explicit Simulator(const std::string& target = "sm_90a") : device(open_simulator(target)) {}
+  explicit Simulator(std::shared_ptr<Device> other) : device(std::move(other)) {}
 
   template <typename T>
   std::shared_ptr<Buffer> upload(const std::vector<T>& values) {

@@ -1,5 +1,6 @@
 // Attention against its definition in float64, over head widths, lengths, groups, types and storage.
 #include "support.h"
+#include "tests/device.h"
 
 #include <algorithm>
 #include <array>
@@ -27,8 +28,6 @@ void check(runtime::Device& device, const Case& c, uint64_t seed = 1) {
   // Scores of 16-bit inputs are exact products summed in fp32; tf32 rounds each factor to 11 bits.
   CHECK(errors.largest_lse <= (c.type == DType::f32 && c.precision == Precision::tf32 ? 2e-3 : 1e-4));
 }
-
-std::shared_ptr<runtime::Device> simulator() { return runtime::open_device("simulator"); }
 
 using Width = std::pair<int64_t, int64_t>; // of keys, of values
 const Width widths[] = {{16, 16},   {48, 48},   {64, 64},   {80, 80},   {96, 96},  {112, 112},
@@ -92,7 +91,7 @@ std::vector<Case> grid_by_pairs() {
 } // namespace
 
 TEST_CASE("widths, types, lengths, groups, masks and storage: any two values together") {
-  auto device = simulator();
+  auto device = open_test_device();
   std::vector<Case> cases = grid_by_pairs();
   CHECK(cases.size() >= std::size(widths) * std::size(lengths)); // fewer can't hold all pairs
   for (size_t n = 0; n < cases.size(); ++n) check(*device, cases[n], n);
@@ -101,7 +100,7 @@ TEST_CASE("widths, types, lengths, groups, masks and storage: any two values tog
 // `test_attention '[.whole]'`: not in the usual run, it takes half an hour or more. In a random order, with a line now
 // and then, so that a part of it says something too.
 TEST_CASE("the whole grid", "[.whole]") {
-  auto device = simulator();
+  auto device = open_test_device();
   std::vector<size_t> order(std::accumulate(sizes.begin(), sizes.end(), size_t{1}, std::multiplies<>()));
   std::iota(order.begin(), order.end(), size_t{0});
   std::shuffle(order.begin(), order.end(), std::mt19937(7));
@@ -115,7 +114,7 @@ TEST_CASE("the whole grid", "[.whole]") {
 }
 
 TEST_CASE("every pair of lengths, causal and not") {
-  auto device = simulator();
+  auto device = open_test_device();
   for (int64_t queries : lengths)
     for (int64_t keys : lengths)
       for (bool causal : {false, true})
@@ -123,7 +122,7 @@ TEST_CASE("every pair of lengths, causal and not") {
 }
 
 TEST_CASE("keys and values of different widths") {
-  auto device = simulator();
+  auto device = open_test_device();
   for (auto [type, precision] : types) {
     check(*device, {type, precision, 64, 16, 65, 100, 2, 1, false, Storage::heads_outside});
     check(*device, {type, precision, 16, 256, 33, 70, 1, 2, true, Storage::padded});
@@ -131,7 +130,7 @@ TEST_CASE("keys and values of different widths") {
 }
 
 TEST_CASE("every group size, several key heads and batches") {
-  auto device = simulator();
+  auto device = open_test_device();
   for (int64_t group : groups)
     for (Storage storage : storages)
       check(*device, {.d = 128,
@@ -146,7 +145,7 @@ TEST_CASE("every group size, several key heads and batches") {
 }
 
 TEST_CASE("rows that see no key give zero and an lse of minus infinity") {
-  auto device = simulator();
+  auto device = open_test_device();
   Case c{.queries = 200, .keys = 70, .causal = true};
   Inputs inputs(*device, c, 5);
   AttentionOutputs outputs =
@@ -161,7 +160,7 @@ TEST_CASE("rows that see no key give zero and an lse of minus infinity") {
 }
 
 TEST_CASE("a second call with other lengths compiles nothing and gives the same bits for the same rows") {
-  auto device = simulator();
+  auto device = open_test_device();
   Case c{.queries = 77, .keys = 90, .causal = true};
   Inputs inputs(*device, c, 9);
   auto run = [&] {
@@ -173,7 +172,7 @@ TEST_CASE("a second call with other lengths compiles nothing and gives the same 
 }
 
 TEST_CASE("inputs that don't fit are refused in words") {
-  auto device = simulator();
+  auto device = open_test_device();
   auto tensor = [&](std::vector<int64_t> shape, DType type = DType::bf16) { return empty(*device, type, shape); };
   auto message = [&](AttentionInputs inputs, AttentionOptions options = {}) -> std::string {
     try {

@@ -1,5 +1,6 @@
 // A mask or a score change is a function handed to the one kernel body: these variants touch nothing in the library.
 #include "support.h"
+#include "tests/device.h"
 
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -46,7 +47,7 @@ std::vector<double> reference(const Case& c, const Inputs& x, Sees sees, ScoreOf
 }
 
 double error_of(const Case& c, const AttentionVariant& variant, auto sees, auto score) {
-  auto device = runtime::open_device("simulator");
+  auto device = open_test_device();
   Inputs inputs(*device, c, 3);
   AttentionConfig config = attention_config(c.d, c.dv, c.type);
   Jit jit(attention_kernel(config, variant));

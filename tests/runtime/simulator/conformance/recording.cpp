@@ -47,11 +47,12 @@ void write_header(std::ostream& to, const Recording& r) {
      << r.date << "\n";
 }
 
-void write_entry(std::ostream& to, const std::string& name, const Recording::Entry& entry) {
+void write_entry(std::ostream& to, const std::string& kind, const std::string& name, const Recording::Entry& entry) {
   std::ostringstream digits;
   digits.width(16), digits.fill('0');
   digits << std::hex << entry.fingerprint;
-  to << (entry.refused ? "refused " : "case ") << digits.str() << " " << entry.bytes.size() << " " << name << "\n";
+  to << kind << (entry.refused ? " refused " : " ran ") << digits.str() << " " << entry.bytes.size() << " " << name
+     << "\n";
   to.write(reinterpret_cast<const char*>(entry.bytes.data()), static_cast<std::streamsize>(entry.bytes.size()));
   to << "\n";
 }
@@ -70,18 +71,19 @@ Recording read_recording(const std::string& path) {
   }
   while (std::getline(file, line)) {
     std::istringstream words(line);
-    std::string kind, name;
+    std::string kind, how, name;
     Recording::Entry entry;
     size_t bytes = 0;
-    words >> kind >> std::hex >> entry.fingerprint >> std::dec >> bytes;
+    words >> kind >> how >> std::hex >> entry.fingerprint >> std::dec >> bytes;
     words.ignore(1);
-    if (!words || !std::getline(words, name) || (kind != "case" && kind != "refused") || bytes > (size_t{1} << 30))
+    if (!words || !std::getline(words, name) || (kind != "case" && kind != "map") ||
+        (how != "ran" && how != "refused") || bytes > (size_t{1} << 30))
       bad_file(path, "no case in '" + line.substr(0, 80) + "'");
-    entry.refused = kind == "refused";
+    entry.refused = how == "refused";
     entry.bytes.resize(bytes);
     file.read(reinterpret_cast<char*>(entry.bytes.data()), static_cast<std::streamsize>(bytes));
     if (!file || file.get() != '\n') bad_file(path, "it ends within " + name);
-    r.entries[name] = std::move(entry);
+    (kind == "map" ? r.maps : r.entries)[name] = std::move(entry);
   }
   return r;
 }

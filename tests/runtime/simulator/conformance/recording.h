@@ -10,8 +10,10 @@
 //
 // then for each case, in any order, one of
 //
-//   case FINGERPRINT BYTES NAME         and BYTES bytes, the outputs of its launches, and a newline
-//   refused FINGERPRINT BYTES NAME      and BYTES bytes of text, why it did not run, and a newline
+//   case ran FINGERPRINT BYTES NAME       and BYTES bytes, the outputs of its launches, and a newline
+//   case refused FINGERPRINT BYTES NAME   and BYTES bytes of text, why it did not run, and a newline
+//
+// and the same with `map` for the tensor maps of driver_maps.h, which have 128 bytes.
 //
 // FINGERPRINT is 16 hexadecimal digits over all that the case gives to the device: where it differs, the case was
 // changed since, and the recording says nothing about it.
@@ -31,12 +33,14 @@ struct Recording {
   };
   std::string device, driver, target, date;
   std::map<std::string, Entry> entries; ///< by the case's name
+  std::map<std::string, Entry> maps;    ///< by the tensor map's name
 };
 
 uint64_t fingerprint(const Case& c);
 
 void write_header(std::ostream& to, const Recording& recording);
-void write_entry(std::ostream& to, const std::string& name, const Recording::Entry& entry);
+/// `kind`: "case" or "map".
+void write_entry(std::ostream& to, const std::string& kind, const std::string& name, const Recording::Entry& entry);
 /// Throws runtime::Error that names the file.
 Recording read_recording(const std::string& path);
 

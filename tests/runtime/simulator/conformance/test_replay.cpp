@@ -108,9 +108,9 @@ TEST_CASE("a damaged recording is named") {
   };
   std::string header = "tilejit conformance 1\ndevice x\ndriver 1\ntarget sm_90a\ndate d\n";
   CHECK(error(header).empty());
-  CHECK(error(header + "case 0123456789abcdef 2 a name\nab\n").empty());
+  CHECK(error(header + "case ran 0123456789abcdef 2 a name\nab\n").empty());
   CHECK_THAT(error("hello\n"), Contains("first line"));
   CHECK_THAT(error("tilejit conformance 1\ndevice x\n"), Contains("driver"));
-  CHECK_THAT(error(header + "case 0123456789abcdef 20 a name\nab\n"), Contains("ends within a name"));
+  CHECK_THAT(error(header + "case ran 0123456789abcdef 20 a name\nab\n"), Contains("ends within a name"));
   CHECK_THAT(error(header + "what\n"), Contains("no case in 'what'"));
 }

@@ -125,12 +125,19 @@ TEST_CASE("pointers to functions, virtual functions") {
       CHECK(got[4 * i + 2] == (which[i] & 1 ? in[i] * in[i] * 4 : 3 * in[i] * in[i] * 2));
       CHECK(got[4 * i + 3] == in[i] * in[i]);
     }
+  }
+}
+
+TEST_CASE("a pointer that is none of a function", "[simulator]") {
+  for (const char* target : targets) {
+    Kernels kernels("calls", target);
+    auto out = kernels.zeros<float>(4 * 64);
     std::string error = error_of([&] { kernels.run("wild_pointer", 1, 32, uint64_t{0x1234}, out); });
     CHECK(error.find("not that of a function") != error.npos);
   }
 }
 
-TEST_CASE("printf: whole blocks in their order, each lane in its order") {
+TEST_CASE("printf: whole blocks in their order, each lane in its order", "[simulator]") {
   for (const char* target : targets) {
     Kernels kernels("calls", target);
     kernels.run("prints", 40, 64, 3);
@@ -149,7 +156,7 @@ TEST_CASE("printf: whole blocks in their order, each lane in its order") {
   }
 }
 
-TEST_CASE("an assertion names its place") {
+TEST_CASE("an assertion names its place", "[simulator]") {
   for (const char* target : targets) {
     Kernels kernels("calls", target);
     std::vector<int> in(64, 1);
@@ -163,7 +170,7 @@ TEST_CASE("an assertion names its place") {
   }
 }
 
-TEST_CASE("a recursion without end is an error") {
+TEST_CASE("a recursion without end is an error", "[simulator]") {
   Kernels kernels("calls", "sm_80");
   std::string error = error_of([&] { kernels.run("endless", 1, 64, 1, kernels.zeros<int>(64)); });
   INFO(error);
