@@ -114,6 +114,7 @@ std::span<const Group> groups() {
       {"moves", move_cases},
       {"warps", warp_cases},
       {"matrices", matrix_cases},
+      {"warpgroups", warpgroup_cases},
       {"memory", memory_cases},
       {"atomics", atomic_cases},
       {"barriers", barrier_cases},

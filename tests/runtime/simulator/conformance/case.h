@@ -92,6 +92,7 @@ void conversion_cases(const Sink&);
 void move_cases(const Sink&);
 void warp_cases(const Sink&);
 void matrix_cases(const Sink&);
+void warpgroup_cases(const Sink&);
 void memory_cases(const Sink&);
 void atomic_cases(const Sink&);
 void barrier_cases(const Sink&);

@@ -218,7 +218,8 @@ void register_cases(const Sink& sink) {
                            store(0, "%r26") + "selp.b32 %r26, 1, 0, %p3;\n" + store(1, "%r26") +
                            "selp.b32 %r26, 1, 0, %p4;\n" + store(2, "%r26"),
                    .declarations = ".shared .b8 own[128];",
-                   .shared = 512},
+                   .shared = 512,
+                   .since = 81},
                   {}, 3, same({1, 1, 1})));
 }
 

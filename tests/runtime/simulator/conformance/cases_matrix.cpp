@@ -1,8 +1,9 @@
 // cases_matrix.cpp - matrices of a warp: ldmatrix, stmatrix, movmatrix, and where each element of an mma lies. PTX ISA
-// 9.7.14 "Warp Level Matrix Instructions". Products here are of small integers, so that every order of summation gives
-// the same: what rounding may do is tested elsewhere.
+// 9.7.14 "Warp Level Matrix Instructions". Products are of small integers, so that every order of summation gives the
+// same; those of `rounding_case` are of normal numbers, within what the rounding of each partial sum may cost.
 #include "tests/runtime/simulator/conformance/matrix_product.h"
 
+#include <cmath>
 #include <random>
 
 namespace tilejit::conformance {
@@ -147,6 +148,53 @@ void product_case(const Sink& sink, const Product& t) {
                         }));
 }
 
+void rounding_case(const Sink& sink, const Product& t) {
+  std::mt19937 random(9);
+  std::normal_distribution<double> normal;
+  auto fill = [&](Matrix& matrix, const Element& type) {
+    for (double& v : matrix.values) v = value_of(type, bits_of(type, normal(random)));
+  };
+  Matrix a(t.m, t.k), b(t.k, t.n), c(t.m, t.n);
+  fill(a, t.a);
+  fill(b, t.b);
+  fill(c, t.c);
+  Kernel kernel = kernel_of(t);
+  kernel.name += " rounded";
+  Case all = words_case(kernel, input_of(t, a, b, c), output_words(t), {});
+  all.check = [=](std::span<const std::byte> output) {
+    const Matrix d = matrix_d(t, output);
+    Report report;
+    for (uint32_t m = 0; m < t.m; ++m)
+      for (uint32_t n = 0; n < t.n; ++n) {
+        long double sum = c(m, n), size = std::fabs(sum); // more precise than any type of D
+        for (uint32_t k = 0; k < t.k; ++k) {
+          long double product = static_cast<long double>(a(m, k)) * b(k, n);
+          sum += product;
+          size += std::fabs(product);
+        }
+        report.add(std::fabs(d(m, n) - sum) <= size * rounding_of(t.d), [&] {
+          return "row " + number(m) + " column " + number(n) + ": got " + std::to_string(d(m, n)) + ", expected " +
+                 std::to_string(static_cast<double>(sum));
+        });
+      }
+    return report;
+  };
+  emit(sink, std::move(all));
+}
+
+void rounding_cases(const Sink& sink) {
+  for (uint32_t k : {8u, 16u}) {
+    rounding_case(sink, {16, 8, k, F32, F16, F16, F32});
+    rounding_case(sink, {16, 8, k, F16, F16, F16, F16});
+    rounding_case(sink, {16, 8, k, F32, BF16, BF16, F32});
+  }
+  for (uint32_t k : {4u, 8u}) rounding_case(sink, {16, 8, k, F32, TF32, TF32, F32});
+  for (const Element& a : {E4M3, E5M2})
+    for (const Element& b : {E4M3, E5M2}) rounding_case(sink, {16, 8, 32, F32, a, b, F32, "", 84});
+  rounding_case(sink, {8, 8, 4, F64, F64, F64, F64});
+  for (uint32_t k : {4u, 8u, 16u}) rounding_case(sink, {16, 8, k, F64, F64, F64, F64});
+}
+
 void product_cases(const Sink& sink) {
   for (uint32_t k : {8u, 16u}) {
     product_case(sink, {16, 8, k, F32, F16, F16, F32});
@@ -196,6 +244,7 @@ void matrix_cases(const Sink& sink) {
                         }));
   guarded_case(sink);
   product_cases(sink);
+  rounding_cases(sink);
 }
 
 } // namespace tilejit::conformance

@@ -2,6 +2,7 @@
 #include "tests/runtime/simulator/conformance/matrix_product.h"
 
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 namespace tilejit::conformance {
@@ -71,6 +72,8 @@ std::string Product::spelling() const {
   return "mma.sync.aligned.m" + number(m) + "n" + number(n) + "k" + number(k) + ".row.col." + d.name + "." + a.name +
          "." + b.name + "." + c.name + operation;
 }
+
+double rounding_of(const Element& d) { return std::ldexp(1, (d.bits == 16 ? 1 : 2) - d.format->precision); }
 
 Kernel kernel_of(const Product& product) {
   Fragments f(product);

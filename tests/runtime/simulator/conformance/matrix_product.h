@@ -38,6 +38,9 @@ struct Product {
 
   std::string spelling() const; ///< "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"
 };
+/// What a sum of products may be off, of the sum of their magnitudes. Partial sums of f16 are kept in f32.
+double rounding_of(const Element& d);
+
 /// For `words_case`: each lane loads its registers of A, B and C and stores those of D.
 Kernel kernel_of(const Product& product);
 std::vector<uint32_t> input_of(const Product& product, const Matrix& a, const Matrix& b, const Matrix& c);

@@ -47,6 +47,7 @@ TEST_CASE("conversions") { check_group("conversions"); }
 TEST_CASE("moves") { check_group("moves"); }
 TEST_CASE("warps") { check_group("warps"); }
 TEST_CASE("matrices") { check_group("matrices"); }
+TEST_CASE("warpgroups") { check_group("warpgroups"); }
 TEST_CASE("memory") { check_group("memory"); }
 TEST_CASE("atomics") { check_group("atomics"); }
 TEST_CASE("barriers") { check_group("barriers"); }
