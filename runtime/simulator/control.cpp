@@ -518,7 +518,7 @@ void BlockState::fill_specials(Warp& w) {
       case Special::is_explicit_cluster: return launch->explicit_cluster ? ~0u : 0u;
       case Special::laneid: return lane;
       case Special::warpid: return w.index;
-      case Special::nwarpid: return warps.size();
+      case Special::nwarpid: return 64; // of a multiprocessor, whatever the block has
       case Special::smid: return order % launch->multiprocessors;
       case Special::nsmid: return launch->multiprocessors;
       case Special::envreg1: return launch->workspace >> 32; // as cooperative_groups of CUDA 13 takes them

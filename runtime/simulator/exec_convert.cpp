@@ -2,7 +2,8 @@
 //
 // Rounding of results to f32 and f64 is that of MXCSR, set by lowering; rounding to integral values (.rni ...) and to
 // smaller formats is done here. Float to integer clamps; NaN becomes 0, or the
-// highest bit alone where either has 64 bits.
+// highest bit alone where either has 64 bits. Between formats a NaN becomes the canonical one, but from f64 and from
+// bf16 it keeps its sign and the upper bits of its payload, as an H200 does.
 #include "runtime/simulator/handlers.h"
 #include "runtime/simulator/small_floats.h"
 
@@ -189,11 +190,23 @@ inline f32 half_source(From a) {
   } else
     return odd_f32(f64(a));
 }
+/// A NaN of f64 in a half type; `r` where it is none.
+template <class To, class From>
+inline To keep_nan(From a, To r) {
+  if constexpr (is_float_type<From> && sizeof(From) == 8) {
+    constexpr int payload = exponent_of<To> == 0x7c00 ? 10 : 7;
+    const u64 b = bits_as<u64>(a);
+    const u32 quiet = u32(b >> 48 & 0x8000) | exponent_of<To> | 1u << (payload - 1) |
+                      u32(b >> (52 - payload) & ((1u << payload) - 1));
+    if (a != a) return {u16(quiet)};
+  }
+  return r;
+}
 template <class To, class From>
 struct ToHalf {
   using D = To;
   using A = From;
-  static inline To apply(From a) { return round_to<To>(half_source<To>(a)); }
+  static inline To apply(From a) { return keep_nan<To>(a, round_to<To>(half_source<To>(a))); }
 };
 #if TILEJIT_EVERYTHING
 /// Any rounding, .sat and .ftz: what `aux` says (ConvertMode).
@@ -222,6 +235,7 @@ const Insn* to_half_in_mode(Warp* w, const Insn* ip) {
       case 2: t = to_half<To, Round::down>(x); break;
       default: t = to_half<To, Round::up>(x); break;
       }
+      if (!(mode & convert_sat)) t = keep_nan<To>(from_lane<From>(a[i]), t);
       d[i] = to_lane<To>(t);
     }
     ++ip;
@@ -263,7 +277,8 @@ struct ToFloat {
       x = static_cast<To>(to_f32(a));
     if constexpr (sat) x = x > To(0) ? (x < To(1) ? x : To(1)) : To(0);
     if constexpr (ftz && sizeof(To) == 4) x = flushed(x);
-    if constexpr (is_float_type<From>) {
+    constexpr bool keeps_nan = sizeof(To) == 4 && (sizeof(From) == 8 || exponent_of<From> == exponent_of<bf16>);
+    if constexpr (is_float_type<From> && !keeps_nan) {
       constexpr LaneOf<To> nan = sizeof(To) == 4 ? LaneOf<To>(0x7fffffff) : LaneOf<To>(0x7fffffffffffffff);
       x = bits_as<To>(x != x ? nan : bits_as<LaneOf<To>>(x));
     }
@@ -374,7 +389,7 @@ Fn pack_of(const Request& r) {
   return has(r, Mod::rz) ? pack_of<To, pack, Round::zero>(r) : pack_of<To, pack, Round::nearest>(r);
 }
 
-/// tf32 is a float whose low 13 bits are zero.
+/// tf32 is a float whose low 13 bits are zero, and so is its canonical NaN; .rna cuts a NaN off.
 template <Round round, bool relu, bool finite>
 struct ToTf32 {
   using D = f32;
@@ -385,7 +400,7 @@ struct ToTf32 {
     r &= 0xffffe000;
     if (finite) r = (r & 0x7fffffff) == 0x7f800000 ? (r & 0x80000000) | 0x7f7fe000 : r;
     if (relu) r = s32(r) < 0 ? 0 : r;
-    return bits_as<f32>(size > 0x7f800000 ? 0x7fffffff : r);
+    return bits_as<f32>(size <= 0x7f800000 ? r : round == Round::away ? b & 0xffffe000 : 0x7fffe000);
   }
 };
 template <Round round>

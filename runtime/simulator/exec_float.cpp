@@ -309,12 +309,12 @@ inline f64 flush(f64 x) {
   u64 b = bits_as<u64>(x);
   return bits_as<f64>(b & 0x7ff0000000000000 ? b : b & 0x8000000000000000);
 }
-/// rcp.approx.ftz.f64, rsqrt.approx.ftz.f64: the lower half of the result is zero. rsqrt.approx.f64, software on the
-/// machine, is CUDA's rsqrt() with its error of one unit in the last place.
+/// rcp.approx.ftz.f64, rsqrt.approx.ftz.f64: the lower half of the source does not count, that of the result is zero.
+/// rsqrt.approx.f64, software on the machine, is CUDA's rsqrt() with its error of one unit in the last place.
 template <bool root, bool ftz>
 struct ApproxDouble : Ops1<f64> {
   static inline f64 apply(f64 x) {
-    if (ftz) x = flush(x);
+    if (ftz) x = flush(bits_as<f64>(bits_as<u64>(x) & 0xffffffff00000000));
     f64 r = 1.0 / (root ? __builtin_sqrt(x) : x);
     if (ftz) r = flush(r);
     return canonical(ftz ? bits_as<f64>(bits_as<u64>(r) & 0xffffffff00000000) : r);
@@ -463,7 +463,7 @@ struct Testp : Cmp<T> {
     if (what == Mod::number) return x <= exponent;
     if (what == Mod::notanumber) return x > exponent;
     bool tiny = (x & exponent) == 0;
-    return what == Mod::normal ? !tiny && x < exponent : tiny && x != 0;
+    return what == Mod::normal ? x == 0 || (!tiny && x < exponent) : tiny && x != 0; // zeros count as normal
   }
 };
 template <class T>

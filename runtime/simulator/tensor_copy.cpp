@@ -189,6 +189,10 @@ const Insn* tensor(Warp* w, const Insn* ip) {
       t.barrier = shared_place(w, ip, lane, address_value(w, words + 4, lane), 8, 8, true).offset;
     }
     for (uint32_t d = 0; d < ip->b; ++d) t.coordinates[d] = static_cast<int32_t>(operand_value(w, words[7 + d], lane));
+    if (const int64_t begin = int64_t{t.coordinates[0]} * bytes_of_element(t.map.element); begin % 16 != 0)
+      fail(w, ip, lane, FindingKind::misaligned,
+           "the box begins at element " + std::to_string(t.coordinates[0]) + " of the innermost dimension, " +
+               std::to_string(begin) + " bytes in: it must be a multiple of 16 bytes");
     on_issue(std::move(t));
   }
   return after(ip);

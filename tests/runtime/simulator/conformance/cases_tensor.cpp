@@ -222,6 +222,7 @@ void store_case(const Sink& sink, const Box& b, const std::string& op = "", bool
 }
 
 /// A box of `rank` dimensions whose rows fill the swizzle, inside the tensor or beyond its first or last elements.
+/// Along the innermost dimension it begins at a multiple of 16 bytes, as it must.
 Box box_of(const Element& e, size_t rank, uint32_t swizzle, const std::string& where, bool nan = false) {
   static const std::vector<uint32_t> outer[] = {{}, {8}, {4, 4}, {2, 3, 2}, {2, 2, 1, 3}};
   Box b{.element = e, .swizzle = swizzle, .nan = nan};
@@ -229,9 +230,10 @@ Box box_of(const Element& e, size_t rank, uint32_t swizzle, const std::string& w
   b.box = {row};
   b.box.insert(b.box.end(), outer[rank - 1].begin(), outer[rank - 1].end());
   for (size_t d = 0; d < rank; ++d) {
-    b.dims.push_back(b.box[d] + (d ? 3 : 16 / e.bytes + 5));
-    auto last = static_cast<int32_t>(b.dims[d] - b.box[d]);
-    b.at.push_back(where == "inside" ? last - 1 : where == "before" ? -static_cast<int32_t>(d ? 1 : 3) : last + 1);
+    auto step = static_cast<int32_t>(d ? 1 : 16 / e.bytes);
+    b.dims.push_back(b.box[d] + (d ? 3 : 3 * static_cast<uint32_t>(step) / 2 + 1));
+    auto last = static_cast<int32_t>(b.dims[d] - b.box[d]) / step * step;
+    b.at.push_back(where == "inside" ? last - (d ? step : 0) : where == "before" ? -step : last + step);
   }
   b.name = number(static_cast<int64_t>(rank)) + "d " + e.name + " swizzled by " + number(swizzle) + " " + where +
            (nan ? " filled with NaN" : "");
@@ -308,7 +310,7 @@ void tensor_copy_cases(const Sink& sink) {
   // Not every row.
   Box strided = box_of(F32, 2, 0, "inside");
   strided.name = "2d f32 by steps";
-  strided.dims = {64, 40}, strided.box = {32, 16}, strided.at = {5, 3}, strided.steps = {2, 3};
+  strided.dims = {64, 40}, strided.box = {32, 16}, strided.at = {8, 3}, strided.steps = {2, 3};
   load_case(sink, strided);
   for (std::string to : {"shared::cta", "shared::cluster"})
     for (bool hint : {false, true}) {

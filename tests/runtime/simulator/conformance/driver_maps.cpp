@@ -1,6 +1,8 @@
 // driver_maps.cpp - see driver_maps.h. The function's parameters: CUDA Driver API, "Tensor Map Object Management".
 #include "tests/runtime/simulator/conformance/driver_maps.h"
 
+#include "runtime/cuda/driver.h"
+
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
@@ -22,7 +24,13 @@ using Encode = int (*)(void* map, int type, uint32_t rank, void* address, const 
                        const uint32_t* box, const uint32_t* element_strides, int interleave, int swizzle, int promotion,
                        int fill);
 
+/// Found once, with a context of the first GPU made current, which the function asks for.
 Encode find_encode() {
+  static const auto driver = runtime::cuda::Driver::load();
+  runtime::cuda::ContextHandle context = nullptr;
+  driver->check(driver->cuDevicePrimaryCtxRetain(&context, runtime::cuda::device_facts(*driver, 0).handle),
+                "opening cuda:0");
+  driver->check(driver->cuCtxPushCurrent_v2(context), "using cuda:0");
   const char* named = std::getenv("TILEJIT_LIBCUDA");
   void* library = dlopen(named && *named ? named : "libcuda.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   void* function = library ? dlsym(library, "cuTensorMapEncodeTiled") : nullptr;
@@ -95,7 +103,6 @@ std::vector<NamedMap> driver_maps() {
 
 Recording::Entry record_map(const NamedMap& map, bool driver) {
   Recording::Entry entry{.fingerprint = fingerprint_of(map)};
-  if (driver) find_encode();
   try {
     auto bytes = driver ? encode_by_driver(map.what) : runtime::simulator::encode_tensormap(map.what);
     entry.bytes.assign(bytes.begin(), bytes.end());

@@ -32,7 +32,7 @@ inline constexpr Format f16{16, 5, 11, true, 0, 0x7fff};
 inline constexpr Format bf16{16, 8, 8, true, 0, 0x7fff};
 inline constexpr Format f32{32, 8, 24, true, 0, 0x7fffffff};
 inline constexpr Format f64{64, 11, 53, true, 0, 0x7fffffffffffffff};
-inline constexpr Format tf32{32, 8, 11, true, 13, 0x7fffffff};
+inline constexpr Format tf32{32, 8, 11, true, 13, 0x7fffe000};
 inline constexpr Format e5m2{8, 5, 3, true, 0, 0x7f};
 inline constexpr Format e4m3{8, 4, 4, false, 0, 0x7f};
 

@@ -208,22 +208,29 @@ bool record_all(const Options& options, const std::vector<Source>& cases) {
 
 int main(int argc, char** argv) {
   Options options;
-  std::string jobs = "1";
+  std::string jobs = "1", condensed;
   for (int i = 1; i < argc; ++i) {
     std::string name = argv[i];
-    std::string* value = name == "--device" ? &options.device
-                         : name == "--out"  ? &options.out
-                         : name == "--only" ? &options.only
-                         : name == "--jobs" ? &jobs
-                                            : nullptr;
+    std::string* value = name == "--device"     ? &options.device
+                         : name == "--out"      ? &options.out
+                         : name == "--only"     ? &options.only
+                         : name == "--jobs"     ? &jobs
+                         : name == "--condense" ? &condensed
+                                                : nullptr;
     if (!value || i + 1 == argc) {
       std::fprintf(stderr, "usage: record_conformance [--device cuda|cuda:N|simulator] [--out FILE] [--only TEXT] "
-                           "[--jobs N]\n");
+                           "[--jobs N]\n       record_conformance --condense FILE --out FILE\n");
       return 2;
     }
     *value = argv[++i];
   }
   try {
+    if (!condensed.empty() && !options.out.empty()) {
+      Recording recording = read_recording(condensed);
+      condense(recording, *runtime::open_device("simulator:" + recording.target));
+      write_recording(options.out, recording);
+      return 0;
+    }
     std::vector<Source> cases;
     each_source([&](Source source) {
       if (source.name.find(options.only) != std::string::npos ||

@@ -12,6 +12,7 @@
 //
 //   case ran FINGERPRINT BYTES NAME       and BYTES bytes, the outputs of its launches, and a newline
 //   case refused FINGERPRINT BYTES NAME   and BYTES bytes of text, why it did not run, and a newline
+//   case same FINGERPRINT DIGEST NAME     the outputs were those of the simulator; 16 digits over them
 //
 // and the same with `map` for the tensor maps of driver_maps.h, which have 128 bytes.
 //
@@ -29,7 +30,8 @@ struct Recording {
   struct Entry {
     uint64_t fingerprint = 0;
     bool refused = false;
-    std::vector<std::byte> bytes; ///< outputs, or the message
+    std::vector<std::byte> bytes = {};             ///< outputs, or the message
+    std::optional<uint64_t> digest = std::nullopt; ///< in place of outputs
   };
   std::string device, driver, target, date;
   std::map<std::string, Entry> entries; ///< by the case's name
@@ -38,20 +40,25 @@ struct Recording {
 
 uint64_t fingerprint(const Case& c);
 
-void write_header(std::ostream& to, const Recording& recording);
+void write_header(std::ostream& to, const Recording& recording); ///< what comes before the entries
 /// `kind`: "case" or "map".
 void write_entry(std::ostream& to, const std::string& kind, const std::string& name, const Recording::Entry& entry);
+void write_recording(const std::string& path, const Recording& recording);
 /// Throws runtime::Error that names the file.
 Recording read_recording(const std::string& path);
 
 /// Runs the case as the recorder does, with few inputs.
 Recording::Entry record_case(runtime::Device& device, const Case& c);
 
+/// Keeps of outputs that are the simulator's own only a digest: what is left says what a GPU does otherwise.
+void condense(Recording& recording, runtime::Device& simulator);
+
 /// How a recording and the simulator compare. Where the definition leaves one answer both must give it; where it allows
 /// several, or an error, both must be within.
 struct Replay {
   size_t cases = 0, identical = 0; ///< compared; equal in every byte
   size_t refused = 0, changed = 0; ///< not run by the recorded device; changed since
+  size_t maps = 0;                 ///< tensor maps compared
   std::vector<std::string> wrong;  ///< the case, and what it was
 };
 Replay replay(const Recording& recording, runtime::Device& simulator);

@@ -185,8 +185,11 @@ Reference bits(const Spelling& s) {
       return exact(shift ? static_cast<uint64_t>(n - 1) - top : top);
     };
   }
+  // Position and length have 8 bits, says the manual; of 64-bit fields ptxas (13.0) makes code that has more.
+  auto has_more = [=](uint64_t pos, uint64_t len) { return n == 64 && ((pos | len) & 0xffffff00) != 0; };
   if (op == "bfe")
     return [=](const Inputs& i) {
+      if (has_more(i.b, i.c)) return Expected{.kind = Expected::Kind::anything};
       uint64_t pos = i.b & 0xff, len = i.c & 0xff, a = i.a & mask(n), msb = static_cast<uint64_t>(n) - 1, sbit;
       if (!sign || len == 0)
         sbit = 0;
@@ -198,6 +201,7 @@ Reference bits(const Spelling& s) {
     };
   if (op == "bfi")
     return [=](const Inputs& i) {
+      if (has_more(i.c, i.e)) return Expected{.kind = Expected::Kind::anything};
       uint64_t pos = i.c & 0xff, len = i.e & 0xff, d = i.b & mask(n);
       for (uint64_t k = 0; k < len && pos + k < static_cast<uint64_t>(n); ++k)
         d = (d & ~(uint64_t{1} << (pos + k))) | (i.a >> k & 1) << (pos + k);
@@ -227,7 +231,7 @@ Reference bits(const Spelling& s) {
     return [=](const Inputs& i) {
       int32_t offset = static_cast<int32_t>(i.c);
       uint64_t m = i.a & mask(32), base = i.b & 0xffffffff;
-      if (base > 31) return Expected{.kind = Expected::Kind::anything};
+      if (base > 31 || offset == INT32_MIN) return Expected{.kind = Expected::Kind::anything};
       if (offset == 0) return exact(m >> base & 1 ? base : 0xffffffff);
       int64_t left = offset > 0 ? int64_t{offset} : -int64_t{offset};
       for (auto k = static_cast<int>(base); k >= 0 && k < 32; k += offset > 0 ? 1 : -1)

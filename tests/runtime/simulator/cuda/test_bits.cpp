@@ -44,7 +44,7 @@ uint32_t highest(uint32_t a, bool is_signed) {
 uint32_t nth_set(uint32_t a, int base, int offset) {
   if (offset == 0) return bit(a, base) ? base : ~0u;
   int count = std::abs(offset);
-  for (int at = base; at >= 0 && at<32; at += offset> 0 ? 1 : -1)
+  for (int at = base; at >= 0 && at < 32; at += offset > 0 ? 1 : -1)
     if (bit(a, at) && --count == 0) return at;
   return ~0u;
 }
@@ -206,22 +206,11 @@ std::vector<uint32_t> expected_of_words(uint32_t a, uint32_t b, uint32_t c) {
       by_field(8, [&](int k) { return -s4a(k); }),
       by_field(16, [&](int k) { return std::abs(s2a(k)); }),
       by_field(8, [&](int k) { return clamped(std::abs(s4a(k)), 8, true); }),
+      by_field(16, [&](int k) { return std::max({s2a(k), s2b(k), s2c(k)}); }),
+      by_field(16, [&](int k) { return std::min({u2a(k), u2b(k), u2c(k)}); }),
+      by_field(16, [&](int k) { return std::max({s2a(k), s2b(k), 0}); }),
       by_field(16,
-               [&](int k) {
-                 return std::max({s2a(k), s2b(k), s2c(k)});
-               }),
-      by_field(16,
-               [&](int k) {
-                 return std::min({u2a(k), u2b(k), u2c(k)});
-               }),
-      by_field(16,
-               [&](int k) {
-                 return std::max({s2a(k), s2b(k), 0});
-               }),
-      by_field(16,
-               [&](int k) {
-                 return std::max(Fields{static_cast<uint32_t>(s2a(k) + s2b(k)), 16, true}(0), s2c(k));
-               }),
+               [&](int k) { return std::max(Fields{static_cast<uint32_t>(s2a(k) + s2b(k)), 16, true}(0), s2c(k)); }),
       by_field(16, [&](int k) { return std::min((u2a(k) + u2b(k)) & 0xffff, u2c(k)); }),
       static_cast<uint32_t>(std::max(std::min({s(a), s(b), s(c)}), 0)),
       static_cast<uint32_t>(dot_signed),

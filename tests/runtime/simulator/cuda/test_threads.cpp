@@ -199,7 +199,7 @@ TEST_CASE("special registers") {
       INFO(t);
       CHECK(o[0] == lane);
       CHECK(o[1] == t % 64 / 32);
-      CHECK(o[2] == 2);
+      CHECK(o[2] == 64);
       CHECK(o[3] < o[4]);
       CHECK(o[5] == (1u << lane) - 1);
       CHECK(o[6] == uint32_t(~((1u << lane) - 1)));
