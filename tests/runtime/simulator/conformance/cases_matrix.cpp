@@ -148,18 +148,12 @@ void product_case(const Sink& sink, const Product& t) {
                         }));
 }
 
-void rounding_case(const Sink& sink, const Product& t) {
+void rounding_case(const Sink& sink, const Product& t, Numbers numbers) {
   std::mt19937 random(9);
-  std::normal_distribution<double> normal;
-  auto fill = [&](Matrix& matrix, const Element& type) {
-    for (double& v : matrix.values) v = value_of(type, bits_of(type, normal(random)));
-  };
   Matrix a(t.m, t.k), b(t.k, t.n), c(t.m, t.n);
-  fill(a, t.a);
-  fill(b, t.b);
-  fill(c, t.c);
+  fill(a, t.a, numbers, random), fill(b, t.b, numbers, random), fill(c, t.c, numbers, random);
   Kernel kernel = kernel_of(t);
-  kernel.name += " rounded";
+  kernel.name += name_of(numbers);
   Case all = words_case(kernel, input_of(t, a, b, c), output_words(t), {});
   all.check = [=](std::span<const std::byte> output) {
     const Matrix d = matrix_d(t, output);
@@ -172,7 +166,8 @@ void rounding_case(const Sink& sink, const Product& t) {
           sum += product;
           size += std::fabs(product);
         }
-        report.add(std::fabs(d(m, n) - sum) <= size * rounding_of(t.d), [&] {
+        const double error = rounding_of(t.d, t.a, t.k, static_cast<double>(size), false);
+        report.add(std::fabs(d(m, n) - sum) <= error, [&] {
           return "row " + number(m) + " column " + number(n) + ": got " + std::to_string(d(m, n)) + ", expected " +
                  std::to_string(static_cast<double>(sum));
         });
@@ -183,16 +178,22 @@ void rounding_case(const Sink& sink, const Product& t) {
 }
 
 void rounding_cases(const Sink& sink) {
-  for (uint32_t k : {8u, 16u}) {
-    rounding_case(sink, {16, 8, k, F32, F16, F16, F32});
-    rounding_case(sink, {16, 8, k, F16, F16, F16, F16});
-    rounding_case(sink, {16, 8, k, F32, BF16, BF16, F32});
+  for (Numbers numbers : {Numbers::normal, Numbers::wide}) {
+    for (uint32_t k : {8u, 16u}) {
+      rounding_case(sink, {16, 8, k, F32, F16, F16, F32}, numbers);
+      rounding_case(sink, {16, 8, k, F32, BF16, BF16, F32}, numbers);
+    }
+    for (uint32_t k : {4u, 8u}) rounding_case(sink, {16, 8, k, F32, TF32, TF32, F32}, numbers);
+    for (const Element& a : {E4M3, E5M2})
+      for (const Element& b : {E4M3, E5M2}) rounding_case(sink, {16, 8, 32, F32, a, b, F32, "", 84}, numbers);
   }
-  for (uint32_t k : {4u, 8u}) rounding_case(sink, {16, 8, k, F32, TF32, TF32, F32});
-  for (const Element& a : {E4M3, E5M2})
-    for (const Element& b : {E4M3, E5M2}) rounding_case(sink, {16, 8, 32, F32, a, b, F32, "", 84});
-  rounding_case(sink, {8, 8, 4, F64, F64, F64, F64});
-  for (uint32_t k : {4u, 8u, 16u}) rounding_case(sink, {16, 8, k, F64, F64, F64, F64});
+  for (uint32_t k : {8u, 16u}) {
+    rounding_case(sink, {16, 8, k, F16, F16, F16, F16}, Numbers::normal);
+    rounding_case(sink, {16, 8, k, F32, BF16, BF16, F32}, Numbers::tiny);
+  }
+  rounding_case(sink, {16, 8, 8, F32, TF32, TF32, F32}, Numbers::tiny);
+  rounding_case(sink, {8, 8, 4, F64, F64, F64, F64}, Numbers::normal);
+  for (uint32_t k : {4u, 8u, 16u}) rounding_case(sink, {16, 8, k, F64, F64, F64, F64}, Numbers::normal);
 }
 
 void product_cases(const Sink& sink) {

@@ -73,7 +73,42 @@ std::string Product::spelling() const {
          "." + b.name + "." + c.name + operation;
 }
 
-double rounding_of(const Element& d) { return std::ldexp(1, (d.bits == 16 ? 1 : 2) - d.format->precision); }
+const char* name_of(Numbers numbers) {
+  switch (numbers) {
+  case Numbers::integers: return "";
+  case Numbers::normal: return " rounded";
+  case Numbers::wide: return " wide";
+  case Numbers::tiny: return " tiny";
+  }
+  return "";
+}
+
+void fill(Matrix& matrix, const Element& type, Numbers numbers, std::mt19937& random) {
+  std::normal_distribution<double> normal;
+  for (double& x : matrix.values) {
+    if (numbers == Numbers::integers) {
+      x = static_cast<double>(random() % 9) + (type.format || type.is_signed ? -4 : 240);
+      continue;
+    }
+    x = normal(random);
+    const auto spread = static_cast<int>(random() % 25) - 12;
+    if (numbers == Numbers::wide && type.format->exponent_bits < 8) // any finite bits
+      do x = value_of(type, random() & ((uint64_t{1} << type.bits) - 1));
+      while (!std::isfinite(x));
+    else if (numbers == Numbers::wide)
+      x = std::ldexp(x, spread);
+    else if (numbers == Numbers::tiny)
+      x = std::ldexp(x, spread / 3 - (type.bits == 32 && type.dropped() == 0 ? 126 : 63));
+    x = value_of(type, bits_of(type, x));
+  }
+}
+
+double rounding_of(const Element& d, const Element& a, uint32_t k, double size, bool warpgroup) {
+  const double cut = std::ldexp(size * (k + 1), warpgroup && a.bits == 8 ? -13 : -25);
+  const double last = std::ldexp(size, 1 - d.format->precision) * (d.bits != 16 && warpgroup && a.bits == 8 ? 1024 : 1);
+  // Every sum that is subnormal may be flushed; those of f16 have steps of 2^-24.
+  return cut + last + std::ldexp(k + 1, d.bits == 16 ? -24 : d.bits == 32 ? -126 : -1022);
+}
 
 Kernel kernel_of(const Product& product) {
   Fragments f(product);

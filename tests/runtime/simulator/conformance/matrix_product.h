@@ -4,6 +4,8 @@
 #include "tests/runtime/simulator/conformance/case.h"
 #include "tests/runtime/simulator/conformance/exact.h"
 
+#include <random>
+
 namespace tilejit::conformance {
 
 /// A type of matrix elements: how numbers become bits.
@@ -12,6 +14,8 @@ struct Element {
   uint32_t bits;
   const Format* format; ///< null: an integer
   bool is_signed = false;
+
+  int dropped() const { return format ? format->dropped : 0; }
 };
 inline constexpr Element F16{"f16", 16, &f16}, BF16{"bf16", 16, &bf16}, TF32{"tf32", 32, &tf32}, F32{"f32", 32, &f32},
     F64{"f64", 64, &f64}, E4M3{"e4m3", 8, &e4m3}, E5M2{"e5m2", 8, &e5m2}, S8{"s8", 8, nullptr, true},
@@ -38,8 +42,20 @@ struct Product {
 
   std::string spelling() const; ///< "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"
 };
-/// What a sum of products may be off, of the sum of their magnitudes. Partial sums of f16 are kept in f32.
-double rounding_of(const Element& d);
+/// Numbers of a test.
+enum class Numbers {
+  integers, ///< small: every order of summation gives the same
+  normal,   ///< of the normal distribution
+  wide,     ///< of very different sizes, subnormal ones of small types among them
+  tiny      ///< whose products are near the smallest normal float32
+};
+const char* name_of(Numbers numbers);
+void fill(Matrix& matrix, const Element& type, Numbers numbers, std::mt19937& random);
+
+/// What a sum of products may be off; `size`: the sum of their magnitudes and of C's, `k`: how many there are. An H200
+/// cuts every term at 2^-25 of the greatest one's power of two (2^-13 where wgmma multiplies 8-bit numbers), sums
+/// exactly and cuts that off to the type of D; for f16 it rounds.
+double rounding_of(const Element& d, const Element& a, uint32_t k, double size, bool warpgroup);
 
 /// For `words_case`: each lane loads its registers of A, B and C and stores those of D.
 Kernel kernel_of(const Product& product);
