@@ -182,6 +182,11 @@ Barrier& arrive(Warp* w, const Insn* ip, uint32_t id, uint32_t mask) {
   if (more->b & 4 && mask != w->live)
     misused_barrier(w, ip, "only some threads of the warp execute it, but an aligned barrier is for all of them");
   if (id >= 16) misused_barrier(w, ip, "a block has 16 barriers, 0 to 15");
+  for (uint32_t i = 0; i < w->split_count; ++i)
+    if (const Split& s = w->splits[i]; s.wait == Wait::barrier && s.id != id)
+      misused_barrier(w, ip,
+                      "threads of its warp wait at barrier " + std::to_string(s.id) +
+                          ": a warp can be at one barrier only, and a GPU stops with an illegal instruction");
   Barrier& barrier = w->block->barriers[id];
   const auto* counts = reinterpret_cast<const uint32_t*>(w->file + ip->b);
   const uint32_t count = ip->b ? counts[more->b & 2 ? std::countr_zero(mask) : 0] : 0;

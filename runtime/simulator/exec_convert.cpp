@@ -277,7 +277,8 @@ struct ToFloat {
       x = static_cast<To>(to_f32(a));
     if constexpr (sat) x = x > To(0) ? (x < To(1) ? x : To(1)) : To(0);
     if constexpr (ftz && sizeof(To) == 4) x = flushed(x);
-    constexpr bool keeps_nan = sizeof(To) == 4 && (sizeof(From) == 8 || exponent_of<From> == exponent_of<bf16>);
+    constexpr bool keeps_nan =
+        sizeof(To) == 4 && (sizeof(From) == 8 || (!ftz && exponent_of<From> == exponent_of<bf16>));
     if constexpr (is_float_type<From> && !keeps_nan) {
       constexpr LaneOf<To> nan = sizeof(To) == 4 ? LaneOf<To>(0x7fffffff) : LaneOf<To>(0x7fffffffffffffff);
       x = bits_as<To>(x != x ? nan : bits_as<LaneOf<To>>(x));

@@ -42,12 +42,17 @@ struct Mul : Ops2<T> {
       return finish<T, flags>(to_f32(before<T, flags>(a)) * to_f32(before<T, flags>(b)));
   }
 };
+/// The NaN of elements outside of a tensor, of either sign.
+template <class T>
+inline bool is_outside(T x) {
+  return (x.bits & 0x7fff) == 0x7ff7;
+}
 template <class T, int flags = 0>
 struct Fma : Ops3<T> {
   static inline T apply(T a, T b, T c) {
     f64 p = f64(to_f32(before<T, flags>(a))) * f64(to_f32(before<T, flags>(b)));
     T r = finish<T, flags>(odd_f32(odd_sum(p, f64(to_f32(before<T, flags>(c))))));
-    if (flags & oob_) r.bits = a.bits == 0x7fff || b.bits == 0x7fff ? 0 : r.bits; // an operand that is out of bounds
+    if (flags & oob_) r.bits = is_outside(a) || is_outside(b) ? 0 : r.bits;
     return r;
   }
 };

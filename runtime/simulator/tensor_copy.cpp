@@ -2,7 +2,8 @@
 // "cp.async.bulk.tensor", "Tensors", "tensormap.replace", "tensormap.cp_fenceproxy".
 //
 // A box lies packed in shared memory, its innermost dimension contiguous, and is swizzled by address. Elements outside
-// the tensor are filled on loads and left out on stores.
+// the tensor are filled on loads and left out on stores; but where a row of the tensor ends within 16 bytes, a store or
+// a reduction goes on to their end, as it does on an H200.
 #include "runtime/simulator/cluster.h"
 #include "runtime/simulator/swizzle.h"
 
@@ -14,21 +15,11 @@ namespace tilejit::runtime::simulator {
 
 namespace {
 
-/// What `fill_nan` puts in place of elements that there are not.
+/// Elements that there are not: zero, or with `fill_nan` the NaN that fma.oob knows again, as an H200 writes it.
 void fill(uint8_t* to, uint32_t count, const TensorMap& map) {
-  uint32_t bytes = bytes_of_element(map.element);
-  uint64_t value = 0;
-  if (map.fill_nan) switch (static_cast<TensorElement>(map.element)) {
-    case TensorElement::f16:
-    case TensorElement::bf16: value = 0x7fff; break;
-    case TensorElement::f32:
-    case TensorElement::f32_ftz:
-    case TensorElement::tf32:
-    case TensorElement::tf32_ftz: value = 0x7fffffff; break;
-    case TensorElement::f64: value = 0x7fffffffffffffff; break;
-    default: break;
-    }
-  for (uint32_t i = 0; i < count; ++i) std::memcpy(to + i * bytes, &value, bytes);
+  const uint32_t bytes = count * bytes_of_element(map.element);
+  if (!map.fill_nan || !is_floating(map.element)) return void(std::memset(to, 0, bytes));
+  for (uint32_t i = 0; i < bytes; i += 2) std::memcpy(to + i, &outside_nan, 2);
 }
 
 /// The part of a box that lies along its innermost dimension.
@@ -55,6 +46,8 @@ void each_row(const Token& t, F f) {
     if (inside) {
       row.first = static_cast<uint32_t>(std::clamp<int64_t>(-begin, 0, count));
       row.last = std::max(row.first, static_cast<uint32_t>(std::clamp<int64_t>(size - begin, 0, count)));
+      if (t.kind == Token::Kind::tensor_store && row.last > row.first)
+        row.last = (row.last * bytes + 15) / 16 * 16 / bytes;
     }
     f(row, offset);
     for (uint32_t d = 1; d < map.rank(); ++d) {

@@ -41,6 +41,8 @@ struct Bits {
   }
 };
 
+constexpr uint8_t tf32_from_f32 = static_cast<uint8_t>(TensorElement::tf32) - static_cast<uint8_t>(TensorElement::f32);
+
 } // namespace
 
 TensorMap unpack_tensormap(const void* bytes) {
@@ -49,7 +51,7 @@ TensorMap unpack_tensormap(const void* bytes) {
   TensorMap map;
   map.address = static_cast<uint64_t>(static_cast<int64_t>(bits.get(0, 57) << 7) >> 7);
   map.rank_less_one = static_cast<uint8_t>(bits.get(68, 3));
-  map.element = static_cast<uint8_t>(bits.get(71, 4));
+  map.element = static_cast<uint8_t>(bits.get(71, 4) + (bits.get(80, 1) ? tf32_from_f32 : 0));
   map.interleave = static_cast<uint8_t>(bits.get(75, 2));
   map.swizzle = static_cast<uint8_t>(bits.get(77, 2));
   map.fill_nan = static_cast<uint8_t>(bits.get(79, 1));
@@ -66,9 +68,11 @@ void pack_tensormap(const TensorMap& map, void* bytes) {
   Bits bits;
   std::memcpy(bits.words, bytes, sizeof bits.words);
   bits.put(0, 57, map.address);
-  bits.put(64, 4, 2);
   bits.put(68, 3, map.rank_less_one);
-  bits.put(71, 4, map.element);
+  const bool tf32 = map.element == static_cast<uint8_t>(TensorElement::tf32) ||
+                    map.element == static_cast<uint8_t>(TensorElement::tf32_ftz);
+  bits.put(71, 4, map.element - (tf32 ? tf32_from_f32 : 0u));
+  bits.put(80, 1, tf32);
   bits.put(75, 2, map.interleave);
   bits.put(77, 2, map.swizzle);
   bits.put(79, 1, map.fill_nan);
@@ -83,6 +87,8 @@ void pack_tensormap(const TensorMap& map, void* bytes) {
   }
   std::memcpy(bytes, bits.words, sizeof bits.words);
 }
+
+bool is_floating(uint8_t element) { return element >= static_cast<uint8_t>(TensorElement::f16); }
 
 uint32_t bytes_of_element(uint8_t element) {
   switch (static_cast<TensorElement>(element)) {
@@ -166,6 +172,7 @@ std::array<std::byte, tensormap_bytes> encode_tensormap(const TensorMapDescripti
   default: refuse("a swizzle has 0, 32, 64 or 128 bytes, not " + std::to_string(d.swizzle));
   }
   map.fill_nan = d.fill_nan;
+  if (d.fill_nan && !is_floating(map.element)) refuse("elements of type " + d.type + " can't be NaN: fill with zeros");
   if (std::string flaw = flaw_of(map); !flaw.empty()) refuse(flaw);
   std::array<std::byte, tensormap_bytes> bytes{};
   pack_tensormap(map, bytes.data());

@@ -2,15 +2,15 @@
 //
 // A map has 128 bytes, and all that it says is in the first 64, as on the machine: there are compilers whose kernels
 // copy no more before tensormap.replace fills them in. NVIDIA does not tell the places of the fields; these are those
-// that CuTe DSL's host code gives them. From bit:
+// where the driver puts them (tests/runtime/simulator/conformance/driver_maps.h) and CuTe DSL's host code. From bit:
 //
 //     0  address (signed) 57 bits        96  strides / 16, low 32 bits each (dimensions 1 to 4)
-//    64  2                             224  and their 4 high bits each
-//    68  dimensions - 1    3           256  sizes - 1         32 bits each
-//    71  element           4           416  element strides - 1  3
-//    75  interleave        2           440  box sizes - 1     8
-//    77  swizzle           2
-//    79  fill with NaN     1            57  ours: which sizes are 0, 1 bit each
+//    68  dimensions - 1    3           224  and their 4 high bits each
+//    71  element           4           256  sizes - 1         32 bits each
+//    75  interleave        2           416  element strides - 1  3
+//    77  swizzle           2           440  box sizes - 1     8
+//    79  fill with NaN     1
+//    80  f32 is tf32       1            57  ours: which sizes are 0, 1 bit each
 //
 // So a map of zeros that tensormap.replace fills in is a map, too. `encode_tensormap` stands where a program would call
 // cuTensorMapEncodeTiled, with the same restrictions.
@@ -45,6 +45,10 @@ struct TensorMap {
 TensorMap unpack_tensormap(const void* bytes);
 void pack_tensormap(const TensorMap& map, void* bytes);
 
+/// What a box of 16-bit floats is filled with where it is outside of its tensor and the map says NaN; of wider ones it
+/// is every two bytes.
+inline constexpr uint16_t outside_nan = 0x7ff7;
+bool is_floating(uint8_t element);
 /// Bytes of an element; 0 where there is no such type.
 uint32_t bytes_of_element(uint8_t element);
 /// From one element of a box to the next along a dimension. The innermost has no such stride: the map's is ignored.

@@ -55,8 +55,8 @@ TEST_CASE("places of a tensor map's fields") {
   uint64_t words[16];
   std::memcpy(words, map.data(), sizeof words);
   CHECK(words[0] == 0x123456789ab0);
-  CHECK((words[1] & 0xffffffff) == (2 | 4 << 4 | 10 << 7 | 2 << 13)); // 5 dimensions, bf16, 64 bytes
-  CHECK(words[1] >> 32 == 0x12233445);                                // stride / 16: low bits here,
+  CHECK((words[1] & 0xffffffff) == (4 << 4 | 10 << 7 | 2 << 13)); // 5 dimensions, bf16, 64 bytes
+  CHECK(words[1] >> 32 == 0x12233445);                            // stride / 16: low bits here,
   CHECK(words[2] == (1 | uint64_t{2} << 32));
   CHECK(words[3] == (3 | uint64_t{1} << 32)); // and high bits here
   CHECK(words[4] == (0x100 | uint64_t{0x201} << 32));

@@ -97,32 +97,6 @@ void block_cases(const Sink& sink) {
                         {}, 2, [=](uint32_t thread, uint32_t word) -> std::optional<uint32_t> {
                           return word == 0 ? 1 : lower(thread) ? (thread ^ 32) + 100 : 0;
                         }));
-  // Each half has a barrier of its own, and the halves of the second warp reach theirs one after the other.
-  for (bool by_lane : {false, true})
-    for (std::string op : {"sync", "red.popc.u32"}) {
-      const bool sum = op != "sync";
-      const std::string signal = "st.volatile.shared.b32 [%r20], 1;\n";
-      auto at = [&](const std::string& name) {
-        return "barrier." + op + (sum ? " %r25, " + name + ", 32, %p1;\n" : " " + name + ", 32;\n");
-      };
-      emit(sink,
-           words_case({.name = "barrier." + op + " of halves of warps" + (by_lane ? ", named by lane" : ""),
-                       .tests = {"barrier." + op},
-                       .body = "mov.u32 %r20, area;\nst.shared.b32 [%r20], 0;\nbar.sync 0;\nmov.u32 %r25, 0;\n"
-                               "shr.u32 %r21, %r0, 4;\nand.b32 %r22, %r21, 1;\nadd.u32 %r22, %r22, 1;\nand.b32 %r23, "
-                               "%r0, 3;\nsetp.lt.u32 %p1, %r23, %r22;\nsetp.ne.u32 %p2, %r21, 3;\n@%p2 bra JOIN;\n"
-                               "POLL: ld.volatile.shared.b32 %r24, [%r20];\nsetp.eq.u32 %p3, %r24, 0;\n@%p3 bra "
-                               "POLL;\nJOIN:\n" +
-                               (by_lane ? at("%r22") + signal
-                                        : "setp.eq.u32 %p4, %r22, 2;\n@%p4 bra SECOND;\n" + at("1") + signal +
-                                              "bra DONE;\nSECOND:\n" + at("2") + "DONE:\n") +
-                               store(0, "%r25"),
-                       .declarations = ".shared .b32 area[1];",
-                       .threads = 64},
-                      {}, 1, [=](uint32_t thread, uint32_t) -> std::optional<uint32_t> {
-                        return !sum ? 0 : lower(thread) ? 8 : 16;
-                      }));
-    }
   for (uint32_t members : {0xffffffffu, 0x0000ffffu, 0xaaaaaaaau, 0x80000001u})
     emit(sink,
          words_case({.name = "bar.warp.sync among " + hex(members),

@@ -17,8 +17,8 @@ struct Element {
   uint64_t nan = 0;     ///< what fills, where it is not zero; 0: the type has none
 };
 constexpr Element U8{"u8", 0, 1}, U16{"u16", 1, 2}, U32{"u32", 2, 4}, S32{"s32", 3, 4}, U64{"u64", 4, 8},
-    F16{"f16", 6, 2, 0x7fff}, F32{"f32", 7, 4, 0x7fffffff}, F64{"f64", 9, 8, 0x7fffffffffffffff},
-    BF16{"bf16", 10, 2, 0x7fff};
+    F16{"f16", 6, 2, 0x7ff7}, F32{"f32", 7, 4, 0x7ff77ff7}, F64{"f64", 9, 8, 0x7ff77ff77ff77ff7},
+    BF16{"bf16", 10, 2, 0x7ff7};
 
 struct Box {
   std::string name;
@@ -49,17 +49,19 @@ constexpr uint32_t area_bytes = 4096;
 
 /// f(byte in shared memory, byte in the tensor or -1) for each element of the box. Elements are packed, the first
 /// dimension innermost; a swizzle of 32, 64, 128 bytes exchanges 16-byte chunks within each 128 bytes: the chunk's
-/// number is xored with that of the 128 bytes.
+/// number is xored with that of the 128 bytes. `stores`: a row of the tensor goes on to a multiple of 16 bytes.
 template <class F>
-void each_element(const Box& b, F f) {
+void each_element(const Box& b, F f, bool stores = false) {
   auto strides = b.strides();
+  const uint64_t per_chunk = 16 / b.element.bytes;
   std::vector<uint32_t> index(b.dims.size());
   for (uint32_t place = 0;; ++place) {
     bool inside = true;
     uint64_t offset = 0;
     for (size_t d = 0; d < index.size(); ++d) {
       int64_t at = b.at[d] + int64_t{index[d]} * b.step(d);
-      inside = inside && at >= 0 && at < static_cast<int64_t>(b.dims[d]);
+      const uint64_t size = d == 0 && stores ? (b.dims[0] + per_chunk - 1) / per_chunk * per_chunk : b.dims[d];
+      inside = inside && at >= 0 && at < static_cast<int64_t>(size);
       offset += static_cast<uint64_t>(at) * strides[d];
     }
     uint32_t byte = place * b.element.bytes, chunks = b.swizzle / 16;
@@ -206,14 +208,17 @@ void store_case(const Sink& sink, const Box& b, const std::string& op = "", bool
       spelling + " [%rd60, " + coordinates(b) + "], [area]" + (hint ? ", %rd40" : "") +
       ";\ncp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;\nDONE:\n";
   std::vector<uint8_t> expected = tensor;
-  each_element(b, [&](uint32_t from, int64_t to) {
-    if (to < 0) return;
-    uint64_t old = 0, x = 0;
-    std::memcpy(&old, &expected[static_cast<size_t>(to)], b.element.bytes);
-    std::memcpy(&x, &area[from], b.element.bytes);
-    if (!op.empty()) x = reduced(op, b.element.name, old, x);
-    std::memcpy(&expected[static_cast<size_t>(to)], &x, b.element.bytes);
-  });
+  each_element(
+      b,
+      [&](uint32_t from, int64_t to) {
+        if (to < 0) return;
+        uint64_t old = 0, x = 0;
+        std::memcpy(&old, &expected[static_cast<size_t>(to)], b.element.bytes);
+        std::memcpy(&x, &area[from], b.element.bytes);
+        if (!op.empty()) x = reduced(op, b.element.name, old, x);
+        std::memcpy(&expected[static_cast<size_t>(to)], &x, b.element.bytes);
+      },
+      true);
   area.insert(area.end(), tensor.begin(), tensor.end());
   c.input = as_input(area);
   c.output = tensor.size();
@@ -233,7 +238,8 @@ Box box_of(const Element& e, size_t rank, uint32_t swizzle, const std::string& w
     auto step = static_cast<int32_t>(d ? 1 : 16 / e.bytes);
     b.dims.push_back(b.box[d] + (d ? 3 : 3 * static_cast<uint32_t>(step) / 2 + 1));
     auto last = static_cast<int32_t>(b.dims[d] - b.box[d]) / step * step;
-    b.at.push_back(where == "inside" ? last - (d ? step : 0) : where == "before" ? -step : last + step);
+    const bool before = where == "before" || where == (d ? "above" : "left");
+    b.at.push_back(before ? -step : where == "after" ? last + step : last - (d ? step : 0));
   }
   b.name = number(static_cast<int64_t>(rank)) + "d " + e.name + " swizzled by " + number(swizzle) + " " + where +
            (nan ? " filled with NaN" : "");
@@ -307,6 +313,10 @@ void tensor_copy_cases(const Sink& sink) {
       if (e.nan) load_case(sink, box_of(e, 3, swizzle, "before", true));
       store_case(sink, box_of(e, 3, swizzle, "before"));
     }
+  for (std::string where : {"left", "above"}) {
+    load_case(sink, box_of(F32, 3, 64, where));
+    store_case(sink, box_of(U32, 3, 64, where));
+  }
   // Not every row.
   Box strided = box_of(F32, 2, 0, "inside");
   strided.name = "2d f32 by steps";

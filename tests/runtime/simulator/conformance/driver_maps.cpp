@@ -43,10 +43,12 @@ std::array<std::byte, 128> encode_by_driver(const TensorMapDescription& d) {
   alignas(64) std::array<std::byte, 128> map{};
   std::vector<uint32_t> steps = d.element_strides;
   if (steps.empty()) steps.assign(d.dims.size(), 1);
+  std::vector<uint64_t> strides = d.strides;
+  strides.resize(d.dims.size()); // one more than is read, so that there is a place of them for one dimension
   const int swizzle = d.swizzle == 32 ? 1 : d.swizzle == 64 ? 2 : d.swizzle == 128 ? 3 : 0;
   const int result =
       encode(map.data(), driver_type(d.type), static_cast<uint32_t>(d.dims.size()), reinterpret_cast<void*>(d.address),
-             d.dims.data(), d.strides.data(), d.box.data(), steps.data(), 0, swizzle, 0, d.fill_nan);
+             d.dims.data(), strides.data(), d.box.data(), steps.data(), 0, swizzle, 0, d.fill_nan);
   if (result != 0) throw runtime::Error("cuTensorMapEncodeTiled: CUDA error " + std::to_string(result));
   return map;
 }

@@ -1,6 +1,9 @@
 // recording.cpp - see recording.h.
 #include "tests/runtime/simulator/conformance/recording.h"
 
+#include "tests/runtime/simulator/conformance/driver_maps.h"
+
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -176,6 +179,16 @@ Replay replay(const Recording& recording, runtime::Device& simulator) {
     else if (simulated.wrong)
       result.wrong.push_back(source.name + ": the simulator" + simulated.first);
   });
+  for (const NamedMap& map : driver_maps()) {
+    auto it = recording.maps.find(map.name);
+    if (it == recording.maps.end() || it->second.refused) continue;
+    const Recording::Entry mine = record_map(map, false);
+    if (mine.fingerprint != it->second.fingerprint) continue;
+    ++result.maps;
+    constexpr uint32_t used = runtime::simulator::tensormap_used_bytes;
+    if (mine.refused || !std::ranges::equal(std::span(mine.bytes).first(used), std::span(it->second.bytes).first(used)))
+      result.wrong.push_back("tensor map " + map.name + ": the simulator's is another one");
+  }
   return result;
 }
 

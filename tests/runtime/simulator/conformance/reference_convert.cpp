@@ -113,7 +113,8 @@ Reference float_to_float(const Spelling& s, const Format& to, const Format& from
       if (to.bits == 64 || copies) return Expected{.kind = Expected::Kind::any_nan};
       // What the manual leaves open is as on an H200.
       if (from.bits == 64) return exact(cut_nan(to, from, bits));
-      if (from.bits == 16 && to.bits == 32 && from.exponent_bits == to.exponent_bits) return exact(bits << 16);
+      if (from.bits == 16 && to.bits == 32 && !ftz_out && from.exponent_bits == to.exponent_bits)
+        return exact(bits << 16);
       if (to.dropped && away) return exact(bits & ~mask(to.dropped));
       return exact(to.canonical_nan);
     }

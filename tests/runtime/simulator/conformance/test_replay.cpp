@@ -42,9 +42,9 @@ TEST_CASE("recordings of GPUs: the simulator gives the same") {
     Replay r = replay(recording, *device);
     std::printf(
         "%s, driver %s, %s: %zu cases compared, %zu of them equal in every byte; %zu not run there, %zu changed "
-        "since\n",
+        "since; %zu tensor maps\n",
         recording.device.c_str(), recording.driver.c_str(), recording.date.c_str(), r.cases, r.identical, r.refused,
-        r.changed);
+        r.changed, r.maps);
     for (const std::string& wrong : r.wrong) FAIL_CHECK(wrong);
     CHECK(r.cases > 0);
   }
