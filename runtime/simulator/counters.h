@@ -16,6 +16,8 @@ struct Instruments {
   bool sanitize = false; ///< races, uninitialised reads, misuse of asynchronous operations
   bool counters = false; ///< by line of the PTX and of the source
   bool estimate = false; ///< records what the time estimate needs (estimate.h); counts, too
+  /// Matrix products are summed bit for bit as by an H200 (exec_exact.cpp): many times slower.
+  bool exact_products = false;
   auto operator<=>(const Instruments&) const = default;
 };
 

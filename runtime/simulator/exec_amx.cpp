@@ -153,7 +153,7 @@ struct Registers {
 void products(const WarpgroupProduct* p, uint32_t count) {
   alignas(64) static thread_local uint8_t a[4][most_products][512], b[most_pairs][most_products][512], d[2][1024];
   static constexpr TileConfiguration tiles = configuration();
-  if (p->a_type != Type::bf16) return wgmma_kernel_v4()(p, count);
+  if (p->a_type != Type::bf16 || p->exact) return wgmma_kernel_v4()(p, count);
   const uint32_t pairs = (p->groups + 1) / 2;
   bool any = false;
   for (uint32_t i = 0; i < count; ++i) {

@@ -45,6 +45,15 @@ const Packing& packing_of(Type type) {
   }
 }
 
+int least_exponent(Type type) {
+  return type == Type::bf16 || type == Type::tf32 ? -126 : type == Type::e4m3 ? -6 : -14;
+}
+ExactTile exact_tile(Type a, Type b, bool warpgroup) {
+  const bool small = warpgroup && (a == Type::e4m3 || a == Type::e5m2);
+  return {
+      .digits = small ? 13 : 25, .kept = small ? 14 : 24, .least_a = least_exponent(a), .least_b = least_exponent(b)};
+}
+
 /// Of wgmma.
 const Packing& warpgroup_packing_of(Type type) {
   static constexpr Packing apart = packing<Bf16Apart>(0x80008000);
@@ -69,12 +78,15 @@ const Insn* mma_sync(Warp* w, const Insn* ip) {
   }
   const Packing &pack_of_a = packing_of(static_cast<Type>(ip->d & 255)),
                 &pack_of_b = packing_of(static_cast<Type>(ip->d >> 8));
-  const int halves = static_cast<int>(ip->a), steps = halves * pack_of_a.steps;
+  const int halves = static_cast<int>(ip->a & ~product_exact), steps = halves * pack_of_a.steps;
   const auto result = static_cast<Result>(ip->b);
   alignas(64) float a[64 * a_step], b[64 * b_step];
   const u32* rows = offsets_of(ip);
   const CoreRows of_a[2][2] = {{{w->file + rows[4]}, {w->file + rows[6]}}, {{w->file + rows[5]}, {w->file + rows[7]}}};
   pack_of_a.a(of_a, halves, 0, a);
+  const bool exact = ip->a & product_exact && (result == Result::f32 || result == Result::f16);
+  ExactTile all = exact_tile(static_cast<Type>(ip->d & 255), static_cast<Type>(ip->d >> 8), false);
+  all.file = w->file, all.a = a, all.steps = steps, all.result = result, all.adds = true;
   for (; ip != next; ip += slots_of_product) {
     const u32* pair[2] = {offsets_of(ip), offsets_of(ip)};
     const bool two = ip + slots_of_product != next;
@@ -83,6 +95,13 @@ const Insn* mma_sync(Warp* w, const Insn* ip) {
                                  {{w->file + pair[1][8]}, {w->file + pair[1][9]}}};
     pack_of_b.b(of_b, halves, b);
     const Tile left{pair[0] + 10, pair[0]}, right{pair[1] + 10, pair[1]};
+    if (exact) {
+      for (int n = 0; n <= two; ++n) {
+        all.c = pair[n] + 10, all.d = pair[n], all.b = b + b_step / 2 * n;
+        ISA(multiply_exactly)(all);
+      }
+      continue;
+    }
     if (tiles_at_once == 2 && two) {
       multiply_two(w->file, left, right, b, a, steps, result, true);
       continue;
@@ -111,9 +130,30 @@ void pack_b_of(const WarpgroupProduct& p, u32 n, float* panel) {
   (p.transpose_b ? packing.b_transposed : packing.b)(cores, 2, panel);
 }
 
+/// Product by product.
+void exact_products(const WarpgroupProduct* p, u32 count) {
+  const u32 registers = p->result == Result::f16 ? 2 : 4;
+  alignas(64) float a[64 * a_step], b[64 * b_step];
+  ExactTile tile = exact_tile(p->a_type, p->b_type, true);
+  tile.a = a, tile.steps = 2 * warpgroup_packing_of(p->a_type).steps, tile.result = p->result;
+  for (u32 i = 0; i < count; ++i)
+    for (u32 w = 0; w < 4; ++w) {
+      pack_a_of(p[i], w, a);
+      tile.file = p->files[w], tile.adds = p[i].adds || i;
+      for (u32 n = 0; n < p->groups; ++n) {
+        if (n % 2 == 0) pack_b_of(p[i], n / 2, b);
+        tile.c = tile.d = p->rows + n * registers, tile.b = b + n % 2 * (b_step / 2);
+        ISA(multiply_exactly)(tile);
+      }
+    }
+}
+
 /// Products one after another into the same D: their steps follow each other in the panels, one chain. A is packed warp
 /// by warp, so that its panel is still in the first-level cache.
 void products(const WarpgroupProduct* p, u32 count) {
+  // 8-bit floats always: what their sums lose is not a matter of the last digit.
+  if (p->a_type == Type::e4m3 || p->a_type == Type::e5m2 || (p->exact && p->result <= Result::f16))
+    return exact_products(p, count);
   const u32 each = u32(2 * warpgroup_packing_of(p->a_type).steps), steps = count * each, b_size = steps * b_step;
   const u32 pairs = (p->groups + 1) / 2, registers = p->result == Result::f16 ? 2 : 4;
   alignas(64) static thread_local float a[max_product_steps * a_step], b[16 * max_product_steps * b_step];

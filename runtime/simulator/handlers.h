@@ -42,14 +42,28 @@ struct SharedMatrix {
   uint32_t at[32][2][8];
 };
 enum class Result : uint8_t { f32, f16, s32, s32_saturated };
+/// Beside the halves of k in the fields of mma.sync.
+inline constexpr uint32_t product_exact = 256;
+
+/// D = A B + C for a tile of 16 x 8 with float results, as an H200 sums it: exec_exact.cpp.
+struct ExactTile {
+  uint8_t* file;
+  const uint32_t *c, *d; ///< offsets of their rows in the file
+  const float *a, *b;    ///< panels: mma_tile.h
+  int steps;
+  Result result;
+  bool adds;            ///< C counts
+  int digits, kept;     ///< below the greatest power of two, and of the sum
+  int least_a, least_b; ///< exponents of A's and B's type
+};
 
 /// What wgmma computes: 64 rows, sixteen of each warp, by 8 * groups columns and 32 bytes of k.
 struct WarpgroupProduct {
   Type a_type, b_type;
   Result result;
   uint32_t groups;
-  bool adds, negate, transpose_a, transpose_b;
-  const uint8_t* a_registers[4][4]; ///< by warp; null: A is in shared memory
+  bool adds, negate, transpose_a, transpose_b, exact; ///< exact: as ExactTile
+  const uint8_t* a_registers[4][4];                   ///< by warp; null: A is in shared memory
   SharedMatrix a, b;
   uint8_t* files[4];    ///< by warp
   const uint32_t* rows; ///< offsets of D's rows in a file
@@ -107,6 +121,7 @@ Fn ISA(select_matrix_more)(const Request&);
 Fn ISA(select_carry)(bool out, bool subtract, bool wide);
 Fn ISA(select_helper)(Helper);
 Fn ISA(mma_handler)();
+void ISA(multiply_exactly)(const ExactTile&);
 WarpgroupKernel ISA(wgmma_kernel)();
 const Handlers& ISA(handlers)();
 #endif

@@ -269,7 +269,7 @@ bool Lowering::tile_product(const Instruction& i) {
   fill('b', rows_of_d + rows_of_a, rows_of_b);
   fill('c', rows_of_d + rows_of_a + rows_of_b, 4);
   const Insn fields{.d = static_cast<uint32_t>(i.type(1)) | static_cast<uint32_t>(i.type(2)) << 8,
-                    .a = halves,
+                    .a = halves | (p_->instruments.exact_products ? product_exact : 0),
                     .b = static_cast<uint32_t>(result_of(i)),
                     .c = guard_.offset,
                     .aux = guard_.turned};

@@ -117,6 +117,7 @@ void prepare(BlockState& block, uint32_t warpgroup, const PendingProduct& p, uin
   product.transpose_b = words.flags & product_transpose_b;
   product.negate = words.flags & product_negate;
   product.adds = p.keeps;
+  product.exact = block.launch->program->instruments.exact_products;
   product.a_type = static_cast<Type>(words.types & 255), product.b_type = static_cast<Type>(words.types >> 8);
   product.result = static_cast<Result>(words.result);
   product.groups = words.n / 8;

@@ -145,6 +145,12 @@ class Run(Cli):
         self.check("o.npy")
         self.bad("nowhere", "run", "attention", *words, "--out", "o=o.npy", "--device", "simulator", "--findings", "nowhere/f.json")
 
+    def test_exact_products(self):
+        words = self.inputs((1, 40, 2, 64), (1, 40, 2, 64), (1, 40, 2, 64))
+        out = ("--out", "o=o.npy", "--out", "lse=lse.npy")
+        self.good("run", "attention", *words, *out, "--device", "simulator", "--exact-products")
+        self.check("o.npy", "lse.npy")
+
     def test_only_what_is_asked_for_is_written(self):
         words = self.inputs()
         before = set(self.folder.iterdir())
@@ -229,7 +235,7 @@ class Run(Cli):
 
     def test_a_failing_device_is_not_the_users_mistake(self):
         words = self.inputs()
-        fake = {"TILEJIT_LIBCUDA": FAKE_LIBCUDA, "TILEJIT_FAKE_FAIL": "cuLaunchKernel=700"}
+        fake = {"TILEJIT_LIBCUDA": FAKE_LIBCUDA, "TILEJIT_FAKE_FAIL": "cuLaunchKernelEx=700"}
         before = sorted(self.folder.iterdir())
         run = self.run_tilejit("run", "attention", *words, "--out", "o=o.npy", "--device", "cuda", environment=fake)
         self.assertEqual(run.returncode, 1, run.stderr)

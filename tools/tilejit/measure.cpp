@@ -34,6 +34,8 @@ void MeasureOptions::add_to(CLI::App& command) {
   command.add_option("--estimate-as", estimate_as, "How the estimate is printed; default table")
       ->type_name("json|table")
       ->check(CLI::IsMember({"json", "table"}));
+  command.add_flag("--exact-products", exact_products,
+                   "Simulator: matrix products are summed bit for bit as an H200 sums them; many times slower");
   command
       .add_option("--registers", registers,
                   "For the estimate: registers of a thread, where ptxas has told them; without it they are estimated")
@@ -55,8 +57,10 @@ void MeasureOptions::begin(runtime::SimulatorDevice& device) const {
     throw InputError(std::string("--estimate: ") + error.what());
   }
   device.set_seed(seed);
-  device.set_instruments(
-      {.sanitize = sanitize, .counters = annotate || !counters.empty(), .estimate = !estimate.empty()});
+  device.set_instruments({.sanitize = sanitize,
+                          .counters = annotate || !counters.empty(),
+                          .estimate = !estimate.empty(),
+                          .exact_products = exact_products});
 }
 
 bool MeasureOptions::end(const runtime::SimulatorDevice& device) const {

@@ -14,7 +14,7 @@ struct MeasureOptions {
   bool sanitize = false;
   std::string findings; ///< file, empty: none
   std::string counters; ///< "json", "table", empty: none
-  bool annotate = false;
+  bool annotate = false, exact_products = false;
   std::string estimate;              ///< a GPU's name; "auto": that of the device's target; empty: none
   std::string estimate_as = "table"; ///< "json", "table"
   uint32_t registers = 0;            ///< of a thread, for the estimate; 0: estimated
@@ -22,7 +22,8 @@ struct MeasureOptions {
 
   void add_to(CLI::App& command);
   bool any() const {
-    return sanitize || annotate || seed || registers || !estimate.empty() || !findings.empty() || !counters.empty();
+    return sanitize || annotate || exact_products || seed || registers || !estimate.empty() || !findings.empty() ||
+           !counters.empty();
   }
   /// Before the first launch. Throws InputError where a file cannot be written.
   void begin(runtime::SimulatorDevice& device) const;

@@ -165,9 +165,12 @@ std::string body_of(const Operands& o) {
   return body;
 }
 
-Report check(const Operands& o, std::span<const std::byte> output) {
+/// Calls f(row, column, what D has there, the row of A, the column of B).
+template <class F>
+void each_result(const Operands& o, std::span<const std::byte> output, F f) {
   const Warpgroup& w = o.w;
-  Report report;
+  const auto depth = static_cast<uint32_t>(w.k());
+  std::vector<double> as(depth), bs(depth);
   for (uint32_t t = 0; t < 128; ++t)
     for (uint32_t j = 0; j < static_cast<uint32_t>(w.n) / 8; ++j)
       for (uint32_t i = 0; i < 4; ++i) {
@@ -175,20 +178,40 @@ Report check(const Operands& o, std::span<const std::byte> output) {
         const uint32_t at = t * static_cast<uint32_t>(w.registers()) + (w.half() ? 2 * j + i / 2 : 4 * j + i);
         uint32_t word;
         std::memcpy(&word, output.data() + 4 * size_t{at}, 4);
-        const double got = value_of(w.d, w.half() ? word >> (16 * (i % 2)) & 0xffff : word);
-        double sum = w.keeps ? first_d : 0, size = std::fabs(sum);
-        for (uint32_t k = 0; k < static_cast<uint32_t>(w.k()); ++k) {
-          double product = o.a(row, k) * o.b(column, k);
-          sum += product * w.scale_a * w.scale_b;
-          size += std::fabs(product);
-        }
-        const double error =
-            w.numbers == Numbers::integers ? 0 : rounding_of(w.d, w.a, static_cast<uint32_t>(w.k()), size, true);
-        report.add(std::fabs(got - sum) <= error, [&] {
-          return "row " + number(row) + " column " + number(column) + ": got " + std::to_string(got) + ", expected " +
-                 std::to_string(sum);
-        });
+        for (uint32_t k = 0; k < depth; ++k) as[k] = o.a(row, k), bs[k] = o.b(column, k);
+        f(row, column, value_of(w.d, w.half() ? word >> (16 * (i % 2)) & 0xffff : word), as, bs);
       }
+}
+
+using Values = std::vector<double>;
+Report check(const Operands& o, std::span<const std::byte> output) {
+  const Warpgroup& w = o.w;
+  Report report;
+  each_result(o, output, [&](uint32_t row, uint32_t column, double got, const Values& as, const Values& bs) {
+    double sum = w.keeps ? first_d : 0, size = std::fabs(sum);
+    for (size_t k = 0; k < as.size(); ++k) {
+      sum += as[k] * bs[k] * w.scale_a * w.scale_b;
+      size += std::fabs(as[k] * bs[k]);
+    }
+    const double error =
+        w.numbers == Numbers::integers ? 0 : rounding_of(w.d, w.a, static_cast<uint32_t>(w.k()), size, true);
+    report.add(std::fabs(got - sum) <= error, [&] {
+      return "row " + number(row) + " column " + number(column) + ": got " + std::to_string(got) + ", expected " +
+             std::to_string(sum);
+    });
+  });
+  return report;
+}
+Report check_exactly(const Operands& o, std::span<const std::byte> output) {
+  const Warpgroup& w = o.w;
+  Report report;
+  each_result(o, output, [&](uint32_t row, uint32_t column, double got, const Values& as, const Values& bs) {
+    const double sum = machine_sum(w.d, w.a, w.b, as, bs, w.keeps ? first_d : 0, true);
+    report.add(got == sum, [&] {
+      return "row " + number(row) + " column " + number(column) + ": got " + std::to_string(got) + ", exactly " +
+             std::to_string(sum);
+    });
+  });
   return report;
 }
 
@@ -209,6 +232,10 @@ void warpgroup_case(const Sink& sink, const Warpgroup& w, const std::string& mor
           c.input = operands->input();
           c.output = size_t{4} * 128 * static_cast<size_t>(w.registers());
           c.check = [operands](std::span<const std::byte> output) { return check(*operands, output); };
+          if (w.numbers != Numbers::integers)
+            c.check_exactly = [operands](std::span<const std::byte> output) {
+              return check_exactly(*operands, output);
+            };
           return c;
         }});
 }

@@ -1,7 +1,9 @@
 // matrix_product.cpp - see matrix_product.h.
 #include "tests/runtime/simulator/conformance/matrix_product.h"
 
+#include <algorithm>
 #include <bit>
+#include <climits>
 #include <cmath>
 #include <cstring>
 
@@ -108,6 +110,32 @@ double rounding_of(const Element& d, const Element& a, uint32_t k, double size, 
   const double last = std::ldexp(size, 1 - d.format->precision) * (d.bits != 16 && warpgroup && a.bits == 8 ? 1024 : 1);
   // Every sum that is subnormal may be flushed; those of f16 have steps of 2^-24.
   return cut + last + std::ldexp(k + 1, d.bits == 16 ? -24 : d.bits == 32 ? -126 : -1022);
+}
+
+double machine_sum(const Element& d, const Element& a, const Element& b, std::span<const double> as,
+                   std::span<const double> bs, double c, bool warpgroup) {
+  const bool small = warpgroup && a.bits == 8;
+  const int digits = small ? 13 : 25;
+  auto exponent = [](const Element& type, double x) {
+    return std::max(std::ilogb(x), 2 - (1 << (type.format->exponent_bits - 1)));
+  };
+  int greatest = c == 0 ? INT_MIN : exponent(d, c);
+  for (size_t k = 0; k < as.size(); ++k)
+    if (as[k] != 0 && bs[k] != 0) greatest = std::max(greatest, exponent(a, as[k]) + exponent(b, bs[k]));
+  if (greatest == INT_MIN) return 0;
+  auto cut = [&](double x) { return static_cast<__int128>(std::trunc(std::ldexp(x, digits - greatest))); };
+  __int128 sum = cut(c);
+  for (size_t k = 0; k < as.size(); ++k) sum += cut(as[k] * bs[k]);
+  Number number = from_integer(sum < 0, 0);
+  if (sum != 0)
+    number = {.kind = Number::Kind::finite,
+              .negative = sum < 0,
+              .integer = static_cast<unsigned __int128>(sum < 0 ? -sum : sum),
+              .exponent = greatest - digits};
+  if (d.bits == 16) return to_double(decode(*d.format, encode(*d.format, number)));
+  Format kept = *d.format; // float32, or what is left of it
+  if (small) kept.precision = 14, kept.dropped = 10;
+  return to_double(decode(kept, encode(kept, number, Rounding::rz)));
 }
 
 Kernel kernel_of(const Product& product) {

@@ -57,6 +57,10 @@ void fill(Matrix& matrix, const Element& type, Numbers numbers, std::mt19937& ra
 /// exactly and cuts that off to the type of D; for f16 it rounds.
 double rounding_of(const Element& d, const Element& a, uint32_t k, double size, bool warpgroup);
 
+/// The sum of the products a[k] * b[k] and of c as an H200 forms it (exec_exact.cpp says how), by integers of 128 bits.
+double machine_sum(const Element& d, const Element& a, const Element& b, std::span<const double> as,
+                   std::span<const double> bs, double c, bool warpgroup);
+
 /// For `words_case`: each lane loads its registers of A, B and C and stores those of D.
 Kernel kernel_of(const Product& product);
 std::vector<uint32_t> input_of(const Product& product, const Matrix& a, const Matrix& b, const Matrix& c);

@@ -227,7 +227,7 @@ int main(int argc, char** argv) {
   try {
     if (!condensed.empty() && !options.out.empty()) {
       Recording recording = read_recording(condensed);
-      condense(recording, *runtime::open_device("simulator:" + recording.target));
+      condense(recording, *replaying_simulator(recording.target));
       write_recording(options.out, recording);
       return 0;
     }

@@ -53,6 +53,9 @@ Recording::Entry record_case(runtime::Device& device, const Case& c);
 /// Keeps of outputs that are the simulator's own only a digest: what is left says what a GPU does otherwise.
 void condense(Recording& recording, runtime::Device& simulator);
 
+/// A simulator for these: with exact products.
+std::shared_ptr<runtime::Device> replaying_simulator(const std::string& target);
+
 /// How a recording and the simulator compare. Where the definition leaves one answer both must give it; where it allows
 /// several, or an error, both must be within.
 struct Replay {

@@ -1,4 +1,5 @@
 // The cases of each group on the simulator, against their definitions. $TILEJIT_CONFORMANCE=brief: with few inputs.
+#include "runtime/simulator/device.h"
 #include "tests/runtime/simulator/conformance/case.h"
 
 #include <catch2/catch.hpp>
@@ -37,6 +38,24 @@ void check_group(const char* name) {
 }
 
 } // namespace
+
+/// Sums of products as an H200 forms them.
+TEST_CASE("exact products") {
+  auto device = runtime::open_simulator("sm_90a");
+  device->set_instruments({.exact_products = true});
+  size_t cases = 0;
+  each_source([&](const Source& source) {
+    if (source.group != std::string("matrices") && source.group != std::string("warpgroups")) return;
+    Case c = source.make(true);
+    if (!c.check_exactly) return;
+    ++cases;
+    Report report = c.check_exactly(run(*device, c));
+    if (report.wrong)
+      FAIL_CHECK(source.name << ": " << report.wrong << " of " << report.compared << " wrong" << report.first);
+    CHECK(report.compared > 0);
+  });
+  CHECK(cases > 60);
+}
 
 TEST_CASE("integers") { check_group("integers"); }
 TEST_CASE("floats") { check_group("floats"); }

@@ -38,7 +38,7 @@ TEST_CASE("recordings of GPUs: the simulator gives the same") {
     if (file.path().extension() != ".recording") continue;
     ++files;
     Recording recording = read_recording(file.path());
-    auto device = runtime::open_device("simulator:" + recording.target);
+    auto device = replaying_simulator(recording.target);
     Replay r = replay(recording, *device);
     std::printf(
         "%s, driver %s, %s: %zu cases compared, %zu of them equal in every byte; %zu not run there, %zu changed "
@@ -53,7 +53,7 @@ TEST_CASE("recordings of GPUs: the simulator gives the same") {
 
 TEST_CASE("what the recorder writes is what is read and compared") {
   Folder folder;
-  auto device = runtime::open_device("simulator:sm_90a");
+  auto device = replaying_simulator("sm_90a");
   for (std::string only : {"add_half", "ex2", "warps", "2d"}) {
     Recording recording = recorded(folder, only);
     CHECK(recording.target == "sm_90a");
@@ -80,7 +80,7 @@ TEST_CASE("what the recorder writes is what is read and compared") {
 
 TEST_CASE("a recording that differs is told from one that may") {
   Folder folder;
-  auto device = runtime::open_device("simulator:sm_90a");
+  auto device = replaying_simulator("sm_90a");
   // An exact result: one bit is too much.
   Recording exact = recorded(folder, "add_int: add.u32");
   REQUIRE(exact.entries.size() == 1);
