@@ -155,7 +155,7 @@ TEST_CASE("an array may hold what a struct does: addresses of others, and of oth
   CHECK_THROWS_WITH(read_launch(description(R"("all": {"struct": [{"i32": 5}], "type": "u8"}, )")),
                     Catch::Contains("says its type and size"));
   CHECK_THROWS_WITH(read_launch(description(R"("all": {"struct": [{"i32": 5}], "in": "x.npy"}, )")),
-                    Catch::Contains("one of 'in', 'out', 'inout' and 'struct'"));
+                    Catch::Contains("one of 'in', 'out', 'inout', 'struct' and 'fill'"));
 }
 
 TEST_CASE("a tensor map by value: offset, element strides, fill, swizzle") {
@@ -213,6 +213,39 @@ W:  mbarrier.try_wait.parity.shared.b64 %p2, [bar], 0;
   CHECK_THROWS_WITH(run_launch(*device, ptx, launch), Catch::Contains("multiple of 16"));
 }
 
+TEST_CASE("arrays may be filled with zeros or random numbers; what is placed can be launched again") {
+  runtime::TemporaryFolder folder;
+  std::string at = folder.path() + "/";
+  write(at + "y.npy", file_of<float>("<f4", std::vector<float>(4096, 1)));
+  std::ofstream(at + "launch.json") << R"({"entry": "k", "grid": [32], "block": [128],
+    "arrays": {"x": {"fill": "normal", "seed": 3, "type": "f32", "shape": [4096]},
+               "z": {"fill": "zero", "type": "f32", "shape": [4096]}, "y": {"inout": "y.npy"}},
+    "args": [{"array": "x"}, {"array": "z"}, {"array": "y"}]})";
+  // y += x + z
+  const std::string ptx = kernel_text({"u64", "u64", "u64"}, R"(
+    ld.param.u64 %rd1, [p0]; ld.param.u64 %rd2, [p1]; ld.param.u64 %rd3, [p2];
+    mov.u32 %r0, %tid.x; mov.u32 %r1, %ctaid.x; mad.lo.u32 %r0, %r1, 128, %r0; mul.wide.u32 %rd5, %r0, 4;
+    add.u64 %rd1, %rd1, %rd5; add.u64 %rd2, %rd2, %rd5; add.u64 %rd3, %rd3, %rd5;
+    ld.global.f32 %f1, [%rd1]; ld.global.f32 %f2, [%rd2]; add.f32 %f1, %f1, %f2;
+    ld.global.f32 %f2, [%rd3]; add.f32 %f2, %f2, %f1; st.global.f32 [%rd3], %f2;)");
+  auto device = runtime::open_simulator();
+  PlacedLaunch placed(*device, read_launch(at + "launch.json"));
+  auto result = [&] { return values_of<float>(placed.collect().outputs.at("y").data); };
+  placed.upload();
+  CHECK(result() == std::vector<float>(4096, 1));
+  device->launch_ptx(ptx, placed.how());
+  const std::vector<float> once = result();
+  device->launch_ptx(ptx, placed.how());
+  CHECK(result() != once);
+  placed.upload();
+  device->launch_ptx(ptx, placed.how());
+  CHECK(result() == once);
+  double sum = 0, squares = 0;
+  for (float y : once) sum += y - 1, squares += (y - 1) * (y - 1);
+  CHECK(std::abs(sum / 4096) < 0.1);
+  CHECK(std::abs(squares / 4096 - 1) < 0.1);
+}
+
 TEST_CASE("launch files that are wrong") {
   runtime::TemporaryFolder folder;
   auto message = [&](const std::string& text) -> std::string {
@@ -236,6 +269,11 @@ TEST_CASE("launch files that are wrong") {
   CHECK_THAT(message(R"({"entry": "k", "args": [{"arry": "q"}]})"), Catch::Contains("did you mean 'array'"));
   CHECK_THAT(message(R"({"entry": "k", "arrays": {"q": {"type": "f32"}}})"), Catch::Contains("one of"));
   CHECK_THAT(message(R"({"entry": "k", "arrays": {"q": {"out": "q.npy", "type": "f32"}}})"), Catch::Contains("shape"));
+  CHECK_THAT(message(R"({"entry": "k", "arrays": {"q": {"fill": "zero", "type": "f32"}}})"), Catch::Contains("shape"));
+  CHECK_THAT(message(R"({"entry": "k", "arrays": {"q": {"fill": "ones", "type": "f32", "shape": [1]}}})"),
+             Catch::Contains("zero or normal"));
+  CHECK_THAT(message(R"({"entry": "k", "arrays": {"q": {"fill": "zero", "seed": 1, "type": "f32", "shape": [1]}}})"),
+             Catch::Contains("'seed'"));
   CHECK_THAT(message(R"({"entry": "k", "arrays": {"q": {"in": "q.npy", "type": "f33"}}})"), Catch::Contains("f33"));
   CHECK_THAT(message(R"({"entry": "k", "shared": -4})"), Catch::Contains("unsigned"));
   CHECK_THAT(message(R"({"entry": "k", "arrays": {"q": {"out": "q.npy", "type": "f32", "shape": [4, -1]}}})"),

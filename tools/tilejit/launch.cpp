@@ -59,15 +59,26 @@ std::vector<int64_t> parse_extents(const std::string& option, const std::string&
 
 std::string as_written(const std::string& text) { return "--arg " + text; }
 
-/// An array with all that its files say: elements, shape, type.
-struct Prepared {
-  Element type{};
-  std::vector<int64_t> shape;
-  std::string descr; ///< of the file that is written: that of the file read, where it is the same one
-  std::vector<std::byte> elements;
-  std::shared_ptr<runtime::Buffer> buffer;
-};
+/// Each is a sum of four uniform numbers: quickly made, and near enough to a normal one.
+runtime::NpyFile random_numbers(uint64_t seed, const std::vector<int64_t>& shape, size_t count) {
+  std::vector<float> values(count);
+  uint64_t state = seed;
+  for (float& value : values) {
+    uint64_t bits = state += 0x9e3779b97f4a7c15; // splitmix64
+    bits = (bits ^ bits >> 30) * 0xbf58476d1ce4e5b9;
+    bits = (bits ^ bits >> 27) * 0x94d049bb133111eb;
+    bits ^= bits >> 31;
+    int sum = 0;
+    for (int i = 0; i < 4; ++i) sum += static_cast<int>(bits >> 16 * i & 0xffff) - 0x8000;
+    value = static_cast<float>(sum) * (1.7320508f / 65536); // four of variance 1/12
+  }
+  auto bytes = std::as_bytes(std::span(values));
+  return {"<f4", shape, {bytes.begin(), bytes.end()}};
+}
 
+using Prepared = PlacedLaunch::Array;
+
+/// An array with all that its files say: elements, shape, type.
 Prepared prepare(const std::string& name, const LaunchArray& array) {
   Prepared p;
   if (!array.members.empty()) {
@@ -85,7 +96,11 @@ Prepared prepare(const std::string& name, const LaunchArray& array) {
       if (size < 0 || __builtin_mul_overflow(bytes, size, &bytes) || bytes > (int64_t{1} << 38))
         throw InputError("array '" + name + "' of shape " + runtime::shape_text(p.shape) +
                          " is larger than the simulator's memory");
-    p.elements.resize(static_cast<size_t>(bytes));
+    if (array.seed)
+      p.elements = to_device(random_numbers(*array.seed, p.shape, static_cast<size_t>(bytes) / bytes_of(p.type)),
+                             p.type, "array '" + name + "'");
+    else
+      p.elements.resize(static_cast<size_t>(bytes));
     return p;
   }
   runtime::NpyFile file = runtime::read_npy_file(array.in);
@@ -201,34 +216,49 @@ void add_argument(Launch& launch, const std::string& text) {
   launch.arguments.push_back(std::move(argument));
 }
 
-LaunchResult run_launch(runtime::SimulatorDevice& device, const std::string& ptx, const Launch& launch) {
-  Arrays arrays;
-  for (const auto& [name, array] : launch.arrays) arrays[name] = prepare(name, array);
+PlacedLaunch::PlacedLaunch(runtime::Device& device, const Launch& launch)
+    : device_(device), how_{.entry = launch.entry,
+                            .grid = launch.grid,
+                            .block = launch.block,
+                            .cluster = launch.cluster,
+                            .dynamic_shared = launch.shared} {
+  for (const auto& [name, array] : launch.arrays) {
+    arrays_[name] = prepare(name, array);
+    arrays_[name].is_output = !array.out.empty();
+  }
   // What is made of addresses has its size before these are known.
   auto fill = [&] {
     for (const auto& [name, array] : launch.arrays)
       if (!array.members.empty())
-        arrays[name].elements =
-            resolve({.kind = LaunchArgument::Kind::structure, .members = array.members}, arrays).bytes;
+        arrays_[name].elements =
+            resolve({.kind = LaunchArgument::Kind::structure, .members = array.members}, arrays_).bytes;
   };
   fill();
-  for (auto& [name, array] : arrays) array.buffer = device.allocate(array.elements.size());
+  for (auto& [name, array] : arrays_) array.buffer = device.allocate(array.elements.size());
   fill();
-  for (auto& [name, array] : arrays) device.upload(*array.buffer, 0, array.elements);
-  runtime::PtxLaunch how{.entry = launch.entry,
-                         .grid = launch.grid,
-                         .block = launch.block,
-                         .cluster = launch.cluster,
-                         .dynamic_shared = launch.shared};
-  for (const LaunchArgument& argument : launch.arguments) how.parameters.push_back(resolve(argument, arrays).bytes);
-  device.launch_ptx(ptx, how);
+  for (const LaunchArgument& argument : launch.arguments) how_.parameters.push_back(resolve(argument, arrays_).bytes);
+}
+
+void PlacedLaunch::upload() {
+  for (auto& [name, array] : arrays_) device_.upload(*array.buffer, 0, array.elements);
+}
+
+LaunchResult PlacedLaunch::collect() const {
   LaunchResult result;
-  for (auto& [name, array] : arrays) {
-    if (launch.arrays.at(name).out.empty()) continue;
-    device.download(*array.buffer, 0, array.elements);
-    result.outputs[name] = from_device(array.elements, array.type, array.shape, array.descr);
+  for (const auto& [name, array] : arrays_) {
+    if (!array.is_output) continue;
+    std::vector<std::byte> elements(array.elements.size());
+    device_.download(*array.buffer, 0, elements);
+    result.outputs[name] = from_device(elements, array.type, array.shape, array.descr);
   }
   return result;
+}
+
+LaunchResult run_launch(runtime::Device& device, const std::string& ptx, const Launch& launch) {
+  PlacedLaunch placed(device, launch);
+  placed.upload();
+  device.launch_ptx(ptx, placed.how());
+  return placed.collect();
 }
 
 void write_outputs(const Launch& launch, const LaunchResult& result) {

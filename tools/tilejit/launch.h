@@ -5,12 +5,19 @@
 //   write_outputs(launch, result);                        // all files or none
 //
 // Arrays start at multiples of 256 bytes, as the driver places them.
+//
+// A PlacedLaunch is launched as often as one likes:
+//
+//   PlacedLaunch placed(*device, launch);
+//   placed.upload();                                      // arrays as they are at first
+//   device->launch_ptx(ptx, placed.how());
 #pragma once
-#include "runtime/simulator/device.h"
+#include "runtime/device.h"
 #include "tools/tilejit/elements.h"
 
 #include <map>
 #include <memory>
+#include <optional>
 
 namespace tilejit::tools {
 
@@ -41,12 +48,13 @@ struct LaunchArgument {
   }
 };
 
-/// An array in device memory: from and to files, or made of what a struct of `members` holds. Of neither it is zeroed
-/// before the launch.
+/// An array in device memory: from and to files, random, or made of what a struct of `members` holds. Of none of these
+/// it is zeroed before the launch.
 struct LaunchArray {
-  std::string in, out;         ///< files; the same one where it is written back in place; out empty: not written
-  std::optional<Element> type; ///< unset: that of the file `in`; u8 where there are members
-  std::vector<int64_t> shape;  ///< that of `in`, where there is one
+  std::string in, out;          ///< files; the same one where it is written back in place; out empty: not written
+  std::optional<uint64_t> seed; ///< of random numbers with mean 0 and deviation 1, about normal
+  std::optional<Element> type;  ///< unset: that of the file `in`; u8 where there are members
+  std::vector<int64_t> shape;   ///< that of `in`, where there is one
   std::vector<LaunchArgument> members; ///< addresses and tensor maps that kernels find in memory
 };
 
@@ -69,9 +77,32 @@ std::array<uint32_t, 3> parse_dimensions(const std::string& option, const std::s
 struct LaunchResult {
   std::map<std::string, runtime::NpyFile> outputs; ///< by array
 };
+/// A launch whose arrays have their places in a device's memory.
+class PlacedLaunch {
+public:
+  /// Throws InputError for what is wrong with the launch.
+  PlacedLaunch(runtime::Device& device, const Launch& launch);
+  void upload(); ///< all arrays, as they are before the launch
+  const runtime::PtxLaunch& how() const { return how_; }
+  LaunchResult collect() const; ///< what is to be written, as it is now
+
+  struct Array {
+    Element type{};
+    std::vector<int64_t> shape;
+    std::string descr; ///< of the file that is written: that of the file read, where it is the same one
+    std::vector<std::byte> elements;
+    std::shared_ptr<runtime::Buffer> buffer;
+    bool is_output = false;
+  };
+
+private:
+  runtime::Device& device_;
+  std::map<std::string, Array> arrays_;
+  runtime::PtxLaunch how_;
+};
 /// Throws InputError for what is wrong with the launch, runtime::Error for what is wrong with the PTX, and
 /// runtime::ExecutionError (or FindingError) where the kernel could not go on.
-LaunchResult run_launch(runtime::SimulatorDevice& device, const std::string& ptx, const Launch& launch);
+LaunchResult run_launch(runtime::Device& device, const std::string& ptx, const Launch& launch);
 /// All files or none.
 void write_outputs(const Launch& launch, const LaunchResult& result);
 

@@ -8,6 +8,9 @@
 // An array may also hold what a struct does, for kernels that find addresses or tensor maps in memory:
 //
 //   "arrays": {"groups": {"struct": [{"array": "q"}, {"array": "o"}, {"i32": 300}]}, ...
+// or be filled, where only the time counts, with zeros or with about normal random numbers:
+//
+//   "arrays": {"x": {"fill": "normal", "seed": 1, "type": "bf16", "shape": [8192,8192]}, "y": {"fill": "zero", ...
 #include "runtime/files.h"
 #include "tools/tilejit/arguments.h"
 #include "tools/tilejit/launch.h"
@@ -102,12 +105,20 @@ private:
     return (folder_ / string(value, what)).string();
   }
 
+  bool fills_randomly(const json& value) const {
+    std::string fill = string(value, "fill");
+    if (fill != "zero" && fill != "normal") fail("an array's 'fill' is zero or normal, not '" + fill + "'");
+    return fill == "normal";
+  }
+
   LaunchArray array(const std::string& name, const json& value) const {
     std::string what = "array '" + name + "'";
-    members(value, what, {"in", "out", "inout", "struct", "type", "shape"});
+    members(value, what, {"in", "out", "inout", "struct", "fill", "seed", "type", "shape"});
     LaunchArray a;
-    if (value.contains("in") + value.contains("out") + value.contains("inout") + value.contains("struct") != 1)
-      fail(what + " has one of 'in', 'out', 'inout' and 'struct'");
+    if (value.contains("in") + value.contains("out") + value.contains("inout") + value.contains("struct") +
+            value.contains("fill") !=
+        1)
+      fail(what + " has one of 'in', 'out', 'inout', 'struct' and 'fill'");
     if (value.contains("struct")) {
       if (value.size() != 1) fail(what + " has a 'struct', which says its type and size");
       a.members = argument(value).members;
@@ -117,6 +128,9 @@ private:
     if (value.contains("in")) a.in = file(value["in"], "in");
     if (value.contains("out")) a.out = file(value["out"], "out");
     if (value.contains("inout")) a.in = a.out = file(value["inout"], "inout");
+    bool random = value.contains("fill") && fills_randomly(value["fill"]);
+    if (value.contains("seed") && !random) fail(what + " has a 'seed', which is for the 'fill' normal");
+    if (random) a.seed = value.contains("seed") ? number<uint64_t>(value["seed"], "seed") : 0;
     if (value.contains("type")) a.type = parse_element(string(value["type"], "type"));
     if (value.contains("shape")) a.shape = numbers<int64_t>(value["shape"], "shape");
     if (std::any_of(a.shape.begin(), a.shape.end(), [](int64_t size) { return size < 0; }))

@@ -4,6 +4,7 @@
 // Core time of a case's launches, reading the PTX included, the least of three runs; the cases with their factors, then
 // the geometric mean and the worst.
 #include "runtime/files.h"
+#include "runtime/simulator/device.h"
 #include "tools/tilejit/launch.h"
 
 #include <algorithm>

@@ -157,33 +157,37 @@ def norm(kind, width, rows=5, type="f16"):
         exact = exact / np.sqrt((exact ** 2).mean(1, keepdims=True) + 1e-6) * weight + (0 if bias is None else bias)
         case.expect(recorder.argument(y), exact, 1e-3)
 
+
 sys.path.append(str(ROOT))  # their helpers
 # What persistent kernels ask the driver: fewer than there are tiles.
+multiprocessors = 3
 cutlass.utils.HardwareInfo.__init__ = lambda self: None
-cutlass.utils.HardwareInfo.get_device_multiprocessor_count = lambda self: 3
+cutlass.utils.HardwareInfo.get_device_multiprocessor_count = lambda self: multiprocessors
 dense = example("dense_gemm/dense_gemm.py").HopperWgmmaGemmKernel
 persistent = example("dense_gemm/dense_gemm_persistent.py").HopperWgmmaGemmPersistentKernel
 fused = example("attention/fmha.py")
 norms = example("cta_norm/cta_norm.py")
 grouped = example("grouped_gemm/grouped_gemm.py")
-
-product("dense", dense(cutlass.Float32, (128, 128), (1, 1)), m=200, n=264, k=136, batch=2)
-product("dense_2_1", dense(cutlass.Float32, (128, 128), (2, 1)), m=300, n=264, k=200)
-product("dense_1_2", dense(cutlass.Float32, (128, 256), (1, 2)), m=136, n=520, k=136, type="f16", majors="mnm")
-product("dense_2_2", dense(cutlass.Float32, (64, 128), (2, 2)), m=200, n=200, k=264, type="f16", majors="kkm")
 # Zeros are moved into the sums in front of each tile's first products, with no wgmma.fence between.
 unfenced = [("async-hazard", r"starts a product on registers that .* touches: wgmma.fence is missing between")]
-product("persistent", persistent(cutlass.Float32, (128, 128), (1, 1), 1, True), 2, m=264, n=520, k=136, known=unfenced)
-product("persistent_2_1", persistent(cutlass.Float32, (128, 128), (2, 1), 2, False), 1, m=520, n=264, k=200, type="f16", majors="mnn",
-        known=unfenced)
-attention("attention_d64", 64)
-attention("attention_d128_causal", 128, causal=True, lengths=(333, 333))
-attention("attention_d128_persistent", 128, persistent=True, type="bf16", lengths=(300, 256))
-attention("attention_d64_window", 64, window=(70, 30), lengths=(300, 300), shared_by=1)
-SIZES = [(200, 136, 72), (64, 264, 200), (300, 128, 136)]
-for mode in grouped.utils.TensorMapUpdateMode:
-    grouped_product(f"grouped_{mode.name}", mode, (1, 1), SIZES)
-    grouped_product(f"grouped_{mode.name}_2_1", mode, (2, 1), SIZES)
-for kind in "layer", "rms":
-    norm(kind, 1024)
-    norm(kind, 264)
+
+
+if __name__ == "__main__":
+    product("dense", dense(cutlass.Float32, (128, 128), (1, 1)), m=200, n=264, k=136, batch=2)
+    product("dense_2_1", dense(cutlass.Float32, (128, 128), (2, 1)), m=300, n=264, k=200)
+    product("dense_1_2", dense(cutlass.Float32, (128, 256), (1, 2)), m=136, n=520, k=136, type="f16", majors="mnm")
+    product("dense_2_2", dense(cutlass.Float32, (64, 128), (2, 2)), m=200, n=200, k=264, type="f16", majors="kkm")
+    product("persistent", persistent(cutlass.Float32, (128, 128), (1, 1), 1, True), 2, m=264, n=520, k=136, known=unfenced)
+    product("persistent_2_1", persistent(cutlass.Float32, (128, 128), (2, 1), 2, False), 1, m=520, n=264, k=200, type="f16", majors="mnn",
+            known=unfenced)
+    attention("attention_d64", 64)
+    attention("attention_d128_causal", 128, causal=True, lengths=(333, 333))
+    attention("attention_d128_persistent", 128, persistent=True, type="bf16", lengths=(300, 256))
+    attention("attention_d64_window", 64, window=(70, 30), lengths=(300, 300), shared_by=1)
+    SIZES = [(200, 136, 72), (64, 264, 200), (300, 128, 136)]
+    for mode in grouped.utils.TensorMapUpdateMode:
+        grouped_product(f"grouped_{mode.name}", mode, (1, 1), SIZES)
+        grouped_product(f"grouped_{mode.name}_2_1", mode, (2, 1), SIZES)
+    for kind in "layer", "rms":
+        norm(kind, 1024)
+        norm(kind, 264)

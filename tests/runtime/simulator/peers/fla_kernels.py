@@ -1,9 +1,7 @@
 # Kernels of flash-linear-attention, which Triton compiles without a GPU, each from its inputs to its result: gated delta
 # rule, delta rule, KDA, GLA, RWKV-7, HGRN; attention to chosen blocks of keys (NSA), with forgetting gates, and by
 # breaking sticks. `python3 fla_kernels.py FOLDER`, see peers.py.
-import contextlib
 import sys
-import types
 
 import peers
 
@@ -11,16 +9,9 @@ try:
     import numpy as np
     import torch
     import triton
-    from triton_recorder import Recorder
+    from triton_recorder import Recorder, pretend_h100
 
-    # What the library asks about the device before its first launch.
-    torch.cuda.get_device_name = lambda device=None: "NVIDIA H100"
-    torch.cuda.get_device_capability = lambda device=None: (9, 0)
-    torch.cuda.device_count = lambda: 1
-    torch.cuda.current_device = lambda: 0
-    torch.cuda.device = lambda device: contextlib.nullcontext()
-    torch.cuda.get_device_properties = lambda device=None: types.SimpleNamespace(
-        shared_memory_per_block_optin=227 * 1024, shared_memory_per_block=48 * 1024, multi_processor_count=132)
+    pretend_h100(torch)
     recorder = Recorder(90)
     from fla.ops.delta_rule import chunk as delta_rule
     from fla.ops.delta_rule import chunk_delta_rule

@@ -103,22 +103,23 @@ def backward(name, d, causal, deterministic=False, **shape):
             case.expect(recorder.argument(tensor), np.concatenate(parts), most=1e-2)  # bf16: probabilities, their gradients, result
 
 
-for d in (64, 96, 128, 192, 256):
-    for causal in (False, True):
-        forward("", d, causal)
-        backward("", d, causal)
-for step in forward, backward:
-    step("_window", 64, False, window=(70, 30))
-LENGTHS = [(100, 100), (1, 130), (150, 150), (64, 200)]  # of Q and of K
-for causal in (False, True):
-    # Rows of heads that share keys lie in one tile. Where it has no whole number of them, threads copy Q by cp.async: wgmma
-    # reads it with no fence.proxy.async between, and rows beyond the last, which nobody stores, were not copied.
-    forward("_shared_by_3", 128, causal, heads=3, shared_by=3,
-            known=[("proxy-race", r"'wgmma\..* reads shared memory at \d+ that thread .* has written at .*'cp\.async\."),
-                   ("uninitialised", r"'wgmma\..* reads shared memory at \d+ that nothing in its block has written")])
-    backward("_in_order", 64, causal, deterministic=True)  # blocks wait for each other before they add
-    backward("_shared_by_3", 128, causal, heads=3, shared_by=3)
+if __name__ == "__main__":
+    for d in (64, 96, 128, 192, 256):
+        for causal in (False, True):
+            forward("", d, causal)
+            backward("", d, causal)
     for step in forward, backward:
-        step("_shared_by_2", 64, causal, heads=4, shared_by=2)
-        step("_lengths", 64, causal, lengths=LENGTHS)
-        step("_lengths_shared_by_2", 128, causal, heads=4, shared_by=2, lengths=LENGTHS)
+        step("_window", 64, False, window=(70, 30))
+    LENGTHS = [(100, 100), (1, 130), (150, 150), (64, 200)]  # of Q and of K
+    for causal in (False, True):
+        # Rows of heads that share keys lie in one tile. Where it has no whole number of them, threads copy Q by cp.async: wgmma
+        # reads it with no fence.proxy.async between, and rows beyond the last, which nobody stores, were not copied.
+        forward("_shared_by_3", 128, causal, heads=3, shared_by=3,
+                known=[("proxy-race", r"'wgmma\..* reads shared memory at \d+ that thread .* has written at .*'cp\.async\."),
+                       ("uninitialised", r"'wgmma\..* reads shared memory at \d+ that nothing in its block has written")])
+        backward("_in_order", 64, causal, deterministic=True)  # blocks wait for each other before they add
+        backward("_shared_by_3", 128, causal, heads=3, shared_by=3)
+        for step in forward, backward:
+            step("_shared_by_2", 64, causal, heads=4, shared_by=2)
+            step("_lengths", 64, causal, lengths=LENGTHS)
+            step("_lengths_shared_by_2", 128, causal, heads=4, shared_by=2, lengths=LENGTHS)

@@ -55,21 +55,25 @@ def attention(q, k, v, scale, causal, window=None):
 
 
 class Cases:
-    def __init__(self, folder):
+    """`filled`: for kernels that are only timed; what is in their large arrays is not kept (Case.array)."""
+
+    def __init__(self, folder, filled=False):
         self.folder = pathlib.Path(folder)
+        self.filled = filled
 
     @contextlib.contextmanager
     def case(self, name, target="sm_90a"):
         folder = self.folder / name
         folder.mkdir()
-        case = Case(folder, target)
+        case = Case(folder, target, self.filled)
         yield case
         case.write()
 
 
 class Case:
-    def __init__(self, folder, target):
+    def __init__(self, folder, target, filled):
         self.folder = folder
+        self.filled = filled
         self.target = target
         self.arrays = {}
         self.steps = []
@@ -77,8 +81,19 @@ class Case:
         self.known = []
 
     def array(self, name, values, type=None):
-        """An array in device memory that lives from launch to launch; gives the argument that is its address."""
+        """An array in device memory that lives from launch to launch; gives the argument that is its address. A large one of
+        a case that is only timed is filled when it is launched: with random numbers, or zero where `values` begins with 0 or
+        NaN."""
         import numpy
+        values = numpy.asarray(values)
+        if self.filled and values.size > 1 << 17:
+            random = values.flat[0] == values.flat[0] != 0
+            type = type or {"float16": "f16", "float32": "f32", "float64": "f64"}.get(str(values.dtype), "u8")
+            size = [values.size * values.itemsize] if type == "u8" else list(values.shape)
+            self.arrays[name] = {"fill": "normal" if random else "zero", "type": type, "shape": size}
+            if random:
+                self.arrays[name]["seed"] = len(self.arrays)
+            return {"array": name}
         numpy.save(self.folder / f"{name}.npy", numpy.ascontiguousarray(values))
         self.arrays[name] = {"inout": f"{name}.npy", **({"type": type} if type else {})}
         return {"array": name}

@@ -5,6 +5,7 @@
 #   recorder.case = case
 #   kernel[grid](x, y, 700)               # x, y: torch tensors of the CPU, or Array
 #   case.expect(recorder.argument(y), expected, most=1e-6)
+import contextlib
 import tempfile
 import types
 
@@ -138,6 +139,17 @@ def keep_first_configuration():
         self.configs = self.configs[:1]
 
     triton.runtime.Autotuner.__init__ = first_only
+
+
+def pretend_h100(torch):
+    """What libraries ask torch about the device before their first launch."""
+    torch.cuda.get_device_name = lambda device=None: "NVIDIA H100"
+    torch.cuda.get_device_capability = lambda device=None: (9, 0)
+    torch.cuda.device_count = lambda: 1
+    torch.cuda.current_device = lambda: 0
+    torch.cuda.device = lambda device: contextlib.nullcontext()
+    torch.cuda.get_device_properties = lambda device=None: types.SimpleNamespace(
+        shared_memory_per_block_optin=227 * 1024, shared_memory_per_block=48 * 1024, multi_processor_count=132)
 
 
 stop_at_ptx()
