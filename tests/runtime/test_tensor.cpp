@@ -47,6 +47,7 @@ public:
   std::shared_ptr<Module> load(const CompiledKernel&) override { throw Error("not here"); }
   std::unique_ptr<Stream> create_stream() override { throw Error("not here"); }
   void launch(const Module&, const Launch&, Stream*) override { throw Error("not here"); }
+  void launch_ptx(const std::string&, const PtxLaunch&) override { throw Error("not here"); }
   void synchronize() override {}
   double time(const std::function<void()>&) override { return 0; }
 };
