@@ -186,6 +186,11 @@ const Insn* tensor(Warp* w, const Insn* ip) {
       fail(w, ip, lane, FindingKind::misaligned,
            "the box begins at element " + std::to_string(t.coordinates[0]) + " of the innermost dimension, " +
                std::to_string(begin) + " bytes in: it must be a multiple of 16 bytes");
+    for (uint32_t d = 0; stores && d < ip->b; ++d)
+      if (t.coordinates[d] < 0)
+        fail(w, ip, lane, FindingKind::out_of_bounds,
+             "the box begins at " + std::to_string(t.coordinates[d]) + " in dimension " + std::to_string(d) +
+                 ": a store to a tensor must not begin before it, a GPU stops with an illegal instruction");
     on_issue(std::move(t));
   }
   return after(ip);

@@ -286,6 +286,12 @@ TEST_CASE("a block that can't go on is reported, with what it waits for") {
                   "mov.u32 %r0, %tid.x; setp.lt.u32 %p1, %r0, 16; @%p1 bra A; bar.sync 1; bra B; A: bar.sync 2; B:"),
       1, 32, {});
   CHECK(divergent != "");
+  // Unaligned ones are for threads, but the threads of a warp are at one barrier at a time.
+  std::string apart =
+      sim.error_of(kernel_text({}, "mov.u32 %r0, %tid.x; and.b32 %r1, %r0, 31; setp.lt.u32 %p1, %r1, 16; @%p1 bra A;\n"
+                                   "barrier.sync 1, 32; bra B; A: barrier.sync 2, 32; B:"),
+                   1, 64, {});
+  CHECK_THAT(apart, Catch::Contains("a warp can be at one barrier only"));
   // A shuffle whose mask names lanes that never come.
   std::string shuffle = sim.error_of(
       kernel_text({}, "mov.u32 %r0, %tid.x; setp.lt.u32 %p1, %r0, 16; @%p1 bra A;\n"

@@ -167,7 +167,7 @@ void rounding_case(const Sink& sink, const Product& t, Numbers numbers) {
           size += std::fabs(product);
         }
         const double error = rounding_of(t.d, t.a, t.k, static_cast<double>(size), false);
-        report.add(std::fabs(d(m, n) - sum) <= error, [&] {
+        report.add(is_near(d(m, n), static_cast<double>(sum), static_cast<double>(size), error), [&] {
           return "row " + number(m) + " column " + number(n) + ": got " + std::to_string(d(m, n)) + ", expected " +
                  std::to_string(static_cast<double>(sum));
         });
@@ -205,7 +205,8 @@ void rounding_cases(const Sink& sink) {
   }
   for (uint32_t k : {8u, 16u}) {
     rounding_case(sink, {16, 8, k, F16, F16, F16, F16}, Numbers::normal);
-    rounding_case(sink, {16, 8, k, F32, BF16, BF16, F32}, Numbers::tiny);
+    for (Numbers numbers : {Numbers::tiny, Numbers::huge})
+      rounding_case(sink, {16, 8, k, F32, BF16, BF16, F32}, numbers);
   }
   rounding_case(sink, {16, 8, 8, F32, TF32, TF32, F32}, Numbers::tiny);
   rounding_case(sink, {8, 8, 4, F64, F64, F64, F64}, Numbers::normal);

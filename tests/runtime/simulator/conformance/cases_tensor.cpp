@@ -305,18 +305,15 @@ void tensor_copy_cases(const Sink& sink) {
       for (std::string where : {"inside", "before", "after"}) {
         load_case(sink, box_of(F32, rank, swizzle, where));
         load_case(sink, box_of(F32, rank, swizzle, where, true));
-        store_case(sink, box_of(U32, rank, swizzle, where));
+        if (where != "before") store_case(sink, box_of(U32, rank, swizzle, where)); // a store must not begin there
       }
   for (const Element& e : {U8, U16, S32, U64, F16, BF16, F64})
     for (uint32_t swizzle : {0u, 128u}) {
       load_case(sink, box_of(e, 3, swizzle, "after"));
       if (e.nan) load_case(sink, box_of(e, 3, swizzle, "before", true));
-      store_case(sink, box_of(e, 3, swizzle, "before"));
+      store_case(sink, box_of(e, 3, swizzle, "after"));
     }
-  for (std::string where : {"left", "above"}) {
-    load_case(sink, box_of(F32, 3, 64, where));
-    store_case(sink, box_of(U32, 3, 64, where));
-  }
+  for (std::string where : {"left", "above"}) load_case(sink, box_of(F32, 3, 64, where));
   // Not every row.
   Box strided = box_of(F32, 2, 0, "inside");
   strided.name = "2d f32 by steps";
@@ -332,12 +329,12 @@ void tensor_copy_cases(const Sink& sink) {
   store_case(sink, hinted, "", true);
   for (size_t rank = 1; rank <= 5; ++rank) store_case(sink, box_of(U32, rank, 32, "after"), "add");
   for (const char* op : {"add", "min", "max", "inc", "dec", "and", "or", "xor"})
-    store_case(sink, box_of(U32, 2, 128, "before"), op);
-  for (const char* op : {"min", "max"}) store_case(sink, box_of(S32, 2, 128, "before"), op);
+    store_case(sink, box_of(U32, 2, 128, "after"), op);
+  for (const char* op : {"min", "max"}) store_case(sink, box_of(S32, 2, 128, "after"), op);
   for (const Element& e : {F16, BF16})
-    for (const char* op : {"add", "min", "max"}) store_case(sink, box_of(e, 2, 128, "before"), op);
-  store_case(sink, box_of(F32, 2, 128, "before"), "add");
-  store_case(sink, box_of(U64, 2, 128, "before"), "add");
+    for (const char* op : {"add", "min", "max"}) store_case(sink, box_of(e, 2, 128, "after"), op);
+  store_case(sink, box_of(F32, 2, 128, "after"), "add");
+  store_case(sink, box_of(U64, 2, 128, "after"), "add");
   multicast_case(sink);
   // Prefetches do nothing that shows.
   for (size_t rank = 1; rank <= 5; ++rank) {

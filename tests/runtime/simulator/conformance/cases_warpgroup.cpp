@@ -195,7 +195,7 @@ Report check(const Operands& o, std::span<const std::byte> output) {
     }
     const double error =
         w.numbers == Numbers::integers ? 0 : rounding_of(w.d, w.a, static_cast<uint32_t>(w.k()), size, true);
-    report.add(std::fabs(got - sum) <= error, [&] {
+    report.add(is_near(got, sum, size, error), [&] {
       return "row " + number(row) + " column " + number(column) + ": got " + std::to_string(got) + ", expected " +
              std::to_string(sum);
     });
@@ -294,7 +294,8 @@ void warpgroup_cases(const Sink& sink) {
         for (Numbers numbers : {Numbers::normal, Numbers::wide}) add(F32, type, numbers);
       for (const Element& type : {F16, E4M3}) add(F16, type, Numbers::normal);
       if (!keeps)
-        for (const Element& type : {BF16, TF32}) add(F32, type, Numbers::tiny);
+        for (const Element& type : {BF16, TF32})
+          for (Numbers numbers : {Numbers::tiny, Numbers::huge}) add(F32, type, numbers);
     }
 }
 

@@ -81,6 +81,7 @@ const char* name_of(Numbers numbers) {
   case Numbers::normal: return " rounded";
   case Numbers::wide: return " wide";
   case Numbers::tiny: return " tiny";
+  case Numbers::huge: return " huge";
   }
   return "";
 }
@@ -101,6 +102,8 @@ void fill(Matrix& matrix, const Element& type, Numbers numbers, std::mt19937& ra
       x = std::ldexp(x, spread);
     else if (numbers == Numbers::tiny)
       x = std::ldexp(x, spread / 3 - (type.bits == 32 && type.dropped() == 0 ? 126 : 63));
+    else if (numbers == Numbers::huge)
+      x = std::ldexp(x, type.bits == 32 && type.dropped() == 0 ? 126 : 63);
     x = value_of(type, bits_of(type, x));
   }
 }
@@ -110,6 +113,10 @@ double rounding_of(const Element& d, const Element& a, uint32_t k, double size, 
   const double last = std::ldexp(size, 1 - d.format->precision) * (d.bits != 16 && warpgroup && a.bits == 8 ? 1024 : 1);
   // Every sum that is subnormal may be flushed; those of f16 have steps of 2^-24.
   return cut + last + std::ldexp(k + 1, d.bits == 16 ? -24 : d.bits == 32 ? -126 : -1022);
+}
+
+bool is_near(double got, double sum, double size, double error) {
+  return size >= 0x1.fffffep127 || std::fabs(got - sum) <= error;
 }
 
 double machine_sum(const Element& d, const Element& a, const Element& b, std::span<const double> as,
@@ -135,7 +142,8 @@ double machine_sum(const Element& d, const Element& a, const Element& b, std::sp
   if (d.bits == 16) return to_double(decode(*d.format, encode(*d.format, number)));
   Format kept = *d.format; // float32, or what is left of it
   if (small) kept.precision = 14, kept.dropped = 10;
-  return to_double(decode(kept, encode(kept, number, Rounding::rz)));
+  const double cut_off = to_double(decode(kept, encode(kept, number, Rounding::rz)));
+  return std::fabs(to_double(number)) >= 0x1p128 ? std::copysign(INFINITY, cut_off) : cut_off;
 }
 
 Kernel kernel_of(const Product& product) {

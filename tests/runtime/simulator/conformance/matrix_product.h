@@ -47,7 +47,8 @@ enum class Numbers {
   integers, ///< small: every order of summation gives the same
   normal,   ///< of the normal distribution
   wide,     ///< of very different sizes, subnormal ones of small types among them
-  tiny      ///< whose products are near the smallest normal float32
+  tiny,     ///< whose products are near the smallest normal float32
+  huge      ///< and near the greatest
 };
 const char* name_of(Numbers numbers);
 void fill(Matrix& matrix, const Element& type, Numbers numbers, std::mt19937& random);
@@ -56,6 +57,10 @@ void fill(Matrix& matrix, const Element& type, Numbers numbers, std::mt19937& ra
 /// cuts every term at 2^-25 of the greatest one's power of two (2^-13 where wgmma multiplies 8-bit numbers), sums
 /// exactly and cuts that off to the type of D; for f16 it rounds.
 double rounding_of(const Element& d, const Element& a, uint32_t k, double size, bool warpgroup);
+
+/// Whether a result may stand for a sum; `size`: that of the magnitudes. Partial sums may be beyond the greatest
+/// float32.
+bool is_near(double got, double sum, double size, double error);
 
 /// The sum of the products a[k] * b[k] and of c as an H200 forms it (exec_exact.cpp says how), by integers of 128 bits.
 double machine_sum(const Element& d, const Element& a, const Element& b, std::span<const double> as,
