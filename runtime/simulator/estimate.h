@@ -17,6 +17,7 @@ namespace tilejit::runtime {
 
 /// Why warps do not issue.
 enum class Stall : uint8_t {
+  instructions,  ///< for the next one to come, the first time
   issue,         ///< its own instruction before it is still being issued
   not_selected,  ///< another warp of its scheduler was
   arithmetic,    ///< for a result of ordinary arithmetic

@@ -1,53 +1,31 @@
 // recording.cpp - see recording.h.
 #include "runtime/simulator/recording.h"
 
-#include "runtime/device.h"
-
 #include <algorithm>
-#include <atomic>
 #include <bit>
-#include <sys/mman.h>
 
 namespace tilejit::runtime::simulator {
 namespace {
 
 constexpr uint64_t most_traced = 16;           ///< clusters of a launch
+constexpr uint64_t most_touched = 1 << 20;     ///< of a launch, about
 constexpr uint32_t cached_sectors = 2048;      ///< of L1, for one block: 64 KB
 constexpr uint64_t memory_end = 1100ull << 30; ///< global memory lies below (memory.h)
 
-/// Which sectors of global memory have been touched: a bitmap that takes memory only where something was.
-class SectorSet {
-public:
-  SectorSet() {
-    void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at == MAP_FAILED) throw Error("the simulator cannot reserve address space for the time estimate");
-    words_ = static_cast<uint64_t*>(at);
-  }
-  ~SectorSet() { munmap(words_, bytes); }
-  SectorSet(const SectorSet&) = delete;
-  void add(uint64_t first, uint64_t last) {
-    for (uint64_t sector = first; sector <= last;) {
-      const uint64_t in_word = std::min<uint64_t>(63 - sector % 64, last - sector);
-      const uint64_t mask = ~uint64_t{0} >> (63 - in_word) << sector % 64;
-      std::atomic_ref<uint64_t> word(words_[sector / 64]);
-      if ((word.load(std::memory_order_relaxed) & mask) != mask)
-        count_ += static_cast<uint64_t>(std::popcount(mask & ~word.fetch_or(mask, std::memory_order_relaxed)));
-      sector += in_word + 1;
-    }
-  }
-  uint64_t count() const { return count_; }
+thread_local Recording::Touches* touching = nullptr; ///< of the cluster that this thread runs
 
-private:
-  static constexpr uint64_t bytes = memory_end / 32 / 8;
-  uint64_t* words_ = nullptr;
-  std::atomic<uint64_t> count_{0};
-};
+/// A sector is in the samples of this level and all below.
+uint32_t level_of(uint64_t sector) {
+  uint64_t hash = sector * 0x9e3779b97f4a7c15;
+  hash = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15;
+  return static_cast<uint32_t>(std::countl_zero(hash));
+}
+void keep(Recording::Touches& t, uint32_t level) {
+  t.level = level;
+  std::erase_if(t.sectors, [&](uint64_t s) { return level_of(s / 2) < level; });
+}
 
 } // namespace
-
-struct Recording::Footprints {
-  SectorSet read, written;
-};
 
 // --- traces ----------------------------------------------------------------------------------------------------------
 
@@ -88,10 +66,11 @@ void WarpTrace::add_cached(const Access& a, uint32_t bytes, uint32_t sectors, bo
 
 Recording::Recording(std::shared_ptr<const Program> p, const std::array<uint32_t, 3>& g,
                      const std::array<uint32_t, 3>& b, const std::array<uint32_t, 3>& c)
-    : program(std::move(p)), grid(g), block(b), cluster(c), footprints_(std::make_shared<Footprints>()),
-      blocks_(uint64_t{c[0]} * c[1] * c[2]) {
+    : program(std::move(p)), grid(g), block(b), cluster(c), blocks_(uint64_t{c[0]} * c[1] * c[2]) {
   const uint64_t clusters = uint64_t{g[0]} * g[1] * g[2] / blocks_, warps = (uint64_t{b[0]} * b[1] * b[2] + 31) / 32;
   work.resize(clusters);
+  touches.resize(clusters);
+  most_touches_ = std::max<uint64_t>(most_touched / std::max<uint64_t>(clusters, 1), 16);
   // All clusters of a small grid. Of a large one, places that are spread evenly and in step with none of its
   // dimensions: multiples of the golden ratio.
   std::vector<uint64_t> chosen;
@@ -122,6 +101,7 @@ uint64_t Recording::work_of(const std::vector<uint64_t>& executions) const {
 }
 
 WarpTrace* Recording::trace_of(uint64_t block, uint32_t warp) {
+  touching = &touches[block / blocks_];
   auto it = std::lower_bound(traces.begin(), traces.end(), block / blocks_,
                              [](const auto& t, uint64_t cluster) { return t.first < cluster; });
   if (it == traces.end() || it->first != block / blocks_) return nullptr;
@@ -134,13 +114,20 @@ void Recording::touch(const Access& a, uint32_t bytes, bool writes) {
 }
 void Recording::touch(uint64_t address, uint64_t bytes, bool writes) {
   if (bytes == 0 || address + bytes > memory_end) return;
-  (writes ? footprints_->written : footprints_->read).add(address / 32, (address + bytes - 1) / 32);
+  std::vector<uint64_t>& known = touching->sectors;
+  for (uint64_t sector = address / 32; sector <= (address + bytes - 1) / 32; ++sector) {
+    if (level_of(sector) < touching->level) continue;
+    const uint64_t touched = 2 * sector + writes;
+    const auto recent = known.end() - static_cast<std::ptrdiff_t>(std::min<size_t>(known.size(), 16));
+    if (std::find(recent, known.end(), touched) != known.end()) continue;
+    known.push_back(touched);
+    if (known.size() > most_touches_) keep(*touching, touching->level + 1);
+  }
 }
 
 void Recording::end() {
-  read_bytes = 32 * footprints_->read.count();
-  written_bytes = 32 * footprints_->written.count();
-  footprints_.reset();
+  for (const Touches& t : touches) level = std::max(level, t.level);
+  for (Touches& t : touches) keep(t, level);
 }
 
 } // namespace tilejit::runtime::simulator

@@ -3,8 +3,8 @@
 // A trace of a block is, warp by warp, its PTX instructions in the order in which they were executed, and with each
 // what only the execution knows: wavefronts and sectors of its accesses, what its copies move, which phase of which
 // barrier it arrives in or waits for. Blocks are alike in most kernels, so a few clusters of a launch are traced,
-// spread over the grid. Of the others only the amount of work is kept, and of the whole launch how much of global
-// memory it touched.
+// spread over the grid. Of the others only the amount of work is kept, and which sectors of global memory they touched,
+// in order: of a sample of all sectors, the same for all clusters, where those are many.
 #pragma once
 #include "runtime/simulator/observe.h"
 
@@ -67,11 +67,16 @@ struct Recording {
   uint64_t shared_bytes = 0;  ///< of a block
   std::vector<uint64_t> work; ///< by cluster: warp-instructions, products counted by their size
   std::vector<std::pair<uint64_t, ClusterTrace>> traces; ///< by number of the cluster, ascending
-  /// Bytes of global memory that the launch touched, each counted once.
-  uint64_t read_bytes = 0, written_bytes = 0;
+  struct Touches {
+    std::vector<uint64_t> sectors; ///< 2 x address / 32, + 1 where it was written
+    uint32_t level = 0;            ///< one sector in 2^level is in the sample
+  };
+  std::vector<Touches> touches; ///< by cluster
+  uint32_t level = 0;           ///< after end(), of all clusters
 
   Recording(std::shared_ptr<const Program> program, const std::array<uint32_t, 3>& grid,
             const std::array<uint32_t, 3>& block, const std::array<uint32_t, 3>& cluster);
+  /// Called as a block begins, by the thread that runs it: what that touches from then on counts for its cluster.
   WarpTrace* trace_of(uint64_t block, uint32_t warp);
   void touch(const Access& a, uint32_t bytes, bool writes);
   void touch(uint64_t address, uint64_t bytes, bool writes);
@@ -81,8 +86,7 @@ struct Recording {
   void end(); ///< of the launch
 
 private:
-  struct Footprints;
-  std::shared_ptr<Footprints> footprints_;
+  size_t most_touches_ = 0;       ///< of a cluster
   std::vector<uint64_t> weights_; ///< by basic block: what an execution by a warp counts in `work`
   uint64_t blocks_ = 1;
 };

@@ -19,7 +19,11 @@ struct Replay::Multiprocessor {
   std::array<double, quarters> scheduler{};
   std::array<std::array<double, quarters>, static_cast<size_t>(Resource::count)> unit{}; ///< free from then on
   double load_store = 0, l2 = 0, memory = 0;
-  uint32_t warps = 0; ///< that have begun, for the choice of their schedulers
+  double stored = 0;                   ///< until then stores are under way
+  std::vector<double> code;            ///< by instruction, when it has come for the first time; 0: not asked for
+  double fetched = 0;                  ///< the last of them
+  double products_end = 0, beside = 1; ///< of the wgmma under way, and what shared memory gives to others
+  uint32_t warps = 0;                  ///< that have begun, for the choice of their schedulers
 };
 
 /// One phase of a barrier.
@@ -33,7 +37,7 @@ struct Replay::Phase {
 struct Replay::Products {
   struct One {
     uint32_t issued = 0;
-    double at = 0, cycles = 0, latency = 0, end = -1; ///< end < 0: not all warps have issued it
+    double at = 0, cycles = 0, latency = 0, beside = 1, end = -1; ///< end < 0: not all warps have issued it
   };
   Multiprocessor* multiprocessor = nullptr;
   uint32_t warps = 0;
@@ -66,6 +70,7 @@ struct Replay::Warp {
 
   // Ends of asynchronous groups: those committed, and what is not yet.
   std::vector<double> copies, bulk, bulk_reads;
+  double stored = 0; ///< when its stores to global memory are done
   double open_copies = 0, all_copies = 0, open_bulk = 0, open_bulk_reads = 0;
   size_t products_issued = 0;
   std::vector<size_t> product_groups; ///< products issued when each was committed
@@ -82,7 +87,8 @@ struct Replay::Instance {
 };
 
 Replay::Replay(const ReplayOps& ops, const Gpu& gpu, const ReplayShare& share, uint32_t cluster_blocks)
-    : ops_(ops), gpu_(gpu), share_(share) {
+    : ops_(ops), gpu_(gpu), share_(share),
+      load_latency_(gpu.latency.l2 + share.beyond_l2 * (gpu.latency.memory - gpu.latency.l2)) {
   for (uint32_t i = 0; i < cluster_blocks; ++i) multiprocessors_.push_back(std::make_unique<Multiprocessor>());
 }
 Replay::~Replay() = default;
@@ -149,7 +155,8 @@ void Replay::prepare(Warp& w) {
       w.holds->waiting.push_back(&w);
       return;
     }
-    const double time = std::max(w.at, w.holds->complete + gpu_.latency.barrier);
+    const double time =
+        std::max(w.at, w.holds->complete + gpu_.latency.barrier + gpu_.latency.barrier_warp * w.holds->expected);
     result_.instructions[w.holder].stalls[index(Stall::barrier)] += time - w.at;
     w.at = time;
   }
@@ -170,6 +177,10 @@ void Replay::prepare(Warp& w) {
     w.earliest = time;
     w.reason = stall;
   };
+  double& code = w.multiprocessor->code[w.counter];
+  if (code == 0)
+    code = w.multiprocessor->fetched = std::max(w.at, w.multiprocessor->fetched) + gpu_.instruction_fetch * op.issue;
+  after(code, Stall::instructions);
   for (uint32_t r : op.reads) after(w.ready[r], w.why[r]);
   auto groups = [&](const std::vector<double>& ends) {
     for (size_t i = 0; i + op.pending < ends.size(); ++i) after(ends[i], Stall::copies);
@@ -205,7 +216,8 @@ void Replay::prepare(Warp& w) {
       if (i > w.first_detail && w.trace->details[i - 1].object == d.object) continue; // it arrives first: issue()
       const bool mbarrier = d.object != cluster_barrier_object;
       if (phase.arrived >= phase.expected)
-        after(phase.complete + gpu_.latency.barrier, mbarrier ? Stall::mbarrier : Stall::barrier);
+        after(phase.complete + (mbarrier ? gpu_.latency.mbarrier_arrival : gpu_.latency.cluster_barrier),
+              mbarrier ? Stall::mbarrier : Stall::barrier);
       else {
         w.blocked = true;
         w.reason = mbarrier ? Stall::mbarrier : Stall::barrier;
@@ -238,14 +250,15 @@ double Replay::gate(const Warp& w) const {
   return m.unit[index(w.op->unit)][w.quarter];
 }
 
-/// When sectors have come from L2 or memory, or gone there.
-double Replay::transfer(Multiprocessor& m, double at, uint32_t sectors) {
-  const double bytes = 32.0 * sectors, l2 = bytes / share_.l2, memory = bytes * share_.beyond_l2 / share_.memory;
+/// When the last of these sectors passes between L2 and the multiprocessor, whose port has so many bytes a cycle.
+double Replay::transfer(Multiprocessor& m, double at, uint32_t sectors, double port) {
+  const double bytes = 32.0 * sectors, l2 = bytes / std::min(port, share_.l2),
+               memory = bytes * share_.beyond_l2 / share_.memory;
   m.l2 = std::max(m.l2, at) + l2;
   m.memory = std::max(m.memory, at) + memory;
   result_.busy[index(Resource::l2)] += l2;
   result_.busy[index(Resource::memory)] += memory;
-  return std::max(m.l2, m.memory) + gpu_.latency.l2 + share_.beyond_l2 * (gpu_.latency.memory - gpu_.latency.l2);
+  return std::max(m.l2, m.memory);
 }
 
 /// Through the load/store unit: `ready` is when a result is there, `arrived` when data have come that go elsewhere.
@@ -254,24 +267,28 @@ void Replay::access(Warp& w, double at, double& ready, double& arrived) {
   ready = arrived = at;
   for (size_t i = w.first_detail; i < w.detail; ++i) {
     const TraceDetail& d = w.trace->details[i];
-    const double wavefronts = d.wavefronts + d.lines;
+    double wavefronts = d.wavefronts + d.lines;
     if (wavefronts == 0) continue;
     const double begin = std::max(m.load_store, at);
+    if (d.lines == 0 && begin < m.products_end) wavefronts /= m.beside;
     m.load_store = begin + wavefronts;
     result_.busy[index(Resource::shared_memory)] += wavefronts;
-    const double through = begin + wavefronts - 1;
-    if (d.lines == 0)
-      ready = std::max(ready, through + gpu_.latency.shared);
+    const double through = m.load_store - 1;
+    if (w.op->stores) {
+      w.stored = transfer(m, through, d.sectors, gpu_.l2_port_store) + gpu_.latency.store;
+      m.stored = std::max(m.stored, w.stored);
+    } else if (d.lines == 0)
+      ready = std::max(ready, begin + gpu_.latency.shared + (wavefronts - 1) * gpu_.latency.shared_wavefront);
     else if (d.sectors == 0)
       ready = std::max(ready, through + gpu_.latency.l1);
     else
-      ready = std::max(ready, transfer(m, through, d.sectors));
+      ready = std::max(ready, transfer(m, through, d.sectors, gpu_.l2_port) + load_latency_);
   }
   arrived = ready;
 }
 
 void Replay::arrive(Warp& w, const TraceDetail& d, double at) {
-  if (d.rank != w.rank && d.object != cluster_barrier_object) at += gpu_.latency.l2; // assumed: as far as L2
+  if (d.rank != w.rank && d.object != cluster_barrier_object) at += gpu_.latency.remote; // assumed: as a load
   Phase& phase = w.instance->phases[{d.object, d.phase}];
   phase.complete = std::max(phase.complete, at);
   if (++phase.arrived == phase.expected) wake(phase.waiting);
@@ -285,6 +302,8 @@ void Replay::multiply(Products& p) {
     const double begin = std::max(one.at, *std::max_element(tensor.begin(), tensor.end()));
     one.end = begin + one.cycles;
     tensor.fill(one.end);
+    p.multiprocessor->products_end = one.end;
+    p.multiprocessor->beside = one.beside;
   }
   wake(p.waiting);
 }
@@ -305,14 +324,24 @@ double Replay::compute(Warp& w, double at) {
 }
 
 void Replay::copy_in_bulk(Warp& w, double at) {
+  Multiprocessor& m = *w.multiprocessor;
+  double end = at + gpu_.latency.remote; // of what is not from global memory
   for (size_t i = w.first_detail; i < w.detail; ++i) {
     const TraceDetail& d = w.trace->details[i];
-    double end = at + gpu_.latency.copy_engine;
+    if (i > w.first_detail && w.op->once) break;
     result_.busy[index(Resource::shared_memory)] += d.wavefronts;
-    w.open_bulk_reads = std::max(w.open_bulk_reads, end + d.wavefronts);
-    if (d.sectors) end = transfer(*w.multiprocessor, at, d.sectors) + gpu_.latency.copy_engine;
-    w.open_bulk = std::max(w.open_bulk, end);
-    if (d.role == TraceDetail::Role::arrival) arrive(w, d, end);
+    if (d.role != TraceDetail::Role::arrival) {
+      const double through = transfer(m, at, d.sectors, gpu_.l2_port_store), read = through + gpu_.latency.bulk_read;
+      w.open_bulk_reads = std::max(w.open_bulk_reads, read);
+      w.open_bulk = std::max(w.open_bulk, read + gpu_.latency.bulk_read); // as much again
+      m.stored = std::max(m.stored, through + gpu_.latency.store);
+      continue;
+    }
+    // What goes to several blocks comes once. The table's latencies are until a wait has seen it.
+    if (d.sectors)
+      end = transfer(m, at, d.sectors, gpu_.l2_port_bulk) + load_latency_ + w.op->latency - gpu_.latency.mbarrier -
+            gpu_.latency.mbarrier_arrival;
+    arrive(w, d, end);
   }
 }
 
@@ -327,6 +356,7 @@ void Replay::start_product(Warp& w, double at) {
     // Operands stream from shared memory while it multiplies, unless there are too many of them.
     one.cycles = std::max(op.cycles, wavefronts);
     one.latency = op.latency;
+    one.beside = op.beside;
     result_.busy[index(Resource::tensor)] += quarters * op.cycles;
     result_.busy[index(Resource::shared_memory)] += wavefronts;
   }
@@ -341,7 +371,7 @@ double Replay::synchronize(Warp& w, double at, double arrives) {
   for (size_t i = w.first_detail; i < w.detail; ++i) {
     const TraceDetail& d = w.trace->details[i];
     if (d.role == TraceDetail::Role::arrival)
-      arrive(w, d, arrives);
+      arrive(w, d, arrives + (d.object == cluster_barrier_object ? w.op->latency : 0));
     else if (d.role == TraceDetail::Role::wait && i > w.first_detail && w.trace->details[i - 1].object == d.object)
       w.holds = &w.instance->phases[{d.object, d.phase - 1}], w.holder = w.counter;
   }
@@ -382,6 +412,7 @@ void Replay::issue(Warp& w, double at) {
   case Kind::product_commit: w.product_groups.push_back(w.products_issued); break;
   case Kind::fence:
     ready = at + op.latency;
+    if (op.wide) ready = std::max(ready, w.stored);
     known.stalls[index(Stall::fence)] += std::max(0.0, ready - w.at);
     w.at = std::max(w.at, ready);
     break;
@@ -406,11 +437,12 @@ ReplayResult Replay::run(const std::vector<const ClusterTrace*>& clusters, uint3
   result_ = {};
   result_.instructions.resize(ops_.ops.size());
   for (uint32_t i = 0; i < result_.instructions.size(); ++i) result_.instructions[i].counter = i;
+  for (auto& m : multiprocessors_) m->code.assign(ops_.ops.size(), 0);
   waiting_.assign(clusters.rbegin(), clusters.rend());
   for (uint32_t slot = 0; slot < resident && !waiting_.empty(); ++slot) {
     const ClusterTrace* next = waiting_.back();
     waiting_.pop_back();
-    begin(*next, slot, 0);
+    begin(*next, slot, slot * gpu_.block_interval);
   }
   while (!running_.empty()) {
     Warp* best = nullptr;
@@ -426,7 +458,7 @@ ReplayResult Replay::run(const std::vector<const ClusterTrace*>& clusters, uint3
       release_first_blocked();
   }
   // What is under way when the last warp ends still has to get to memory.
-  for (const auto& m : multiprocessors_) end_ = std::max({end_, m->l2, m->memory, m->load_store});
+  for (const auto& m : multiprocessors_) end_ = std::max({end_, m->stored, m->l2, m->memory, m->load_store});
   result_.cycles = end_;
   for (size_t r = 0; r < result_.busy.size(); ++r) {
     const auto resource = static_cast<Resource>(r);

@@ -50,7 +50,7 @@ private:
   void start_product(Warp& w, double at);
   double synchronize(Warp& w, double at, double arrives);
   void access(Warp& w, double at, double& ready, double& arrived);
-  double transfer(Multiprocessor& m, double at, uint32_t sectors);
+  double transfer(Multiprocessor& m, double at, uint32_t sectors, double port);
   void arrive(Warp& w, const TraceDetail& d, double at);
   void wake(std::vector<Warp*>& waiting);
   void multiply(Products& p);
@@ -59,6 +59,7 @@ private:
   const ReplayOps& ops_;
   const Gpu& gpu_;
   ReplayShare share_;
+  double load_latency_;                                          ///< beyond L1
   std::vector<std::unique_ptr<Multiprocessor>> multiprocessors_; ///< by rank in the cluster
   std::vector<std::unique_ptr<Instance>> instances_;
   std::vector<Warp*> running_;

@@ -57,8 +57,6 @@ double issue_slots(const Instruction& i) {
     return !is_float(i.type(0)) && !is_float(i.type(1)) && bits_of(i.type(0)) >= 32 && bits_of(i.type(1)) >= 32
                ? vanishing
                : 1;
-  case Form::match_any:
-  case Form::match_all: return 4;
   default: return is_64bit(type) && all_forms()[i.row].unit == Unit::alu ? 2 : 1;
   }
 }
@@ -97,15 +95,27 @@ void choose_unit(ReplayOp& op, const Instruction& i, const Gpu& gpu) {
   }
   switch (all_forms()[i.row].unit) {
   case Unit::fma: {
-    const bool integer = c == InstructionClass::integer;
-    const double rate = integer ? gpu.int32 : c == InstructionClass::half ? gpu.fp32_half : gpu.fp32;
-    return use(Resource::fma, quarter(rate) * std::max(1.0, op.issue), latency.alu, Stall::arithmetic);
+    const bool integer = c == InstructionClass::integer, half = c == InstructionClass::half,
+               wide = i.form == Form::mul_wide || i.form == Form::mad_wide || i.has(Mod::hi);
+    return use(Resource::fma,
+               quarter(integer ? gpu.int32
+                       : half  ? gpu.fp32_half
+                               : gpu.fp32) *
+                   std::max(1.0, op.issue),
+               half   ? latency.half
+               : wide ? latency.wide
+                      : latency.alu,
+               Stall::arithmetic);
   }
   case Unit::alu: {
     const bool converts = c == InstructionClass::conversion && op.issue >= 1;
-    const double rate = !converts ? gpu.int32 : changes_kind(i) ? gpu.conversion : gpu.resizing;
-    return use(Resource::alu, quarter(rate) * op.issue, converts ? latency.conversion : latency.alu,
-               converts ? Stall::special : Stall::arithmetic);
+    const double rate = !converts                                                                    ? gpu.int32
+                        : !changes_kind(i)                                                           ? gpu.resizing
+                        : i.type(0) == Type::f32 && bits_of(i.type(1)) == 32 && !is_float(i.type(1)) ? gpu.int_to_float
+                                                                                                     : gpu.conversion;
+    const bool slow = converts && rate == gpu.conversion;
+    return use(Resource::alu, quarter(rate) * op.issue, slow ? latency.conversion : latency.alu,
+               slow ? Stall::special : Stall::arithmetic);
   }
   case Unit::fp64:
     return use(Resource::fp64, quarter(gpu.fp64) * std::max(1.0, op.issue), latency.fp64, Stall::special);
@@ -117,16 +127,31 @@ void choose_unit(ReplayOp& op, const Instruction& i, const Gpu& gpu) {
     if (i.space() == Space::param || i.space() == Space::constant) return;
     op.kind = Kind::access;
     op.unit = Resource::shared_memory;
+    op.stores = c == InstructionClass::store && !is_shared(i);
     op.stall = is_shared(i) || c == InstructionClass::shuffle ? Stall::shared_memory : Stall::global_memory;
     return;
   case Unit::tensor:
     if (i.shape.m && i.shape.n && i.shape.k) {
-      const double rate = tensor_rate(gpu, name_of(multiplied(i)));
-      const bool warpgroup = i.text.starts_with("wgmma");
-      const double multiplies = double{1} * i.shape.m * i.shape.n * i.shape.k;
-      use(Resource::tensor, warpgroup ? multiplies / rate : multiplies / (rate / 4 * gpu.mma_sync_share),
-          warpgroup ? latency.wgmma : latency.mma, Stall::products);
-      if (warpgroup) op.kind = Kind::product;
+      const std::string_view type = name_of(multiplied(i));
+      const double multiplies = double{1} * i.shape.m * i.shape.n * i.shape.k, rate = tensor_rate(gpu, type);
+      if (i.text.starts_with("wgmma")) {
+        op.kind = Kind::product;
+        op.beside = gpu.beside_wgmma_64 +
+                    (gpu.beside_wgmma_256 - gpu.beside_wgmma_64) * (std::max(64.0, double{1} * i.shape.n) - 64) / 192;
+        return use(Resource::tensor, std::max(multiplies / rate, gpu.wgmma_least), latency.wgmma, Stall::products);
+      }
+      const bool fp64 = type == "f64", fp8 = type == "e4m3" || type == "e5m2";
+      const double share = fp64  ? 1
+                           : fp8 ? gpu.mma_sync_fp8_share
+                                 : gpu.mma_sync_share,
+                   cycles = multiplies / (rate / 4 * share);
+      const bool is_short = i.shape.k * bits_of(multiplied(i)) <= 128; // of a row of A, in bits
+      use(Resource::tensor, cycles,
+          fp64       ? cycles + latency.mma_fp64
+          : fp8      ? latency.mma_fp8
+          : is_short ? latency.mma_short
+                     : latency.mma,
+          Stall::products);
     }
     return;
   case Unit::control:
@@ -141,20 +166,29 @@ void choose_kind(ReplayOp& op, const Function& f, const Instruction& i, const Gp
   case Form::shfl_sync: // goes the way of shared memory, one wavefront
     op.kind = Kind::plain, op.cycles = 1, op.latency = gpu.latency.shuffle;
     break;
+  case Form::redux:
+  case Form::redux_float: op.cycles = 8, op.latency = gpu.latency.redux; break;
+  case Form::match_any:
+  case Form::match_all: op.cycles = op.latency = gpu.latency.match; break;
   case Form::cp_async:
   case Form::cp_async_ignore: op.kind = Kind::copy; break;
   case Form::cp_async_commit_group: op.kind = Kind::copy_commit; break;
   case Form::cp_async_wait_group: op.kind = Kind::copy_wait, op.pending = groups(); break;
   case Form::cp_async_wait_all: op.kind = Kind::copy_wait, op.pending = none; break;
   case Form::cp_async_mbarrier_arrive: op.kind = Kind::copies_arrive; break;
-  case Form::cp_async_bulk_load:
+  case Form::cp_async_bulk_tensor_load: op.kind = Kind::bulk, op.latency = gpu.latency.copy_engine; break;
+  case Form::cp_async_bulk_load: op.kind = Kind::bulk, op.latency = gpu.latency.bulk_copy; break;
   case Form::cp_async_bulk_store:
   case Form::cp_reduce_async_bulk:
-  case Form::cp_async_bulk_tensor_load:
   case Form::cp_async_bulk_tensor_store:
-  case Form::cp_reduce_async_bulk_tensor:
+  case Form::cp_reduce_async_bulk_tensor: op.kind = Kind::bulk, op.once = true; break;
   case Form::st_async:
   case Form::red_async: op.kind = Kind::bulk; break;
+  case Form::barrier_cluster_arrive:
+    op.kind = Kind::synchronize;
+    op.latency = i.has(Mod::relaxed) ? 0 : gpu.latency.fence_wide;
+    break;
+  case Form::barrier_cluster_wait: op.kind = Kind::synchronize; break;
   case Form::cp_async_bulk_commit_group: op.kind = Kind::bulk_commit; break;
   case Form::cp_async_bulk_wait_group:
     op.kind = Kind::bulk_wait, op.pending = groups(), op.only_reads = i.has(Mod::read);
@@ -166,15 +200,22 @@ void choose_kind(ReplayOp& op, const Function& f, const Instruction& i, const Gp
   case Form::fence_proxy:
   case Form::fence_mbarrier_init:
   case Form::fence_proxy_async_generic:
-  case Form::fence_proxy_tensormap: {
-    const bool wide = i.any_of({Mod::gl, Mod::gpu, Mod::sys}) != Mod::unknown;
-    op.kind = Kind::fence, op.unit = Resource::issue, op.stall = Stall::fence;
-    op.latency = wide ? gpu.latency.l2 : gpu.latency.fence;
+  case Form::fence_proxy_tensormap:
+  case Form::tensormap_cp_fenceproxy: {
+    const bool wide = i.form != Form::fence_mbarrier_init &&
+                      i.any_of({Mod::cluster, Mod::gl, Mod::gpu, Mod::sys}) != Mod::unknown,
+               all_memory =
+                   i.form == Form::fence_proxy && i.any_of({Mod::shared_cta, Mod::shared_cluster}) == Mod::unknown;
+    op.kind = Kind::fence, op.unit = Resource::issue, op.stall = Stall::fence, op.wide = wide;
+    op.latency = i.form == Form::tensormap_cp_fenceproxy ? gpu.latency.store
+                 : wide                                  ? gpu.latency.fence_wide
+                 : all_memory                            ? gpu.latency.fence_proxy
+                                                         : gpu.latency.fence;
     break;
   }
   default:
     if (class_of(i) == InstructionClass::barrier)
-      op.kind = Kind::synchronize, op.unit = Resource::shared_memory, op.latency = gpu.latency.shared,
+      op.kind = Kind::synchronize, op.unit = Resource::shared_memory, op.latency = gpu.latency.mbarrier,
       op.stall = Stall::shared_memory;
     break;
   }
@@ -223,6 +264,7 @@ ReplayOps replay_ops(const Program& p, const Gpu& gpu, std::array<uint32_t, 3> s
             if (e.is(Operand::Kind::reg)) use.reads.push_back(e.index);
         }
       use.writes.clear();
+      if (!f.operands(i).empty() && f.elements(f.operands(i)[1]).size() > 1) op.latency = gpu.latency.wgmma_registers;
     } else if (op.kind == Kind::product_wait)
       use.reads.clear();
     // The uniform datapath has integers only.

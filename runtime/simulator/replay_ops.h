@@ -30,6 +30,10 @@ struct ReplayOp {
   double issue = 1;
   double cycles = 0; ///< of the unit, in a quarter of the multiprocessor; product: in all of them
   double latency = 0;
+  double beside = 1;   ///< product: what shared memory gives to others meanwhile
+  bool stores = false; ///< to global memory
+  bool once = false;   ///< the machine's instruction is the warp's: what several lanes ask for is done once
+  bool wide = false;   ///< fence: of the cluster or more, it waits for stores
   uint32_t pending = 0;
   bool only_reads = false;
   std::vector<uint32_t> reads, writes; ///< registers, those of all functions in one sequence

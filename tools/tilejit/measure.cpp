@@ -30,7 +30,7 @@ void MeasureOptions::add_to(CLI::App& command) {
   command.add_flag("--annotate", annotate, "Simulator: the lines of the source and of the PTX with their counts");
   command.add_flag("--estimate{auto}", estimate,
                    "Simulator: how long the last launch would take on a GPU, and what bounds it: --estimate, or "
-                   "--estimate=h100 or a100; see docs/simulator.md for what is assumed");
+                   "--estimate=h200, h100 or a100; see docs/simulator.md for what is assumed");
   command.add_option("--estimate-as", estimate_as, "How the estimate is printed; default table")
       ->type_name("json|table")
       ->check(CLI::IsMember({"json", "table"}));

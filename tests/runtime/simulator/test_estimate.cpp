@@ -153,11 +153,12 @@ TEST_CASE("division: rounded correctly it is a sequence of instructions, approxi
   ranks(kernel("div.approx.ftz.f32"), kernel("div.rn.f32"), 1.2);
 }
 
-TEST_CASE("conversions: few units go from integers to floating point, more of them to another number of bits") {
+TEST_CASE("conversions: few units go from floating point to integers, more of them to another number of bits") {
   auto kernel = [](const char* convert, const char* from) {
     return Kernel{.body = loop(8, repeat(32, [&](int i) { return convert + number(20 + i) + from; })), .threads = 512};
   };
-  ranks(kernel("cvt.rn.bf16x2.f32 %r", ", %f0, %f1;\n"), kernel("cvt.rn.f32.s32 %f", ", %r2;\n"), 2);
+  ranks(kernel("cvt.rn.bf16x2.f32 %r", ", %f0, %f1;\n"), kernel("cvt.rzi.s32.f32 %r", ", %f0;\n"), 2);
+  ranks(kernel("cvt.rn.f32.s32 %f", ", %r2;\n"), kernel("cvt.rn.f32.s8 %f", ", %r2;\n"), 2); // as a Hopper does it
 }
 
 TEST_CASE("packed halves: two operations in an instruction") {
@@ -315,6 +316,69 @@ TEST_CASE("L2: what is read again comes from L2, and faster than from memory") {
   ranks(kernel((1 << 17) - 1), kernel((1 << 22) - 1), 1.3);
 }
 
+namespace {
+
+/// 264 blocks of 1024 threads read 32 pieces of 16 bytes for each thread. `at_once` of them are read in a step, of
+/// 2^22.
+std::string read_steps(const std::string& first, int at_once) {
+  return first + loop(32, "and.b32 %r12, %r13, 4194303; mad.wide.u32 %rd1, %r12, 16, %rd3; ld.global.cg.v4.f32 {%f1, "
+                          "%f2, %f3, %f4}, [%rd1]; add.u32 %r13, %r13, " +
+                              number(at_once) + "; bar.sync 0;\n");
+}
+
+} // namespace
+
+TEST_CASE("L2: it holds what blocks share while they run, not an array larger than itself for a second reading") {
+  // 138 MB through L2 each: 64 MB twice, one time after the other, or two blocks at a time the same.
+  Kernel apart{.body = read_steps("mov.u32 %r13, %r0;\n", 264 * 1024), .blocks = 264, .threads = 1024};
+  Kernel shared{.body = read_steps("shr.u32 %r14, %r3, 1; mad.lo.u32 %r13, %r14, %r4, %r2;\n", 132 * 1024),
+                .blocks = 264,
+                .threads = 1024};
+  ranks(shared, apart, 1.4);
+}
+
+TEST_CASE("barriers: more warps take longer") {
+  auto kernel = [](uint32_t threads) { return Kernel{.body = loop(64, "bar.sync 0;\n"), .threads = threads}; };
+  ranks(kernel(32), kernel(256), 1.3);
+  ranks(kernel(256), kernel(1024), 1.5);
+}
+
+TEST_CASE("fences: of the GPU, they go to L2") {
+  auto kernel = [](const char* scope) {
+    return Kernel{.body = loop(16, "fence.acq_rel." + std::string(scope) + ";\n"), .threads = 32};
+  };
+  ranks(kernel("cta"), kernel("gpu"), 5);
+}
+
+TEST_CASE("products: a narrow one waits for its operands") {
+  // m64n8k16 reads 2304 bytes for 4 cycles of multiplications; from n = 64 on the tensor cores take longer.
+  auto kernel = [](int n) {
+    return Kernel{.body = descriptor() + loop(8, repeat(16,
+                                                        [&](int) {
+                                                          return "wgmma.mma_async.sync.aligned.m64n" + number(n) +
+                                                                 "k16.f32.bf16.bf16 " + registers("%f", 0, n / 2) +
+                                                                 ", %rd5, %rd5, %p2, 1, 1, 0, 0;\n";
+                                                        }) +
+                                                     commit + wait_all)};
+  };
+  const double narrow = estimate_of(kernel(8)).cycles, wide = estimate_of(kernel(64)).cycles;
+  CHECK(wide > 1.3 * narrow);
+  CHECK(wide < 2.5 * narrow);
+}
+
+TEST_CASE("shared memory: beside products of warpgroups there is less of it") {
+  auto kernel = [](bool loads) {
+    return Kernel{
+        .body = descriptor() + "setp.lt.u32 %p3, %r2, 128;\n@%p3 bra PRODUCTS;\n" +
+                loop(16, repeat(16, [](int i) { return "ld.shared.b32 %r" + number(20 + i) + ", [%r9];\n"; })) +
+                "bra DONE;\nPRODUCTS:\n" +
+                (loads ? repeat(64, [](int) { return warpgroup_product(); }) + commit + wait_all : std::string()) +
+                "DONE:\n",
+        .threads = 640};
+  };
+  ranks(kernel(false), kernel(true), 1.15);
+}
+
 TEST_CASE("the order in a basic block is the compiler's: only what it may not move matters") {
   auto load = [](int i) { return "ld.global.f32 %f" + number(i) + ", [%rd1+" + number(1024 * i) + "];\n"; };
   auto use = [](int i) { return "fma.rn.f32 %f40, %f" + number(i) + ", %f41, %f40;\n"; };
@@ -388,6 +452,31 @@ TEST_CASE("registers, when they are given, limit the blocks") {
   CHECK(e.occupancy == 0.25);
   CHECK(e.waves == 1);
   CHECK(estimate(device.last_launch(), find_gpu("h100")).resident_blocks == 8); // 2048 / 256
+}
+
+TEST_CASE("registers are as few as a block can have: ptxas spills the others") {
+  Simulator sim;
+  auto& device = dynamic_cast<SimulatorDevice&>(*sim.device);
+  device.set_instruments({.estimate = true});
+  auto one = sim.device->allocate(4096);
+  sim.run(
+      kernel_text(
+          {"u64"},
+          "mov.u32 %r0, %tid.x; ld.param.u64 %rd1, [p0];\n" +
+              repeat(190, [](int i) { return "mul.lo.u32 %r" + number(1 + i) + ", %r0, " + number(3 + i) + ";\n"; }) +
+              "bar.sync 0;\n" + repeat(190, [](int i) { return "add.u32 %r0, %r0, %r" + number(1 + i) + ";\n"; }) +
+              "st.global.u32 [%rd1], %r0;\n"),
+      132, 384, {one->address()});
+  Estimate e = estimate(device.last_launch(), find_gpu("h100"));
+  CHECK(e.registers == 168); // 65536 / 384 = 170, in units of 8
+  CHECK(e.resident_blocks == 1);
+}
+
+TEST_CASE("an H200 is an H100 with faster memory") {
+  Kernel copy{.body = "ld.global.f32 %f1, [%rd1]; st.global.f32 [%rd2], %f1;\n", .blocks = 8448, .threads = 1024};
+  Kernel faster = copy;
+  faster.gpu = "h200";
+  ranks(faster, copy, 1.1);
 }
 
 TEST_CASE("the estimate is the same for any number of host threads, and costs the results nothing") {

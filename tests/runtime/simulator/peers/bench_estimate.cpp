@@ -147,6 +147,15 @@ json measure(const std::string& device, const std::vector<fs::path>& cases) {
   return results;
 }
 
+/// Which row of the table a measurement is of.
+std::string known_gpu(const json& measured) {
+  std::string device = measured.value("device", "");
+  std::ranges::transform(device, device.begin(), [](unsigned char c) { return std::tolower(c); });
+  for (const runtime::Gpu& gpu : runtime::gpu_table())
+    if (device.find(gpu.name) != std::string::npos) return std::string(gpu.name);
+  return "h100";
+}
+
 json estimate_all(const std::string& gpu, const std::vector<fs::path>& cases) {
   json results{{"device", "estimate"}, {"gpu", gpu}, {"date", today()}, {"kernels", json::object()}};
   for (const fs::path& folder : cases) try {
@@ -160,8 +169,10 @@ json estimate_all(const std::string& gpu, const std::vector<fs::path>& cases) {
                   device->launch_ptx(ptx, placed.how());
                   if (!is_last) write_outputs(launch, placed.collect());
                   const runtime::Estimate e = runtime::estimate(device->last_launch(), runtime::find_gpu(gpu));
-                  results["kernels"][name_of(folder) + "/" + name] = {
-                      {"microseconds", e.microseconds}, {"bound_by", e.bound_by}, {"roofline_share", e.roofline_share}};
+                  results["kernels"][name_of(folder) + "/" + name] = {{"microseconds", e.microseconds},
+                                                                      {"code", e.instructions.size()},
+                                                                      {"bound_by", e.bound_by},
+                                                                      {"roofline_share", e.roofline_share}};
                 });
     } catch (const std::exception& error) {
       fmt::print(stderr, "{}: {}\n", name_of(folder), error.what());
@@ -230,10 +241,10 @@ void print_table(const json& measured, const json& estimated) {
 int main(int count, char** words) {
   CLI::App program("How near the simulator's time estimate is to a GPU.");
   std::vector<std::string> folders;
-  std::string device = "simulator", gpu = "h100", out, with;
+  std::string device = "simulator", gpu, out, with;
   program.add_option("FOLDER", folders, "Folders of cases")->required();
   program.add_option("--device", device, "simulator (default), cuda or cuda:N");
-  program.add_option("--gpu", gpu, "The GPU of the estimate; default h100");
+  program.add_option("--gpu", gpu, "The GPU of the estimate; default: the measured one, else h100");
   program.add_option("--out", out, "The results as JSON")->type_name("FILE.json");
   program.add_option("--with", with, "What --out of the other device has written: prints both in one table")
       ->type_name("FILE.json");
@@ -245,17 +256,16 @@ int main(int count, char** words) {
       for (const auto& entry : fs::directory_iterator(fs::canonical(folder)))
         if (fs::exists(entry.path() / "case.json")) cases.push_back(entry.path());
     std::ranges::sort(cases);
+    const json other = with.empty() ? json::object() : json::parse(runtime::read_text(with));
     const bool cuda = device.starts_with("cuda");
+    if (gpu.empty()) gpu = known_gpu(other);
     const json results = cuda ? measure(device, cases) : estimate_all(gpu, cases);
     if (!out.empty()) {
       runtime::OutputFile file(out);
       file.write(results.dump(1) + "\n");
       file.commit();
     }
-    if (!with.empty()) {
-      const json other = json::parse(runtime::read_text(with));
-      print_table(cuda ? results : other, cuda ? other : results);
-    }
+    if (!with.empty()) print_table(cuda ? results : other, cuda ? other : results);
     fmt::print(stderr, "{} launches of {} cases, {} cases failed\n", results["kernels"].size(), cases.size(),
                results.contains("failed") ? results["failed"].size() : 0);
     return results["kernels"].empty();
