@@ -49,11 +49,28 @@ uint32_t wavefronts_of(uint64_t* words, uint32_t count) {
   return most;
 }
 
+/// Lanes n and n + 1, or n and n + 2, have one address: for every pair of the active ones.
+bool pairs_share(const Access& a) {
+  for (uint32_t apart : {1u, 2u}) {
+    bool all = true;
+    for (uint32_t m = a.mask & (apart == 1 ? 0x55555555 : 0x33333333); m && all; m &= m - 1) {
+      const int lane = std::countr_zero(m), other = lane + static_cast<int>(apart);
+      all = !(a.mask >> other & 1) || a.at[lane] == a.at[other];
+    }
+    if (all) return true;
+  }
+  return false;
+}
+
 } // namespace
 
-/// Accesses of more than 4 bytes are done in parts: half of the lanes at a time for 8 bytes, a quarter for 16.
-std::array<uint32_t, 2> wavefronts(const Access& a, uint32_t bytes) {
-  const uint32_t words_of_lane = std::max(1u, bytes / 4), lanes = std::max(1u, 32 / words_of_lane);
+/// Accesses of more than 4 bytes are done in parts: half of the lanes at a time for 8 bytes, a quarter for 16. A load
+/// gives two registers in a cycle where lanes share them in pairs (an engineer of NVIDIA's, for compute capability 7,
+/// forums.developer.nvidia.com/t/unexpected-shared-memory-bank-conflict/77228; an H200 still does).
+std::array<uint32_t, 2> wavefronts(const Access& a, uint32_t bytes, bool loads) {
+  const uint32_t words_of_lane = std::max(1u, bytes / 4);
+  uint32_t lanes = std::max(1u, 32 / words_of_lane);
+  if (loads && words_of_lane > 1 && !a.contiguous && pairs_share(a)) lanes = std::min(32u, 2 * lanes);
   uint32_t all = 0, least = 0;
   for (uint32_t first = 0; first < 32; first += lanes) {
     uint32_t mask = a.mask & ((lanes == 32 ? ~0u : (1u << lanes) - 1) << first);

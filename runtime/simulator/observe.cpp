@@ -60,10 +60,10 @@ void count(Warp* w, const Observed& o, Space space, const Access& a, uint32_t by
   Traffic& t = space == Space::shared ? counters.shared : space == Space::local ? counters.local : counters.global;
   ++t.requests;
   t.bytes += static_cast<uint64_t>(std::popcount(a.mask)) * bytes;
-  auto [transactions, least] = space == Space::shared ? wavefronts(a, bytes) : sectors(a, bytes);
+  const bool writes = o.writes();
+  auto [transactions, least] = space == Space::shared ? wavefronts(a, bytes, !writes) : sectors(a, bytes);
   t.transactions += transactions;
   t.least += least;
-  const bool writes = o.writes();
   if (Recording* r = w->block->launch->recording; r && space == Space::global) r->touch(a, bytes, writes);
   if (!w->trace) return;
   if (space == Space::shared)

@@ -59,7 +59,7 @@ void see_mbarrier(Warp* w, const Insn* target, bool waits) {
   Traffic& t = counters_at(w).shared;
   ++t.requests;
   t.bytes += uint64_t{8} * static_cast<uint32_t>(std::popcount(a.mask));
-  auto [transactions, least] = wavefronts(a, 8);
+  auto [transactions, least] = wavefronts(a, 8, false);
   t.transactions += transactions, t.least += least;
   if (w->trace) w->trace->add({.wavefronts = transactions});
 }
