@@ -52,20 +52,18 @@ TEST_CASE("bank conflicts of shared memory") {
   CHECK(wavefronts("ld.shared.v4.b32 {%r3, %r4, %r5, %r6}, [%r2]", 16) == P(4, 4));
   CHECK(wavefronts("ld.shared.v4.b32 {%r3, %r4, %r5, %r6}, [%r2]", 128) == P(32, 4));
   CHECK(wavefronts("st.shared.v4.b32 [%r2], {%r3, %r4, %r5, %r6}", 144) == P(4, 4));
-  // A load's lanes that share what they get: not twice a lane, but from lane to lane.
-  auto shared_by = [&](const std::string& access, const std::string& lanes) {
-    return sim
-        .of(access.substr(0, access.find(' ')),
-            "and.b32 %r2, %r0, " + lanes + "; mad.lo.u32 %r2, %r2, 16, %r1;\n" + access + ";")
+  // Lanes that share what they load. `address` makes %r2, in units of 16 bytes, from the lane %r0.
+  auto shared_by = [&](const std::string& access, const std::string& address) {
+    return sim.of(access.substr(0, access.find(' ')), address + "mad.lo.u32 %r2, %r2, 16, %r1;\n" + access + ";")
         .shared.transactions;
   };
   const std::string quad = "ld.shared.v4.b32 {%r3, %r4, %r5, %r6}, [%r2]";
-  CHECK(shared_by(quad, "0") == 2);
-  CHECK(shared_by(quad, "30") == 2); // 0, 0, 1, 1: 16 addresses in two halves
-  CHECK(shared_by(quad, "29") == 2); // 0, 1, 0, 1
-  CHECK(shared_by(quad, "27") == 4); // 0, 1, 2, 3, 0, 1, 2, 3
-  CHECK(shared_by("ld.shared.v2.b32 {%r3, %r4}, [%r2]", "0") == 1);
-  CHECK(shared_by("st.shared.v4.b32 [%r2], {%r3, %r4, %r5, %r6}", "0") == 4);
+  CHECK(shared_by(quad, "mov.u32 %r2, 0;\n") == 2);
+  CHECK(shared_by(quad, "shr.u32 %r2, %r0, 1;\n") == 2); // 0, 0, 1, 1, ...
+  CHECK(shared_by(quad, "and.b32 %r2, %r0, 1;\n") == 2); // 0, 1, 0, 1, ...
+  CHECK(shared_by(quad, "and.b32 %r2, %r0, 3;\n") == 4); // 0, 1, 2, 3, 0, ...
+  CHECK(shared_by("ld.shared.v2.b32 {%r3, %r4}, [%r2]", "mov.u32 %r2, 0;\n") == 1);
+  CHECK(shared_by("st.shared.v4.b32 [%r2], {%r3, %r4, %r5, %r6}", "mov.u32 %r2, 0;\n") == 4);
   const std::string matrix = "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r3, %r4, %r5, %r6}, [%r2]";
   CHECK(wavefronts(matrix, 16) == P(4, 4));
   CHECK(wavefronts(matrix, 128) == P(32, 4));
