@@ -6,7 +6,8 @@
 // What is left is summed exactly, and the sum cut off to the 24 digits of float32; for an f16 result it is rounded. The
 // 8-bit floats of wgmma keep 13 digits below, and 14 of the sum.
 //
-// Slow: a pass over k for the exponents and one for the sum, in double.
+// A pass over k for the exponents and one for the sum: in double, which is slow, or for the 8-bit floats of wgmma,
+// whose terms have 16 digits at most, in float32 and 32-bit integers.
 #include "runtime/simulator/handlers.h"
 #include "runtime/simulator/mma_tile.h"
 #include "runtime/simulator/small_floats.h"
@@ -16,9 +17,82 @@ namespace {
 
 inline f64 power_of_two(s32 exponent) { return bits_as<f64>(u64(s64(1023 + exponent)) << 52); }
 
+/// 8-bit floats of wgmma, all of A and B finite.
+void multiply_small(const ExactTile& t) {
+  constexpr int width = lanes == 16 ? 2 : 1, count = 4 * width;
+  constexpr s32 infinite = 0x7f800000;
+  const bool halves = t.result == Result::f16;
+#pragma GCC unroll 1
+  for (int part = 0; part < 32; part += width * lanes) {
+    auto at = [](int h, int p, int v) { return (h * 2 + p) * width + v; };
+    auto row = [&](u32 offset, int v) { return reinterpret_cast<u32*>(t.file + offset) + part + v * lanes; };
+    auto for_steps = [&](const float* a, const float* b, auto add) __attribute__((always_inline)) {
+#pragma GCC unroll 2
+      for (int s = 0; s < t.steps; ++s) {
+        const Floats y[2] = {four(b + b_step * s), four(b + b_step * s + 4)};
+#pragma GCC unroll 2
+        for (int h = 0; h < 2; ++h)
+#pragma GCC unroll 2
+          for (int v = 0; v < width; ++v) {
+            const Floats x = load_floats(a + a_step * s + 32 * h + part + v * lanes);
+            add(at(h, 0, v), x * y[0]);
+            add(at(h, 1, v), x * y[1]);
+          }
+      }
+    };
+    Floats c[count]{};
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h)
+#pragma GCC unroll 2
+      for (int v = 0; v < width; ++v) {
+        if (!t.adds) continue;
+        const Words even = load(row(t.c[halves ? h : 2 * h], v));
+        const Words odd = halves ? (Words)((U32s)even >> 16) : load(row(t.c[2 * h + 1], v));
+        c[at(h, 0, v)] = halves ? from_f16(even) : (Floats)even;
+        c[at(h, 1, v)] = halves ? from_f16(odd) : (Floats)odd;
+      }
+    S32s greatest[count]{}; // the bits of powers of two
+    for_steps(t.a_powers, t.b_powers,
+              [&](int i, Floats power) { greatest[i] = (S32s)power > greatest[i] ? (S32s)power : greatest[i]; });
+    Floats scale[count];
+    S32s sum[count], of_products[count];
+#pragma GCC unroll 8
+    for (int i = 0; i < count; ++i) {
+      const S32s size = (S32s)c[i] & 0x7fffffff, least = S32s{} + ((halves ? 127 - 14 : 1) << 23);
+      S32s power = size & infinite;
+      power = size == 0 ? 0 : power > least ? power : least;
+      of_products[i] = greatest[i];
+      greatest[i] = power > greatest[i] ? power : greatest[i];
+      scale[i] = (Floats)(S32s)((U32s{} + ((2 * 127u + 13) << 23)) - (U32s)greatest[i]);
+      sum[i] = truncated(c[i] * scale[i]);
+    }
+    for_steps(t.a, t.b,
+              [&](int i, Floats product) { sum[i] = (S32s)((U32s)sum[i] + (U32s)truncated(product * scale[i])); });
+    Floats d[count];
+#pragma GCC unroll 8
+    for (int i = 0; i < count; ++i) {
+      const S32s size = (S32s)c[i] & 0x7fffffff, nan = S32s{} + 0x7fffffff;
+      const int dropped = halves ? 0 : 0x3ff; // 14 digits are left
+      const Floats digits = (Floats)((S32s)to_floats((Words)sum[i]) & ~dropped);
+      d[i] = digits * (Floats)(S32s)((U32s)greatest[i] - (13u << 23));
+      d[i] = of_products[i] == 0 ? (Floats)(size == 0 ? 0 : (S32s)c[i] & ~dropped) : d[i];
+      d[i] = size >= infinite ? size == infinite ? c[i] : (Floats)nan : d[i];
+    }
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h)
+#pragma GCC unroll 2
+      for (int v = 0; v < width; ++v) {
+        const Floats even = d[at(h, 0, v)], odd = d[at(h, 1, v)];
+        store(row(t.d[halves ? h : 2 * h], v), halves ? (Floats)pack_f16(even, odd) : even);
+        if (!halves) store(row(t.d[2 * h + 1], v), odd);
+      }
+  }
+}
+
 } // namespace
 
 void ISA(multiply_exactly)(const ExactTile& t) {
+  if (t.a_powers) return multiply_small(t);
   constexpr s32 none = -10000;
   auto exponent = [](f32 x, s32 least) {
     const u32 bits = bits_as<u32>(x) & 0x7fffffff;
@@ -49,7 +123,7 @@ void ISA(multiply_exactly)(const ExactTile& t) {
         greatest[i] = greatest[i] < -300 ? -300 : greatest[i]; // all are zero
         scale[i] = power_of_two(t.digits - greatest[i]);
         plain[i] = f64(addend(i));
-        sum[i] = __builtin_trunc(plain[i] * scale[i]);
+        sum[i] = __builtin_trunc(plain[i] * scale[i]) + 0.0; // no sum is -0
       }
       for (int s = 0; s < t.steps; ++s) LANES {
           f32 x, y;

@@ -9,6 +9,8 @@
 #include "runtime/simulator/mma_tile.h"
 #include "runtime/simulator/wgmma_operands.h"
 
+#include <algorithm>
+
 namespace tilejit::runtime::simulator {
 namespace {
 
@@ -130,22 +132,43 @@ void pack_b_of(const WarpgroupProduct& p, u32 n, float* panel) {
   (p.transpose_b ? packing.b_transposed : packing.b)(cores, 2, panel);
 }
 
+/// The powers of two of a panel of 8-bit floats. False: not all of them are finite.
+bool powers_of(const float* panel, u32 count, int least_exponent, float* powers) {
+  const S32s least = S32s{} + ((127 + least_exponent) << 23);
+  S32s most{};
+  for (u32 i = 0; i < count; i += lanes) {
+    const S32s bits = (S32s)load(panel + i), size = bits & 0x7f800000, power = size > least ? size : least;
+    store(powers + i, (Floats)((bits & 0x7fffffff) == 0 ? 0 : power));
+    most = size > most ? size : most;
+  }
+  s32 of_lane[lanes];
+  std::memcpy(of_lane, &most, sizeof most);
+  return *std::max_element(of_lane, of_lane + lanes) < 0x7f800000;
+}
+
 /// Product by product.
 void exact_products(const WarpgroupProduct* p, u32 count) {
-  const u32 registers = p->result == Result::f16 ? 2 : 4;
-  alignas(64) float a[64 * a_step], b[64 * b_step];
+  const u32 registers = p->result == Result::f16 ? 2 : 4, pairs = (p->groups + 1) / 2;
+  const u32 steps = u32(2 * warpgroup_packing_of(p->a_type).steps), a_size = steps * a_step, b_size = steps * b_step;
+  alignas(64) static thread_local float a[32 * a_step], b[16 * 32 * b_step], a_powers[32 * a_step],
+      b_powers[16 * 32 * b_step];
   ExactTile tile = exact_tile(p->a_type, p->b_type, true);
-  tile.a = a, tile.steps = 2 * warpgroup_packing_of(p->a_type).steps, tile.result = p->result;
-  for (u32 i = 0; i < count; ++i)
+  tile.a = a, tile.steps = int(steps), tile.result = p->result;
+  const bool small = tile.digits == 13;
+  for (u32 i = 0; i < count; ++i) {
+    for (u32 n = 0; n < pairs; ++n) pack_b_of(p[i], n, b + n * b_size);
+    const bool is_finite = small && powers_of(b, pairs * b_size, tile.least_b, b_powers);
     for (u32 w = 0; w < 4; ++w) {
       pack_a_of(p[i], w, a);
+      tile.a_powers = is_finite && powers_of(a, a_size, tile.least_a, a_powers) ? a_powers : nullptr;
       tile.file = p->files[w], tile.adds = p[i].adds || i;
       for (u32 n = 0; n < p->groups; ++n) {
-        if (n % 2 == 0) pack_b_of(p[i], n / 2, b);
-        tile.c = tile.d = p->rows + n * registers, tile.b = b + n % 2 * (b_step / 2);
+        const u32 at = n / 2 * b_size + n % 2 * (b_step / 2);
+        tile.c = tile.d = p->rows + n * registers, tile.b = b + at, tile.b_powers = b_powers + at;
         ISA(multiply_exactly)(tile);
       }
     }
+  }
 }
 
 /// Products one after another into the same D: their steps follow each other in the panels, one chain. A is packed warp

@@ -55,6 +55,8 @@ struct ExactTile {
   bool adds;            ///< C counts
   int digits, kept;     ///< below the greatest power of two, and of the sum
   int least_a, least_b; ///< exponents of A's and B's type
+  /// Panels of the powers of two of A and B, where all are finite and of 8 bits, and this is wgmma; else null.
+  const float *a_powers, *b_powers;
 };
 
 /// What wgmma computes: 64 rows, sixteen of each warp, by 8 * groups columns and 32 bytes of k.

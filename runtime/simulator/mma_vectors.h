@@ -167,6 +167,7 @@ inline bool any_nan(const Floats (&x)[N]) {
 typedef uint32_t U32s __attribute__((vector_size(sizeof(Words))));
 typedef int32_t S32s __attribute__((vector_size(sizeof(Words))));
 
+inline S32s truncated(Floats x) { return __builtin_convertvector(x, S32s); }
 inline Floats canonical(Floats x) {
   const S32s nan = S32s{} + 0x7fffffff;
   return x == x ? x : (Floats)nan;
