@@ -118,9 +118,9 @@ struct MadWide {
 };
 OP3(Sad, Unsigned<T> x = Unsigned<T>(a < b ? Arithmetic<T>(b) - Arithmetic<T>(a) : Arithmetic<T>(a) - Arithmetic<T>(b));
     return T(Arithmetic<T>(c) + x);)
-// Division by zero gives all ones, as hardware does; PTX leaves it undefined.
+// Division by zero, and its remainder, are all ones, as on an H200; PTX leaves them undefined.
 OP2(Div, return b == 0 ? T(-1) : (signed_type<T> && b == T(-1)) ? T(0 - Arithmetic<T>(a)) : T(a / b);)
-OP2(Rem, return b == 0 ? a : (signed_type<T> && b == T(-1)) ? T(0) : T(a % b);)
+OP2(Rem, return b == 0 ? T(~T(0)) : (signed_type<T> && b == T(-1)) ? T(0) : T(a % b);)
 OP1(Abs, return a < 0 ? T(0 - Arithmetic<T>(a)) : a;)
 OP1(Neg, return T(0 - Arithmetic<T>(a));)
 OP2(Min, return a < b ? a : b;)

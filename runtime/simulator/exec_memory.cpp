@@ -140,8 +140,7 @@ inline u64 sum(u64 a, u64 b) { return a + b; }
 /// The lesser or the greater; a number wins over NaN, and -0 is less than +0.
 template <class H>
 inline H extreme(H a, H b, bool least) {
-  if (is_nan(a)) return b;
-  if (is_nan(b)) return a;
+  if (is_nan(a) || is_nan(b)) return !is_nan(b) ? b : !is_nan(a) ? a : H{0x7fff};
   f32 x = to_f32(a), y = to_f32(b);
   return (x < y || (x == y && a.bits > b.bits)) == least ? a : b;
 }

@@ -249,6 +249,8 @@ const Insn* shfl(Warp* w, const Insn* ip) {
 #else
   for (int i = 0; i < 32; ++i) result[i] = a[index[i] & 31];
 #endif
+  if (e.mask != ~0u) // from lanes that take no part, which the manual leaves open: as on an H200
+    LANES result[i] = e.mask >> index[i] & 1 ? result[i] : 0;
   put_row(w, ip->d, e.mask, result);
   if (ip->imm) put_predicate(w, ip->imm, e.mask, mask_of(inside));
   return ip + 2;

@@ -59,6 +59,18 @@ TEST_CASE("shfl.sync in every mode, with constants and with values of each lane"
         }
 }
 
+TEST_CASE("a shuffle from a lane that takes no part gives zero") {
+  Simulator sim;
+  auto got = sim.words("mov.u32 %r9, 5; and.b32 %r3, %r0, 1; setp.eq.u32 %p1, %r3, 1; add.u32 %r4, %r0, 100;\n"
+                       "@%p1 shfl.sync.down.b32 %r9, %r4, 3, 31, 0xaaaaaaaa;",
+                       1, 32);
+  for (uint32_t i = 0; i < 32; ++i) REQUIRE(got[i] == (i % 2 == 0 ? 5 : i + 3 > 31 ? i + 100 : 0));
+  got = sim.words("mov.u32 %r9, 5; and.b32 %r3, %r0, 1; setp.eq.u32 %p1, %r3, 1; mov.u32 %r4, 7;\n"
+                  "@%p1 shfl.sync.idx.b32 %r9, %r4, 3, 31, 0xaaaaaaaa;",
+                  1, 32);
+  for (uint32_t i = 0; i < 32; ++i) REQUIRE(got[i] == (i % 2 ? 7 : 5));
+}
+
 TEST_CASE("the two halves of a warp, parted, each shuffle among themselves") {
   Simulator sim;
   auto got = sim.words(R"(
