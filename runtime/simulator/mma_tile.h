@@ -257,52 +257,49 @@ template <int N, bool is_f32>
   }
 }
 
-/// Of Bf16Apart, f32 results: N tiles whose C is D; `rows`: four of each tile. The sums of odd and of even k fill the
-/// registers by turns.
+/// Of Bf16Apart, f32 results: N tiles whose C is D; `rows`: four of each tile. With 32 vector registers the sums of odd
+/// and of even k grow side by side, else one after the other.
 template <int N>
 [[gnu::noinline]] void multiply_apart(uint8_t* file, const uint32_t* rows, const float* b, const float* a, int steps,
                                       bool adds) {
-  constexpr int width = lanes == 16 ? 2 : 1, each = 16, count = N * 4 * width; // steps of an instruction; sums
+  constexpr int half = 8, count = N * 4; // steps of odd or of even k in an instruction; vectors
+  constexpr bool together = lanes == 16;
 #pragma GCC unroll 1
-  for (int part = 0; part < 32; part += width * lanes) {
-    auto at = [](int n, int h, int p, int v) { return ((n * 2 + h) * 2 + p) * width + v; };
-    auto row = [&](int i) { return reinterpret_cast<uint32_t*>(file + rows[i / width]) + part + i % width * lanes; };
-    Floats total[count], odd[count];
+  for (int part = 0; part < 32; part += lanes) {
+    auto row = [&](int i) { return reinterpret_cast<uint32_t*>(file + rows[i]) + part; };
+    auto step = [&](int s, Floats(&acc)[count]) __attribute__((always_inline)) {
+      const Floats x[2] = {load_floats(a + a_step * s + part), load_floats(a + a_step * s + 32 + part)};
+#pragma GCC unroll 2
+      for (int n = 0; n < N; ++n)
+#pragma GCC unroll 2
+        for (int p = 0; p < 2; ++p) {
+          const Floats y = four(b + b_step * s + b_step / 2 * n + 4 * p);
+#pragma GCC unroll 2
+          for (int h = 0; h < 2; ++h) acc[4 * n + 2 * h + p] = fused(x[h], y, acc[4 * n + 2 * h + p]);
+        }
+    };
+    Floats total[count];
+#pragma GCC unroll 8
     for (int i = 0; i < count; ++i) total[i] = adds ? without_subnormals((Floats)load(row(i))) : Floats{};
 #pragma GCC unroll 1
-    for (int first = 0; first < steps; first += each)
-#pragma GCC unroll 1
-      for (int even = 0; even < 2; ++even) {
-        Floats acc[count]{};
-        auto step = [&](int s) __attribute__((always_inline)) {
-          Floats x[2][width];
+    for (int first = 0; first < steps; first += 2 * half) {
+      Floats odd[count]{}, even[count]{};
+      if (together)
 #pragma GCC unroll 2
-          for (int h = 0; h < 2; ++h)
-#pragma GCC unroll 2
-            for (int v = 0; v < width; ++v) x[h][v] = load_floats(a + a_step * s + 32 * h + part + v * lanes);
-#pragma GCC unroll 2
-          for (int n = 0; n < N; ++n)
-#pragma GCC unroll 2
-            for (int p = 0; p < 2; ++p) {
-              const Floats y = four(b + b_step * s + b_step / 2 * n + 4 * p);
-#pragma GCC unroll 2
-              for (int h = 0; h < 2; ++h)
-#pragma GCC unroll 2
-                for (int v = 0; v < width; ++v) acc[at(n, h, p, v)] = fused(x[h][v], y, acc[at(n, h, p, v)]);
-            }
-        };
-#pragma GCC unroll 1
-        for (int s = first + each / 2 * even; s < first + each / 2 * (even + 1); s += 4)
-          step(s), step(s + 1), step(s + 2), step(s + 3);
-#pragma GCC unroll 16
-        for (int i = 0; i < count; ++i)
-          if (even)
-            total[i] += odd[i] + acc[i];
-          else
-            odd[i] = acc[i];
+        for (int s = first; s < first + half; ++s) step(s, odd), step(s + half, even);
+      else {
+#pragma GCC unroll 4
+        for (int s = first; s < first + half; ++s) step(s, odd);
+#pragma GCC unroll 4
+        for (int s = first + half; s < first + 2 * half; ++s) step(s, even);
       }
+#pragma GCC unroll 8
+      for (int i = 0; i < count; ++i) total[i] += odd[i] + even[i];
+    }
     if (__builtin_expect(any_nan(total), false))
-      for (Floats& x : total) x = canonical(x);
+#pragma GCC unroll 8
+      for (int i = 0; i < count; ++i) total[i] = canonical(total[i]);
+#pragma GCC unroll 8
     for (int i = 0; i < count; ++i) store(row(i), total[i]);
   }
 }
