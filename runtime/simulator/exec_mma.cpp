@@ -7,6 +7,7 @@
 #include "runtime/simulator/handlers.h"
 #include "runtime/simulator/lanes.h"
 #include "runtime/simulator/mma_tile.h"
+#include "runtime/simulator/small_floats.h"
 #include "runtime/simulator/wgmma_operands.h"
 
 #include <algorithm>
@@ -56,10 +57,50 @@ ExactTile exact_tile(Type a, Type b, bool warpgroup) {
       .digits = small ? 13 : 25, .kept = small ? 14 : 24, .least_a = least_exponent(a), .least_b = least_exponent(b)};
 }
 
+/// a + b, where the machine is told to flush subnormal results.
+u32 with_subnormals(f32 a, f32 b) {
+  const f64 sum = f64(a) + f64(b), size = __builtin_fabs(sum);
+  if (sum != sum) return 0x7fffffff;
+  return size < 0x1p-126 ? u32(size * 0x1p149) | (bits_as<u32>(f32(__builtin_copysign(1.0, sum))) & 0x80000000)
+                         : bits_as<u32>(f32(sum));
+}
+
 /// Of wgmma.
 const Packing& warpgroup_packing_of(Type type) {
   static constexpr Packing apart = packing<Bf16Apart>(0x80008000);
   return type == Type::bf16 ? apart : packing_of(type);
+}
+
+/// mma.sync of 8-bit floats is none of the machine: ptxas makes f16 of them, multiplies elements 0 and 1 of each dword,
+/// adds the product of elements 2 and 3, and adds C at last.
+[[gnu::cold, gnu::noinline]] void multiply_by_halves(const ExactTile& t) {
+  const u32 rows = t.result == Result::f16 ? 2 : 4, offsets[] = {0, 128, 256, 384};
+  alignas(64) float a[32 * a_step], b[32 * b_step];
+  alignas(64) u32 sum[4][32];
+  for (int s = 0; s < t.steps; ++s) { // by dword and element: mma_tile.h
+    const int to = s / 4 * 2 + s % 2 + s % 4 / 2 * (t.steps / 2);
+    std::memcpy(a + a_step * to, t.a + a_step * s, sizeof(float) * a_step);
+    std::memcpy(b + b_step * to, t.b + b_step * s, sizeof(float) * (b_step / 2));
+  }
+  ExactTile half = t;
+  half.file = reinterpret_cast<u8*>(sum), half.c = half.d = offsets, half.steps = t.steps / 2;
+  half.least_a = half.least_b = least_exponent(Type::f16);
+  for (int second = 0; second < 2; ++second) {
+    half.a = a + a_step * half.steps * second, half.b = b + b_step * half.steps * second, half.adds = second;
+    ISA(multiply_exactly)(half);
+  }
+  for (u32 n = 0; n < rows; ++n) {
+    const u32* c = reinterpret_cast<const u32*>(t.file + t.c[n]);
+    u32* d = reinterpret_cast<u32*>(t.file + t.d[n]);
+    for (u32 i = 0; i < 32; ++i) {
+      auto halves = [&](int p) {
+        auto part = [&](u32 x) { return to_f32(f16{u16(x >> 16 * p)}); };
+        return u32(round_to<f16>(part(sum[n][i]) + part(c[i])).bits) << 16 * p;
+      };
+      d[i] = t.result == Result::f16 ? halves(0) | halves(1)
+                                     : with_subnormals(bits_as<f32>(sum[n][i]), bits_as<f32>(c[i]));
+    }
+  }
 }
 
 // --- mma.sync --------------------------------------------------------------------------------------------------------
@@ -88,6 +129,7 @@ const Insn* mma_sync(Warp* w, const Insn* ip) {
   pack_of_a.a(of_a, halves, 0, a);
   const bool exact = ip->a & product_exact && (result == Result::f32 || result == Result::f16);
   ExactTile all = exact_tile(static_cast<Type>(ip->d & 255), static_cast<Type>(ip->d >> 8), false);
+  const bool of_bytes = pack_of_a.steps == 16;
   all.file = w->file, all.a = a, all.steps = steps, all.result = result, all.adds = true;
   for (; ip != next; ip += slots_of_product) {
     const u32* pair[2] = {offsets_of(ip), offsets_of(ip)};
@@ -100,7 +142,7 @@ const Insn* mma_sync(Warp* w, const Insn* ip) {
     if (exact) {
       for (int n = 0; n <= two; ++n) {
         all.c = pair[n] + 10, all.d = pair[n], all.b = b + b_step / 2 * n;
-        ISA(multiply_exactly)(all);
+        of_bytes ? multiply_by_halves(all) : ISA(multiply_exactly)(all);
       }
       continue;
     }
