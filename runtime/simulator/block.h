@@ -76,6 +76,7 @@ struct BlockState {
   std::array<uint32_t, 3> index{}, in_cluster{};
   uint64_t order = 0; ///< among the blocks of the launch: cluster by cluster
   uint32_t threads = 0, live_threads = 0;
+  bool has_begun = false; ///< some warp has had a turn
   std::vector<Warp> warps;
   std::vector<AsyncQueue> queues;
   std::vector<CallStack> calls;

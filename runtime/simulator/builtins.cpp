@@ -164,7 +164,7 @@ void malloc_(Warp* w, const Insn*, uint32_t, const uint8_t* const* arguments, ui
 }
 void free_(Warp* w, const Insn* ip, uint32_t, const uint8_t* const* arguments, uint8_t*) {
   uint64_t address = get<uint64_t>(arguments[0]);
-  if (address && !w->block->launch->heap->release(address))
+  if (address && !w->block->launch->heap->release(address, w->block->launch->program->instruments.sanitize))
     fail(w, ip, "free of an address that malloc has not given, or that is free already");
 }
 
@@ -203,7 +203,16 @@ uint64_t DeviceHeap::allocate(uint64_t bytes) {
   constexpr uint64_t align = 16;
   if (bytes == 0 || bytes > heap_bytes) return 0;
   bytes = (bytes + align - 1) / align * align;
+  {
+    std::lock_guard lock(mutex_);
+    if (uint64_t begin = take(bytes)) return begin;
+  }
+  release_kept();
   std::lock_guard lock(mutex_);
+  return take(bytes);
+}
+
+uint64_t DeviceHeap::take(uint64_t bytes) {
   for (auto it = free_.begin(); it != free_.end(); ++it) {
     auto [begin, room] = *it;
     if (room < bytes) continue;
@@ -215,12 +224,26 @@ uint64_t DeviceHeap::allocate(uint64_t bytes) {
   return 0;
 }
 
-bool DeviceHeap::release(uint64_t address) {
+bool DeviceHeap::release(uint64_t address, bool keep) {
   std::lock_guard lock(mutex_);
   auto used = used_.find(address);
   if (used == used_.end()) return false;
-  auto it = free_.emplace(used->first, used->second).first;
+  if (keep)
+    kept_.insert(*used);
+  else
+    give_back(used->first, used->second);
   used_.erase(used);
+  return true;
+}
+
+void DeviceHeap::release_kept() {
+  std::lock_guard lock(mutex_);
+  for (auto [begin, bytes] : kept_) give_back(begin, bytes);
+  kept_.clear();
+}
+
+void DeviceHeap::give_back(uint64_t begin, uint64_t bytes) {
+  auto it = free_.emplace(begin, bytes).first;
   if (auto after = std::next(it); after != free_.end() && it->first + it->second == after->first) {
     it->second += after->second;
     free_.erase(after);
@@ -230,7 +253,6 @@ bool DeviceHeap::release(uint64_t address) {
       before->second += it->second;
       free_.erase(it);
     }
-  return true;
 }
 
 } // namespace tilejit::runtime::simulator

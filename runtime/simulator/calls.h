@@ -52,11 +52,16 @@ class DeviceHeap {
 public:
   DeviceHeap(uint64_t begin, uint64_t bytes) : free_{{begin, bytes}} {}
   uint64_t allocate(uint64_t bytes); ///< 0: there is no room
-  bool release(uint64_t address);    ///< false: it was not allocated
+  /// False: it was not allocated. `keep`: nobody gets it again while there is other room. Nothing orders a free before
+  /// the malloc that gives the same bytes, so what a sanitizer knows of them would count against their new owner.
+  bool release(uint64_t address, bool keep);
+  void release_kept(); ///< between launches
 
 private:
   std::mutex mutex_;
-  std::map<uint64_t, uint64_t> free_, used_; ///< begin, bytes
+  uint64_t take(uint64_t bytes);
+  void give_back(uint64_t begin, uint64_t bytes);
+  std::map<uint64_t, uint64_t> free_, used_, kept_; ///< begin, bytes
 };
 inline constexpr uint64_t heap_bytes = 8 << 20; ///< CUDA's default
 

@@ -71,6 +71,7 @@ void end_lanes(Warp* w, uint32_t mask) {
   w->live &= ~mask;
   w->active &= ~mask;
   w->block->live_threads -= static_cast<uint32_t>(std::popcount(mask));
+  if (w->block->live_threads == 0 && w->block->sanitizer) w->block->sanitizer->block_ended();
   complete_barriers(*w->block);
   ClusterState& cluster = *w->block->cluster;
   for (uint32_t m = mask; m; m &= m - 1) // those that have arrived are no longer counted
@@ -414,6 +415,7 @@ const ControlHandlers& control_handlers() {
 // --- the scheduler ---------------------------------------------------------------------------------------------------
 
 Turn BlockState::run_warp(Warp& w, uint32_t fuel) {
+  has_begun = true;
   Turn turn = Turn::idle;
   for (;;) {
     uint32_t best = none, rejoin = 0, spinning = 0;
@@ -558,6 +560,7 @@ void BlockState::fill_specials(Warp& w) {
 void BlockState::begin() {
   const Program& p = *launch->program;
   live_threads = threads;
+  has_begun = false;
   barriers = {};
   mbarriers.clear();
   products.assign((warps.size() + 3) / 4, {});

@@ -48,7 +48,7 @@ const Insn* wait_for_members(Warp* w, const Insn* ip, const Insn* after, uint32_
 
 /// Address of the host for one in the shared memory of another block of the cluster (async.h); null where there is
 /// none.
-uint8_t* remote_shared(Warp* w, uint64_t at, uint64_t bytes);
+uint8_t* remote_shared(Warp* w, const Insn* ip, uint64_t at, uint64_t bytes);
 
 /// The cp.async of these lanes up to the warp's `number` take effect.
 void complete_copies(Warp* w, uint32_t mask, uint32_t number);

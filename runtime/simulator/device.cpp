@@ -155,7 +155,7 @@ void Simulator::require_target(std::string_view ptx) const {
   bool fits = suffix.empty() ? number <= ours : number == ours && (ours_suffix == suffix || ours_suffix == "a");
   if (!fits)
     throw Error("the PTX is for " + std::string(ptx) + " and cannot run on " + target_ + ": compile for " + target_ +
-                ", or open simulator:" + std::string(ptx));
+                ", or open simulator:" + std::string(ptx) + " (tilejit sim --gpu " + std::string(ptx) + ")");
 }
 
 /// Gives the module's global and constant variables memory and their initial values.
@@ -320,6 +320,7 @@ void Simulator::run(const LoadedModule& module, const PtxLaunch& launch) {
     module.heap = std::make_unique<DeviceHeap>(module.heap_memory->address(), heap_bytes);
   }
   state.heap = module.heap.get();
+  if (state.heap) state.heap->release_kept();
   std::optional<Allocation> workspace; // its size and the barrier's word
   auto asks_for = [&](std::initializer_list<Special> any) {
     return std::ranges::any_of(program->specials,

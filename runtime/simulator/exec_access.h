@@ -73,7 +73,7 @@ u64 locate_lane(Warp* w, const Insn* ip, u32 lane, u64 at, u64 bytes, bool write
   Extent e = extent<space>(w, bytes);
   if (!holds(e, at)) {
     if constexpr (space == Space::shared)
-      if (u8* remote = remote_shared(w, at, bytes)) return reinterpret_cast<u64>(remote);
+      if (u8* remote = remote_shared(w, ip, at, bytes)) return reinterpret_cast<u64>(remote);
     if ((space != Space::global && space != Space::generic) || !find_allocation(w, at, bytes))
       fault(w, ip, Fault::out_of_bounds, space, lane, at, bytes, write);
   }

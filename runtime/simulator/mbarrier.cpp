@@ -9,6 +9,19 @@
 
 namespace tilejit::runtime::simulator {
 
+namespace {
+
+/// Its shared memory exists as long as one of its threads does.
+BlockState& running(Warp* w, const Insn* ip, BlockState& block) {
+  if (&block == w->block || block.live_threads) return block;
+  misused_barrier(
+      w, ip,
+      "it accesses shared memory of block " + std::to_string(block.rank) +
+          " of the cluster, which has ended: that block must wait for this at barrier.cluster before it ends");
+}
+
+} // namespace
+
 SharedPlace shared_place(Warp* w, const Insn* ip, uint32_t lane, uint64_t address, uint64_t bytes, uint64_t align,
                          bool write) {
   uint64_t at = address - shared_window < window_bytes ? address - shared_window : address;
@@ -20,14 +33,15 @@ SharedPlace shared_place(Warp* w, const Insn* ip, uint32_t lane, uint64_t addres
   if (at % align != 0) fault(w, ip, Fault::misaligned, Space::shared, lane, address, align, write);
   uint64_t end = block->launch->shared_bytes;
   if (at > end || end - at < bytes) fault(w, ip, Fault::out_of_bounds, Space::shared, lane, address, bytes, write);
+  running(w, ip, *block);
   return {block, static_cast<uint32_t>(at)};
 }
 
-uint8_t* remote_shared(Warp* w, uint64_t at, uint64_t bytes) {
+uint8_t* remote_shared(Warp* w, const Insn* ip, uint64_t at, uint64_t bytes) {
   uint64_t rank = at >> rank_shift, offset = at & ((1u << rank_shift) - 1);
   if (rank == 0 || rank > w->block->cluster->blocks.size()) return nullptr;
   if (offset + bytes > w->block->launch->shared_bytes) return nullptr;
-  return w->block->cluster->blocks[rank - 1]->shared.get() + offset;
+  return running(w, ip, *w->block->cluster->blocks[rank - 1]).shared.get() + offset;
 }
 
 // --- events ----------------------------------------------------------------------------------------------------------

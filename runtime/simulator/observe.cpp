@@ -138,7 +138,10 @@ void show_remote(Warp* w, uint32_t index, uint32_t lanes, const Access& a, uint3
       part.mask |= 1u << lane;
       part.at[lane] = at;
     }
-    if (part.mask) blocks[rank - 1]->sanitizer->shared(*w, index, part);
+    if (!part.mask) continue;
+    Sanitizer& other = *blocks[rank - 1]->sanitizer;
+    if (rank - 1 != w->block->rank) other.entered(*w, index, static_cast<uint32_t>(std::countr_zero(part.mask)));
+    other.shared(*w, index, part);
   }
 }
 
@@ -261,12 +264,13 @@ const Insn* fragment(Warp* w, const Insn* ip) {
 }
 
 /// Lanes have come together; `members`: of all of them, or (`by_lane`) each lane's own.
-void lanes_ordered(Warp* w, uint32_t lanes, const uint32_t* members, bool by_lane) {
+void lanes_ordered(Warp* w, uint32_t observed, uint32_t lanes, const uint32_t* members, bool by_lane) {
   while (lanes) {
     const uint32_t named = by_lane ? members[std::countr_zero(lanes)] : *members;
     uint32_t part = lanes;
     for (uint32_t m = lanes; by_lane && m; m &= m - 1)
       if (members[std::countr_zero(m)] != named) part &= ~(m & -m);
+    if (part & ~named) w->block->sanitizer->not_named(*w, part & ~named, observed, named);
     w->block->sanitizer->lanes_ordered(*w, part);
     lanes &= ~part;
   }
@@ -284,7 +288,7 @@ const Insn* lanes(Warp* w, const Insn* ip) {
   else if (o.kind == Observed::Kind::map_release || o.kind == Observed::Kind::map_acquire)
     w->block->sanitizer->map_fence(*w, mask, o.kind == Observed::Kind::map_release);
   else
-    lanes_ordered(w, mask, reinterpret_cast<const uint32_t*>(w->file + ip->a), ip->imm);
+    lanes_ordered(w, ip->b, mask, reinterpret_cast<const uint32_t*>(w->file + ip->a), ip->imm);
   return ip + 1;
 }
 

@@ -104,6 +104,7 @@ void Sanitizer::give(Clock& clock, const Warp& w, uint32_t mask) {
   for (uint32_t m = mask; m; m &= m - 1) clock.raise(agent(w), static_cast<uint32_t>(std::countr_zero(m)), epoch);
 }
 void Sanitizer::release(Moment& moment, const Warp& w, uint32_t mask) {
+  time_of(w).entered = 0;
   moment.join(time_of(w).now);
   give(moment.before, w, mask);
 }
@@ -197,6 +198,7 @@ void Sanitizer::arrive_at(Moment& moment, const Warp& w, uint32_t mask, bool rel
     release(moment, w, mask);
   else
     moment.join(time_of(w).fenced);
+  time_of(w).entered = 0;
 }
 
 /// Strong accesses order through the memory they touch: who writes after a fence, or releases, gives its clock away;
@@ -204,6 +206,7 @@ void Sanitizer::arrive_at(Moment& moment, const Warp& w, uint32_t mask, bool rel
 void Sanitizer::synchronize(const Warp& w, const Observed& o, const Access& a, MomentsByAddress& addresses) {
   WarpTime& t = time_of(w);
   const bool writes = o.writes();
+  if (writes) t.entered = 0;
   std::shared_ptr<const Moment> given, acquired, before, after; // lanes share them, mostly
   if (writes) {
     auto moment = std::make_shared<Moment>(t.fenced);
@@ -526,6 +529,36 @@ void Sanitizer::unwritten(const Warp& w, uint32_t lane, uint32_t observed, uint6
   report(FindingKind::uninitialised, w, lane, observed, none,
          " reads" + place_text(space, address) +
              (space == Space::global ? " that has never been written" : " that nothing in its block has written"));
+}
+
+void Sanitizer::entered(const Warp& w, uint32_t observed, uint32_t lane) {
+  if (block_.rank >= 32) return;
+  if (!block_.has_begun)
+    report(FindingKind::barrier, w, lane, observed, none,
+           " accesses shared memory of block " + std::to_string(block_.rank) +
+               " of the cluster, which may not have begun: both must have met at barrier.cluster first");
+  WarpTime& t = time_of(w);
+  t.entered |= 1u << block_.rank;
+  t.entered_at[block_.rank] = {observed, lane};
+}
+
+void Sanitizer::block_ended() {
+  for (const auto& other : block_.cluster->blocks)
+    for (const Warp& w : other->warps)
+      if (WarpTime& t = time_of(w); &*other != &block_ && block_.rank < 32 && t.entered >> block_.rank & 1) {
+        const auto [observed, lane] = t.entered_at[block_.rank];
+        report(FindingKind::barrier, w, lane, observed, none,
+               " accesses shared memory of block " + std::to_string(block_.rank) +
+                   " of the cluster, which may have ended: that block must wait for this at barrier.cluster before it "
+                   "ends");
+      }
+}
+
+void Sanitizer::not_named(const Warp& w, uint32_t lanes, uint32_t observed, uint32_t members) {
+  char mask[16];
+  std::snprintf(mask, sizeof mask, "0x%x", members);
+  report(FindingKind::barrier, w, static_cast<uint32_t>(std::countr_zero(lanes)), observed, none,
+         std::string(" executes it, but its member mask ") + mask + " does not name that lane");
 }
 
 void Sanitizer::undefined(const Warp& w, uint32_t lanes, uint32_t observed, std::string_view name) {

@@ -33,10 +33,13 @@ public:
   explicit Sanitizer(BlockState& block);
   void begin(uint64_t linear_index); ///< after all blocks of the cluster have their Agents
   void end();                        ///< all threads of the cluster have ended
+  void block_ended();                ///< all threads of this block have: nobody may still access its shared memory
 
   /// The memory is this block's, the warp may be one of another block of the cluster.
   void shared(const Warp& w, uint32_t observed, const Access& a);
   void global(const Warp& w, uint32_t observed, const Access& a);
+  /// The warp, of another block, accesses this block's shared memory.
+  void entered(const Warp& w, uint32_t observed, uint32_t lane);
   /// cp.async: `number` counts the copies of the warp.
   void copy(const Warp& w, uint32_t observed, const Access& to, uint32_t number);
   /// The copies of a warp up to `number` have been waited for.
@@ -55,6 +58,8 @@ public:
   void arrive_at(Moment& moment, const Warp& w, uint32_t mask, bool releases);
   void leave_from(const Moment& moment, const Warp& w, uint32_t mask) { acquire(moment, w, mask); }
 
+  /// Lanes execute an operation of the warp that does not name them.
+  void not_named(const Warp& w, uint32_t lanes, uint32_t observed, uint32_t members);
   /// Lanes use a register to which nothing has given a value.
   void undefined(const Warp& w, uint32_t lanes, uint32_t observed, std::string_view name);
   /// The lanes of `mask` come to an instruction that has something to do with registers of a wgmma.
@@ -105,6 +110,10 @@ private:
       uint32_t part[32]{};      ///< by lane: with whom it came together last
     };
     std::unique_ptr<Parts> parts; ///< null: they always were all
+    /// Blocks of the cluster, by rank, whose shared memory the warp has accessed since it last told anyone anything by
+    /// a barrier, a fence or a flag, and where it did.
+    uint32_t entered = 0;
+    std::array<std::pair<uint32_t, uint32_t>, 32> entered_at; ///< Program::observed, lane
 
     /// Ends the epoch; what follows is later than what is returned.
     uint32_t close() {

@@ -200,6 +200,7 @@ private:
                     (i.form == Form::brx && (varying_guard || varying(f_.operands(i)[0])));
       if (varies) branch(b);
     }
+    if (i.form == Form::wgmma_wait_group) return; // it reads the results of all products, and writes nothing
     register_use(f_, i, use_);
     bool all_varying = true;
     for (uint32_t r : use_.writes) all_varying = all_varying && !result_.reg[r];

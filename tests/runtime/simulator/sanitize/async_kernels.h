@@ -53,6 +53,11 @@ struct AsyncSimulator : Sanitized {
   std::vector<FindingKind> in_cluster(const std::string& body, uint32_t threads = 32) {
     return kinds_in_clusters(async_text(body), 2, 2, threads, {array->address()});
   }
+  /// That ends the launch.
+  std::vector<FindingKind> ended_in_cluster(const std::string& body) {
+    CHECK_THROWS_AS(in_cluster(body), Error);
+    return found();
+  }
   const Finding& first() { return instrument().findings().at(0); }
 };
 

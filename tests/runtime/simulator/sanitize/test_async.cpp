@@ -273,7 +273,7 @@ TEST_CASE("the shared memory of a cluster") {
       together = "barrier.cluster.arrive.release; barrier.cluster.wait.acquire;\n";
   // Each writes into the other's memory, and all read their own.
   auto write = [&](const std::string& between) {
-    return sim.in_cluster(other + "st.shared::cluster.b32 [%r12], %r0;\n" + between + look + together);
+    return sim.in_cluster(other + together + "st.shared::cluster.b32 [%r12], %r0;\n" + between + look + together);
   };
   CHECK(write(together) == nothing);
   CHECK(write("fence.acq_rel.cluster; barrier.cluster.arrive.relaxed; barrier.cluster.wait.acquire;\n") == nothing);
@@ -340,4 +340,29 @@ TEST_CASE("thousands of mbarriers leave room for the copies of warps") {
                                            "ld.shared.b32 %r6, [%r5];",
                             "sm_90a", ".shared .align 16 .b8 many[41040];"),
                 1, 64, {sim.array->address()}) == nothing);
+}
+
+TEST_CASE("the shared memory of a cluster exists while its block runs") {
+  AsyncSimulator sim;
+  const std::string
+      other = "mov.u32 %r10, %cluster_ctarank; xor.b32 %r11, %r10, 1; mapa.shared::cluster.u32 %r12, %r3, %r11;\n",
+      together = "barrier.cluster.arrive.release; barrier.cluster.wait.acquire;\n",
+      met = "barrier.cluster.arrive.relaxed; barrier.cluster.wait;\n", own = "st.shared.b32 [%r3], %r0;\n",
+      read = "ld.shared::cluster.b32 %r4, [%r12];\n";
+  CHECK(sim.in_cluster(other + own + together + read + met) == nothing); // to have met is enough
+  CHECK(sim.in_cluster(other + together + "st.shared::cluster.b32 [%r12], %r0;\n" + together) == nothing);
+  // The other block may end before it is read; it may not have begun when it is written to.
+  CHECK(has(sim.ended_in_cluster(other + own + together + read), FindingKind::barrier));
+  CHECK(has(sim.in_cluster(other + own + together + "setp.eq.u32 %p3, %r10, 0; @%p3 bra END;\n" + read + "END:\n"),
+            FindingKind::barrier));
+  CHECK(has(sim.in_cluster(other + "st.shared::cluster.b32 [%r12], %r0;\n" + together), FindingKind::barrier));
+  // A block that waits for a flag of the reader instead.
+  const std::string flag = "mov.u32 %r13, bar; mapa.shared::cluster.u32 %r14, %r13, 0;\n" + initialise(0, 32) + own +
+                           together + "setp.eq.u32 %p3, %r10, 0; @%p3 bra WAIT;\n";
+  const std::string arrive = "mbarrier.arrive.relaxed.cluster.shared::cluster.b64 _, [%r14];\n";
+  auto waits = [&](const std::string& reads) {
+    return sim.in_cluster(other + flag + reads + "bra END;\nWAIT:\n" + wait_for(0, "0") + "END:\n");
+  };
+  CHECK(waits(read + arrive) == nothing);
+  CHECK(has(waits(arrive + read), FindingKind::barrier));
 }

@@ -102,3 +102,19 @@ TEST_CASE("only what a kernel may write is looked at, whatever way its pointers 
   CHECK(sim.kinds(grid_text("ld.global.u64 %rd4, [%rd2]; setp.eq.u32 %p1, %r0, 0; @%p1 st.global.b32 [%rd4], %r8;"), 3,
                   32, {pointers->address()}) == only(FindingKind::global_race));
 }
+
+TEST_CASE("the heap: memory that was freed has no past") {
+  Sanitized sim;
+  const std::string heap = ".extern .func (.param .b64 result) malloc (.param .b64 bytes);\n"
+                           ".extern .func free (.param .b64 address);\n",
+                    get = "{ .param .b64 bytes; .param .b64 got; mov.u64 %rd10, 64; st.param.b64 [bytes], %rd10;\n"
+                          "call.uni (got), malloc, (bytes); ld.param.b64 %rd11, [got]; }\n",
+                    put = "{ .param .b64 old; st.param.b64 [old], %rd11; call.uni free, (old); }\n",
+                    use = "st.b32 [%rd11], %r0; ld.b32 %r5, [%rd11];\n", look = "ld.b32 %r5, [%rd11];\n";
+  auto run = [&](const std::string& body) {
+    return sim.kinds(kernel_text({}, thread_index + body, "sm_90a", heap), 4, 64);
+  };
+  CHECK(run(get + use + put + get + use + put) == nothing); // all threads of all blocks
+  CHECK(run(get + look + put) == only(FindingKind::uninitialised));
+  CHECK(run(get + use + put + get + look + put) == only(FindingKind::uninitialised));
+}

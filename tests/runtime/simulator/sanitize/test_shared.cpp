@@ -33,6 +33,20 @@ TEST_CASE("lanes of a warp are ordered by the operations that bring them togethe
   CHECK(sim.kinds(text(""), 1, 64) == only(FindingKind::shared_race));
 }
 
+TEST_CASE("a lane executes an operation of the warp whose mask does not name it") {
+  Sanitized sim;
+  auto run = [&](const std::string& operation) {
+    return sim.kinds(block_text("setp.lt.u32 %p1, %r2, 8; @%p1 " + operation), 1, 32);
+  };
+  for (const std::string operation :
+       {"shfl.sync.idx.b32 %r7, %r0, 1, 31, ", "vote.sync.ballot.b32 %r7, %p1, ", "match.any.sync.b32 %r7, %r0, ",
+        "redux.sync.add.s32 %r7, %r0, ", "bar.warp.sync "}) {
+    INFO(operation);
+    CHECK(run(operation + "0xff;") == nothing);
+    CHECK(run(operation + "0x7f;") == only(FindingKind::barrier));
+  }
+}
+
 TEST_CASE("parts of a warp that come together are ordered among themselves") {
   Sanitized sim;
   // Each lane stores its word, comes together with its half of the warp, and reads a word `distance` lanes away.
