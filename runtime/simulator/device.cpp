@@ -148,11 +148,14 @@ private:
   std::vector<Finding> findings_;
 };
 
-/// PTX for an older architecture runs; that with features of one architecture (sm_90a) only on that one.
+/// PTX for an older architecture runs; that with features of one architecture (sm_90a) only on that one, of a family
+/// (sm_100f) on those of it that are not older.
 void Simulator::require_target(std::string_view ptx) const {
   auto [number, suffix] = parts_of(ptx);
   auto [ours, ours_suffix] = parts_of(target_);
-  bool fits = suffix.empty() ? number <= ours : number == ours && (ours_suffix == suffix || ours_suffix == "a");
+  bool fits = suffix.empty()  ? number <= ours
+              : suffix == "f" ? number <= ours && number / 10 == ours / 10
+                              : number == ours && (ours_suffix == suffix || ours_suffix == "a");
   if (!fits)
     throw Error("the PTX is for " + std::string(ptx) + " and cannot run on " + target_ + ": compile for " + target_ +
                 ", or open simulator:" + std::string(ptx) + " (tilejit sim --gpu " + std::string(ptx) + ")");

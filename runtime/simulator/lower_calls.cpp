@@ -7,6 +7,7 @@
 #include "runtime/device.h"
 
 #include <algorithm>
+#include <set>
 
 namespace tilejit::runtime::simulator {
 namespace {
@@ -145,6 +146,7 @@ std::shared_ptr<const Program> lower(std::shared_ptr<const Module> module, uint3
   p->callees.resize(m.functions.size());
   std::vector<uint32_t> functions = reachable_functions(m, entry);
   std::string errors;
+  std::set<uint32_t> missed; // variables
   auto complain = [&](const std::string& text) { errors += (errors.empty() ? "" : "\n") + text; };
   for (uint32_t k : functions) {
     const Function& f = m.functions[k];
@@ -158,6 +160,15 @@ std::shared_ptr<const Program> lower(std::shared_ptr<const Module> module, uint3
     if (old)
       complain("line " + std::to_string(f.line) + ": the simulator cannot run '" + std::string(f.name) +
                "' yet: its parameters are registers");
+    for (const Operand& o : f.pool) {
+      if (!o.is(Operand::Kind::variable) && !(o.is(Operand::Kind::address) && o.base == Operand::Kind::variable))
+        continue;
+      const Variable& v = m.variables[o.index];
+      const bool missing = v.linkage == Linkage::external && (v.space == Space::global || v.space == Space::constant);
+      if (missing && missed.insert(o.index).second)
+        complain("'" + std::string(f.name) + "' uses '" + std::string(v.name) +
+                 "', which is declared .extern but not defined: link the module that defines it");
+    }
     if (!f.is_prototype) continue;
     callee.builtin = find_builtin(f.name);
     p->needs_heap = p->needs_heap || f.name == "malloc" || f.name == "free";

@@ -55,7 +55,8 @@ Mbarrier& require_mbarrier(Warp* w, const Insn* ip, BlockState& block, uint32_t 
   if (Mbarrier* b = find_mbarrier(block, address)) return *b;
   misused_barrier(w, ip,
                   "there is no mbarrier at shared address " + std::to_string(address) +
-                      ": mbarrier.init must come first, ordered before this by a barrier or a fence");
+                      ": mbarrier.init must come first, ordered before this by a barrier or a fence, and "
+                      "mbarrier.inval only after it");
 }
 
 namespace {

@@ -117,3 +117,33 @@ TEST_CASE("any shape of a block, and parameters as bytes") {
                     Catch::Contains("2 parameters"));
   CHECK_THROWS_WITH(device->launch_ptx(ptx, {.entry = "k", .block = {65, 16, 1}}), Catch::Contains("1040 threads"));
 }
+
+TEST_CASE("a target's PTX runs on what has its features") {
+  auto runs = [](const std::string& ptx, const std::string& on) {
+    Simulator sim(on);
+    return sim.error_of(kernel_text({}, "", ptx), 1, 32, {}) == "";
+  };
+  CHECK(runs("sm_80", "sm_90a"));
+  CHECK(runs("sm_90", "sm_90a"));
+  CHECK(runs("sm_90a", "sm_90a"));
+  CHECK(!runs("sm_90a", "sm_90"));
+  CHECK(!runs("sm_90a", "sm_100"));
+  CHECK(!runs("sm_90", "sm_80"));
+  CHECK(runs("sm_100f", "sm_100a")); // a family, and those of it that came later
+  CHECK(runs("sm_100f", "sm_103"));
+  CHECK(!runs("sm_103f", "sm_100f"));
+  CHECK(!runs("sm_100f", "sm_120f"));
+}
+
+TEST_CASE("a variable that another module defines is missing where it is used") {
+  Simulator sim;
+  const std::string declared = ".extern .global .u32 elsewhere;\n.extern .const .u32 constant;\n";
+  CHECK(sim.error_of(kernel_text({}, "mov.u32 %r0, 1;", "sm_90a", declared), 1, 32, {}) == "");
+  for (const char* use :
+       {"ld.global.u32 %r0, [elsewhere];", "mov.u64 %rd1, elsewhere;", "ld.const.u32 %r0, [constant];"})
+    CHECK_THAT(sim.error_of(kernel_text({}, use, "sm_90a", declared), 1, 32, {}),
+               Catch::Contains("declared .extern but not defined"));
+  CHECK(sim.error_of(kernel_text({}, "ld.global.u32 %r0, [elsewhere];", "sm_90a",
+                                 ".extern .global .u32 elsewhere;\n.visible .global .u32 elsewhere = 3;\n"),
+                     1, 32, {}) == "");
+}
