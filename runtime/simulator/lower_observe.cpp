@@ -146,11 +146,32 @@ const Operand* members_of(const Function& f, const Instruction& i) {
 }
 } // namespace
 
+/// Padding is loaded with its vector: nobody minds that it was never written.
+uint32_t Lowering::dropped_elements(const Instruction& i) {
+  const Operand* d = f_.operand(i, 'd');
+  if (!d || !d->is(Operand::Kind::vector)) return 0;
+  if (is_read_.empty()) {
+    is_read_.resize(f_.registers.size());
+    RegisterUse use;
+    for (const Instruction& other : f_.body) {
+      register_use(f_, other, use);
+      for (uint32_t r : use.reads) is_read_[r] = true;
+    }
+  }
+  uint32_t dropped = 0, n = 0;
+  for (const Operand& e : f_.elements(*d)) {
+    if (!e.is(Operand::Kind::reg) || !is_read_[e.index]) dropped |= 1u << n;
+    ++n;
+  }
+  return dropped;
+}
+
 void Lowering::observe_access(const Instruction& i, Observed::Kind kind, const Address& at, Space space, uint32_t bytes,
                               uint32_t elements, uint32_t rows, bool unseen, Moving moving) {
   if (!p_->instruments.sanitize && !p_->instruments.counters) return;
   if (space == Space::param || space == Space::constant) return;
   Observed o{.kind = kind, .space = space, .bytes = bytes, .elements = elements, .rows = rows};
+  if (p_->instruments.sanitize && kind == Observed::Kind::read) o.dropped = dropped_elements(i);
   bool atomic = kind == Observed::Kind::atomic;
   o.strong =
       atomic || i.any_of({Mod::volatile_, Mod::relaxed, Mod::acquire, Mod::release, Mod::acq_rel}) != Mod::unknown;

@@ -99,6 +99,7 @@ private:
   void join_runs();
   /// With instruments: in front of an access by `rows` lanes of `bytes` each, behind an operation that orders lanes.
   /// `moving`: of the access that follows.
+  uint32_t dropped_elements(const Instruction& i);
   void observe_access(const Instruction& i, Observed::Kind kind, const Address& at, Space space, uint32_t bytes,
                       uint32_t elements, uint32_t rows = 32, bool unseen = false, Moving moving = nullptr);
   void observe_fragment(const Instruction& i);
@@ -165,6 +166,7 @@ private:
   Cfg cfg_;
   Uniformity uniformity_;
   Liveness liveness_;
+  std::vector<bool> is_read_;                       ///< by register, made when it is first asked for
   UndefinedRegisters undefined_;                    ///< likewise
   std::map<uint32_t, uint32_t> undefined_masks_;    ///< by register: places
   ProductHazards product_hazards_;                  ///< with the sanitizer

@@ -117,6 +117,7 @@ struct Observed {
   bool unseen = false;     ///< an atomic operation whose result goes nowhere
   uint32_t bytes = 0;      ///< of a lane (of a row of a matrix)
   uint32_t elements = 0;   ///< of a lane's vector
+  uint32_t dropped = 0;    ///< a load: those of them, by bits, that go to registers that nothing reads
   bool transposed = false; ///< matrix_write: .trans
   uint32_t rows = 32;      ///< lanes that give addresses
   uint32_t insn = 0;       ///< the observed instruction

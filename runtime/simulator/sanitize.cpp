@@ -525,7 +525,10 @@ void Sanitizer::conflict(const Warp& w, uint32_t lane, uint32_t observed, How ho
 }
 
 void Sanitizer::unwritten(const Warp& w, uint32_t lane, uint32_t observed, uint64_t address, Space space) {
-  if (!w.block->found.is_new({FindingKind::uninitialised, observed_[observed].insn, none})) return;
+  const Observed& o = observed_[observed];
+  if (!w.block->found.is_new({FindingKind::uninitialised, o.insn, none})) return;
+  // A vector begins at a multiple of its size.
+  if (o.dropped && o.dropped >> (address % o.bytes / (o.bytes / o.elements)) & 1) return;
   report(FindingKind::uninitialised, w, lane, observed, none,
          " reads" + place_text(space, address) +
              (space == Space::global ? " that has never been written" : " that nothing in its block has written"));

@@ -326,3 +326,16 @@ TEST_CASE("findings are the same for any number of host threads, and not repeate
   CHECK(one.find("[6, 0, 0]") == std::string::npos);
   for (int i = 0; i < 5; ++i) CHECK(all("4") == one);
 }
+
+TEST_CASE("padding that is loaded with a vector and used by nobody may be uninitialised") {
+  Sanitized sim;
+  auto run = [&](const std::string& use) {
+    return sim.kinds(
+        block_text("mov.u32 %r4, buffer; mad.lo.u32 %r4, %r2, 16, %r4; st.shared.v2.b32 [%r4], {%r0, %r0}; "
+                   "st.shared.b32 [%r4+8], %r0;\nld.shared.v4.b32 {%r5, %r6, %r7, %r8}, [%r4];\n" +
+                   use),
+        1, 32);
+  };
+  CHECK(run("add.u32 %r9, %r5, %r7;") == nothing);
+  CHECK(run("add.u32 %r9, %r5, %r8;") == only(FindingKind::uninitialised));
+}
