@@ -244,6 +244,7 @@ struct Module {
   std::vector<Variable> variables; ///< of the module and of all functions
   std::vector<std::string> files;  ///< .file by number; empty where a number was not used
   std::vector<Location> locations;
+  std::vector<size_t> line_begins; ///< in the text
 
   /// The function of that name with a body (or a prototype where there is none); `none` where there is no such name.
   uint32_t find_function(std::string_view name) const;

@@ -20,6 +20,9 @@ std::shared_ptr<const std::string> own(std::string_view text) { return std::make
 Parser::Parser(std::string_view ptx) : lexer_({}), module_{.text = own(ptx)} {
   // Drivers hand out PTX as C strings, and some files carry the final NUL.
   std::string_view text = *module_.text;
+  module_.line_begins.push_back(0);
+  for (size_t end = text.find('\n'); end != text.npos; end = text.find('\n', end + 1))
+    module_.line_begins.push_back(end + 1);
   while (!text.empty() && text.back() == '\0') text.remove_suffix(1);
   lexer_ = Lexer(text);
   scopes_.emplace_back();
@@ -297,12 +300,8 @@ std::string Module::describe(uint32_t location) const {
 }
 
 std::string_view Module::source_line(uint32_t line) const {
-  std::string_view rest = *text;
-  for (uint32_t i = 1; i < line; ++i) {
-    size_t end = rest.find('\n');
-    if (end == rest.npos) return {};
-    rest.remove_prefix(end + 1);
-  }
+  if (line == 0 || line > line_begins.size()) return {};
+  std::string_view rest = std::string_view(*text).substr(line_begins[line - 1]);
   rest = rest.substr(0, rest.find('\n'));
   while (!rest.empty() && (rest.back() == ' ' || rest.back() == '\t' || rest.back() == '\r')) rest.remove_suffix(1);
   while (!rest.empty() && (rest.front() == ' ' || rest.front() == '\t')) rest.remove_prefix(1);

@@ -40,6 +40,7 @@ void Sanitizer::begin(uint64_t linear_index) {
   mbarriers_.clear();
   for (auto& operations : bulk_) operations.clear();
   bulk_issued_.assign(warps_, 0);
+  bulk_lanes_.assign(warps_, 0);
   last_store_ = {};
   for (auto& products : products_) products.clear();
   product_issues_.assign(warps_, {});

@@ -276,6 +276,7 @@ private:
   std::map<uint32_t, MbarrierTime> mbarriers_;   ///< by address
   std::vector<std::vector<BulkOperation>> bulk_; ///< by warp: what has not been waited for
   std::vector<uint32_t> bulk_issued_;            ///< by warp
+  std::vector<uint32_t> bulk_lanes_;             ///< by warp: those that have issued any
   StoreIssue last_store_;
   std::vector<std::deque<ProductReads>> products_; ///< by warpgroup
   std::vector<ProductIssues> product_issues_;      ///< by warp

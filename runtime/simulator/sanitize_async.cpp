@@ -292,6 +292,7 @@ void Sanitizer::issued(Token& t) {
   case Token::Kind::to_global:
   case Token::Kind::tensor_store: {
     a.epoch = ++bulk_issued_[w.index];
+    bulk_lanes_[w.index] |= 1u << a.lane;
     bulk_[w.index].push_back({.number = a.epoch, .lane = t.lane});
     if (stores_again(t)) break;
     AsyncAccess to = a;
@@ -356,7 +357,7 @@ void Sanitizer::bulk_left(const Warp& w, uint32_t mask, uint32_t pending, bool r
     for (const BulkOperation& o : operations)
       if (!only_unread || !o.read) all = std::min(all, o.number - 1);
     for (Clock* clock : {&now.before, &now.proxied}) clock->raise(agent, all);
-    for (uint32_t m = mask; m; m &= m - 1) {
+    for (uint32_t m = mask & bulk_lanes_[w.index]; m; m &= m - 1) {
       auto lane = static_cast<uint32_t>(std::countr_zero(m));
       uint32_t done = bulk_issued_[w.index];
       for (const BulkOperation& o : operations)
