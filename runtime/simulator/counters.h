@@ -82,7 +82,8 @@ const Insn* count_guarded(Warp* w, const Insn* ip);
 std::vector<InstructionCounters> counters_of(const Program& p, const std::vector<uint64_t>& executions,
                                              const std::vector<uint64_t>& lanes,
                                              const std::vector<AccessCounters>& accesses);
-/// Wavefronts of an access to shared memory, and how many it would take without conflicts.
+/// Wavefronts of an access to shared memory, and how many it would take without conflicts. `loads`: it only reads;
+/// lanes may then share what they get.
 std::array<uint32_t, 2> wavefronts(const Access& a, uint32_t bytes, bool loads);
 /// 32-byte sectors of an access to global memory, and how many its bytes fill at least.
 std::array<uint32_t, 2> sectors(const Access& a, uint32_t bytes);

@@ -63,7 +63,7 @@ Gpu a100() {
       .memory_gb_per_s = 2039, // [w]
       .memory_share = 0.91,    // assumed: as of H200
       .l2_capacity = 40 << 20, // [w]
-      .latency = {.alu = 4,    // assumed, as all that is not said to be measured here: as of H100
+      .latency = {.alu = 4,    // assumed, as all latencies here without a source
                   .half = 4,
                   .wide = 5,
                   .fp64 = 8,

@@ -169,10 +169,8 @@ json estimate_all(const std::string& gpu, const std::vector<fs::path>& cases) {
                   device->launch_ptx(ptx, placed.how());
                   if (!is_last) write_outputs(launch, placed.collect());
                   const runtime::Estimate e = runtime::estimate(device->last_launch(), runtime::find_gpu(gpu));
-                  results["kernels"][name_of(folder) + "/" + name] = {{"microseconds", e.microseconds},
-                                                                      {"code", e.instructions.size()},
-                                                                      {"bound_by", e.bound_by},
-                                                                      {"roofline_share", e.roofline_share}};
+                  results["kernels"][name_of(folder) + "/" + name] = {
+                      {"microseconds", e.microseconds}, {"bound_by", e.bound_by}, {"roofline_share", e.roofline_share}};
                 });
     } catch (const std::exception& error) {
       fmt::print(stderr, "{}: {}\n", name_of(folder), error.what());
